@@ -1,0 +1,1 @@
+"""How DVC enters the code, and what is promised at each hand-over."""

@@ -1,0 +1,1 @@
+"""wordgaze: image captions, and where each word looked."""

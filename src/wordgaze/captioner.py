@@ -1,0 +1,106 @@
+"""A captioner: encoder, decoder and vocabulary, and the folder that holds them on disk.
+
+    captioner.json        format version, decoder sizes, vocabulary, tokenizer, encoder and its transform
+    weights.safetensors   ``decoder.*`` and ``encoder.*``
+
+Nothing in it is pickled, and nothing that is loaded can run code.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from wordgaze.decoding.base import Caption
+from wordgaze.decoding.search import search
+from wordgaze.device import pick_device
+from wordgaze.errors import ModelError
+from wordgaze.files import replacing_folder, write_json
+from wordgaze.model.decoder import Decoder
+from wordgaze.params import DecodeParams, ModelParams
+from wordgaze.text import tokenizer
+from wordgaze.text.vocabulary import Vocabulary
+from wordgaze.vision.encoders import Encoder, EncoderSpec, encoder_from_spec
+
+FORMAT = 1
+CARD, WEIGHTS = "captioner.json", "weights.safetensors"
+
+
+class Captioner:
+    """Captions pictures. Made by training, or loaded from a folder with :meth:`load`."""
+
+    def __init__(self, decoder: Decoder, vocabulary: Vocabulary, encoder: Encoder) -> None:
+        self.decoder, self.vocabulary, self.encoder = decoder, vocabulary, encoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return self.decoder.classify.weight.device
+
+    @classmethod
+    def load(cls, folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
+        """Reads a captioner folder. Raises ModelError where there is none or it is of another version."""
+        card, state = _read(folder)
+        vocabulary = Vocabulary(tuple(card["vocabulary"]))
+        spec = EncoderSpec.model_validate(card["encoder"])
+        decoder = Decoder(ModelParams.model_validate(card["model"]), spec.channels, len(vocabulary))
+        try:
+            decoder.load_state_dict(_part(state, "decoder."))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{folder / WEIGHTS} does not fit {folder / CARD}: {reason}") from error
+        encoder = encoder_from_spec(spec, _part(state, "encoder."))
+        where = pick_device(device)
+        return cls(decoder.eval().to(where), vocabulary, encoder.optimised(where, torch.float32))
+
+    def caption(self, images: Sequence[Image.Image], decode: DecodeParams) -> list[list[Caption]]:
+        """``decode.num`` captions of each RGB picture, best first."""
+        with torch.inference_mode():
+            features = self.encoder(self.encoder.pixels(images).to(self.device))
+        return search(self.decoder, features, self.vocabulary, decode)
+
+
+def save_captioner(
+    folder: Path, decoder: Decoder, vocabulary: Vocabulary, spec: EncoderSpec, encoder_state: dict[str, Tensor]
+) -> None:
+    """Writes a captioner folder, whole or not at all. Equal weights give equal bytes."""
+    state = {f"encoder.{k}": v for k, v in encoder_state.items()}
+    state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
+    card = {
+        "format": FORMAT,
+        "tokenizer": tokenizer.NAME,
+        "vocabulary": list(vocabulary.words),
+        "model": decoder.sizes.model_dump(),
+        "encoder": spec.model_dump(mode="json"),
+    }
+    with replacing_folder(folder) as temporary:
+        save_file({k: v.contiguous() for k, v in state.items()}, temporary / WEIGHTS)
+        write_json(temporary / CARD, card)
+
+
+def load_decoder_state(folder: Path) -> dict[str, Tensor]:
+    """The decoder's weights of a captioner folder: where a second training starts from."""
+    return _part(_read(folder)[1], "decoder.")
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not (folder / CARD).is_file():
+        raise ModelError(f"{folder} holds no captioner ({CARD} is missing); run dvc repro, or give --model a folder")
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if card.get("format") != FORMAT:
+            raise ModelError(f"{folder / CARD} has format {card.get('format')!r}, this wordgaze reads format {FORMAT}")
+        return card, load_file(folder / WEIGHTS)
+    except (OSError, ValueError, SafetensorError, ValidationError) as error:
+        raise ModelError(f"{folder} holds a broken captioner ({error}); train it again or fetch it anew") from error
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

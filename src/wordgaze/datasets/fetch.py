@@ -1,0 +1,282 @@
+"""Files from elsewhere, brought here whole and unpacked safely."""
+
+import http.client
+import json
+import lzma
+import os
+import re
+import shutil
+import ssl
+import stat
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PureWindowsPath
+from tempfile import TemporaryDirectory
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, url2pathname, urlopen
+
+from filelock import FileLock
+
+from wordgaze import files
+from wordgaze.errors import DownloadError
+from wordgaze.paths import home
+from wordgaze.progress import Report
+
+TIMEOUT = 30.0
+"""Seconds without a byte after which a connection counts as cut."""
+
+PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds to wait before each try."""
+
+MAX_ENTRY = 4 * 2**30
+MAX_TOTAL = 20 * 2**30
+MAX_RATIO = 100
+
+_CHUNK = 2**20
+_HARMLESS = 64 * 2**20  # so little may be packed at any ratio: a short file of one repeated line is no bomb
+_CHECKSUM_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_PASSING = (URLError, TimeoutError, ConnectionError, http.client.HTTPException, ssl.SSLError)
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OSError)
+
+
+class NotThereError(DownloadError):
+    """The place was reached and holds no such file."""
+
+
+def _silent(done: int, total: int | None) -> None:
+    """Reports to nobody."""
+
+
+def fetch(address: str, into: Path, sha256: str | None = None, progress: Report = _silent) -> Path:
+    """Brings one file here and gives its path.
+
+    ``address`` is ``http(s)://``, ``file://`` or a path; a relative path starts at :func:`wordgaze.paths.home`. A
+    local file stays where it is. A download goes to ``into/NAME``; it is kept there and not fetched again. Cut off,
+    it stays as ``into/NAME.part`` and is taken up where it stopped, unless the file at the address has changed.
+    ``sha256`` is 64 hexadecimal digits. Raises NotThereError where there is no such file, else DownloadError.
+    """
+    local = _local_path(address)
+    if local is None:
+        try:
+            return _fetch_remote(address, into, sha256, progress)
+        except OSError as error:
+            raise DownloadError(f"{address} cannot be saved in {into}: {error.strerror or error}") from error
+    if not local.exists():
+        raise NotThereError(f"{local}: there is no such file; check the path or give another address")
+    if not local.is_file():
+        raise DownloadError(f"{local}: is not a file; give the path of a file")
+    if sha256 is not None and (found := files.sha256(local)) != sha256.lower():
+        raise DownloadError(f"{local} has the checksum {found}, not {sha256.lower()}; get a fresh copy of it")
+    return local
+
+
+def checksums(folder: str) -> dict[str, str]:
+    """What ``folder/SHA256SUMS`` says, by base name; empty where the folder (a path or an address) has none."""
+    address = f"{folder}/SHA256SUMS"
+    with TemporaryDirectory() as temporary:  # never from a cache: a mirror may replace its files
+        try:
+            text = fetch(address, Path(temporary)).read_text(encoding="utf-8")
+        except NotThereError:
+            return {}
+        except UnicodeDecodeError as error:
+            raise DownloadError(f"{address} is not a text file; write it with sha256sum") from error
+    sums: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        match = _CHECKSUM_LINE.fullmatch(line.strip())
+        if match is None:
+            if line.strip():
+                raise DownloadError(f"{address}:{number} is not a checksum and a name; write it with sha256sum")
+            continue
+        digits, name = match[1].lower(), PureWindowsPath(match[2]).name
+        if sums.setdefault(name, digits) != digits:
+            raise DownloadError(f"{address}:{number} names {name} a second time with another checksum; remove one")
+    return sums
+
+
+def unpack(
+    archive: Path,
+    into: Path,
+    *,
+    place: Callable[[str], str | None] = lambda name: name,
+    max_entry: int = MAX_ENTRY,
+    max_total: int = MAX_TOTAL,
+    max_ratio: float = MAX_RATIO,
+    progress: Report = _silent,
+) -> None:
+    """Unpacks a zip into the folder ``into``, which is replaced as a whole or, on an error, left as it was.
+
+    ``place`` tells where under ``into`` a member goes, or None to leave it out; every member is checked first.
+    Raises DownloadError, naming the archive and the member, for names that leave the folder, links, encryption,
+    a member of more than ``max_entry`` bytes, more than ``max_total`` bytes in all, more than ``max_ratio`` times
+    the archive's own size (a zip bomb), and whatever is broken.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [(member, _safe_name(archive, member, max_entry)) for member in opened.infolist()]
+            total = sum(member.file_size for member, _ in members)
+            _check_total(archive, total, max_total, max_ratio)
+            done = 0
+            with files.replacing_folder(into) as folder:
+                for member, name in members:
+                    placed = None if member.is_dir() else place(name)
+                    if placed is not None:
+                        _extract(archive, opened, member, folder / placed)
+                    done += member.file_size
+                    progress(done, total)
+    except _BROKEN_ZIP as error:
+        raise DownloadError(f"{archive} cannot be unpacked into {into} ({error}); get a fresh copy of it") from error
+
+
+def _local_path(address: str) -> Path | None:
+    """The path that an address names, None where it is an address of the web."""
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise DownloadError(f"{address!r} is not an address ({error}); give http(s)://, file:// or a path") from error
+    if parts.scheme in ("http", "https"):
+        return None
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise DownloadError(f"{address} names the machine {parts.netloc!r}; write file:/// and an absolute path")
+        return Path(url2pathname(parts.path))
+    if "://" in address:
+        raise DownloadError(f"{address} starts with {parts.scheme}://; give http(s)://, file:// or a path")
+    return home() / Path(address).expanduser()
+
+
+def _fetch_remote(address: str, into: Path, sha256: str | None, progress: Report) -> Path:
+    name = PureWindowsPath(urlsplit(address).path).name
+    if name in ("", ".."):
+        raise DownloadError(f"{address} names no file; give the address of a file")
+    into.mkdir(parents=True, exist_ok=True)
+    target, part, origin = into / name, into / f"{name}.part", into / f"{name}.origin"
+    with FileLock(into / f"{name}.lock"):
+        if _read_origin(origin).get("address") != address:  # of the same name, but from elsewhere
+            target.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
+        if target.exists() and (sha256 is None or files.sha256(target) == sha256.lower()):
+            return target
+        _download(address, part, origin, progress)
+        if sha256 is not None and (found := files.sha256(part)) != sha256.lower():
+            part.unlink()
+            raise DownloadError(
+                f"{address} has the checksum {found}, not {sha256.lower()}; what came was deleted: "
+                "run again, and should this come back, take another address"
+            )
+        os.replace(part, target)
+        return target
+
+
+def _read_origin(origin: Path) -> dict[str, object]:
+    """Where a (part of a) download came from: ``address``, ``validator`` (ETag or date) and ``length``."""
+    try:
+        value = json.loads(origin.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _download(address: str, part: Path, origin: Path, progress: Report) -> None:
+    reason = ""
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            return _receive(address, part, origin, progress)
+        except HTTPError as error:
+            error.close()
+            if error.code in (404, 410):
+                raise NotThereError(f"{address} is not there (HTTP {error.code}); give another address") from error
+            if error.code == 416:  # the part is longer than the file: it is of another version
+                part.unlink(missing_ok=True)
+            elif error.code < 500 and error.code not in (408, 429):
+                raise DownloadError(f"{address} is refused (HTTP {error.code}); give another address") from error
+            reason = f"HTTP {error.code}"
+        except (ValueError, http.client.InvalidURL) as error:
+            raise DownloadError(f"{address!r} is not an address ({error}); correct it") from error
+        except _PASSING as error:
+            reason = str(error) or type(error).__name__
+    raise DownloadError(
+        f"{address} could not be downloaded in {len(PAUSES)} tries ({reason}); run again to go on where it "
+        "stopped, or download it by other means and give its path"
+    )
+
+
+def _receive(address: str, part: Path, origin: Path, progress: Report) -> None:
+    """One try: takes up ``part`` where it ends. Raises ConnectionError when it is cut off."""
+    known = _read_origin(origin)
+    offset = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "wordgaze"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if known.get("validator"):
+            headers["If-Range"] = str(known["validator"])
+    with urlopen(Request(address, headers=headers), timeout=TIMEOUT) as response:
+        if urlsplit(response.url).scheme not in ("https", urlsplit(address).scheme):
+            raise DownloadError(f"{address} leads to {response.url}, which is not encrypted; give another address")
+        if response.status == 206:
+            length = _length_of_rest(response, offset, known, part)
+        else:
+            offset, declared = 0, response.headers["Content-Length"]
+            length = int(declared) if declared is not None else None
+            etag = response.headers["ETag"] or "W/"
+            validator = response.headers["Last-Modified"] if etag.startswith("W/") else etag
+            files.write_json(origin, {"address": address, "validator": validator, "length": length})
+        with part.open("ab" if offset else "wb") as sink:
+            while chunk := response.read1(_CHUNK):
+                sink.write(chunk)
+                offset += len(chunk)
+                progress(offset, length)
+    if length is not None and offset != length:
+        raise ConnectionError(f"cut off after {offset} of {length} bytes")
+
+
+def _length_of_rest(
+    response: http.client.HTTPResponse, offset: int, known: dict[str, object], part: Path
+) -> int | None:
+    """The whole file's length, when the answer is the rest of the very file that ``part`` begins."""
+    match = _CONTENT_RANGE.fullmatch(response.headers["Content-Range"] or "")
+    length = None if match is None or match[2] == "*" else int(match[2])
+    if match is None or int(match[1]) != offset or length != known.get("length"):
+        part.unlink(missing_ok=True)
+        raise ConnectionError("the server sent another part than asked for")
+    return length
+
+
+def _safe_name(archive: Path, member: zipfile.ZipInfo, max_entry: int) -> str:
+    """The member's name with ``/`` between its parts. Raises DownloadError for a member that must not be unpacked."""
+    path = PureWindowsPath(member.filename)  # knows both separators, and drive letters
+    reason = None
+    if path.anchor or ".." in path.parts or not path.parts:
+        reason = "its name leads out of the folder"
+    elif stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        reason = "it is a link or a device"
+    elif member.flag_bits & 0x1:
+        reason = "it is encrypted"
+    elif member.file_size > max_entry:
+        reason = f"it has {member.file_size} bytes, more than the {max_entry} allowed"
+    if reason is not None:
+        raise DownloadError(f"{archive}: {member.filename!r} is not unpacked: {reason}; take an archive you trust")
+    return "/".join(path.parts)
+
+
+def _check_total(archive: Path, total: int, max_total: int, max_ratio: float) -> None:
+    size = archive.stat().st_size
+    if total > max_total:
+        raise DownloadError(f"{archive} holds {total} bytes unpacked, more than the {max_total} allowed")
+    if total > max(_HARMLESS, max_ratio * size):
+        raise DownloadError(
+            f"{archive} holds {total} bytes in {size}, more than {max_ratio:g} times: it looks like a zip bomb"
+        )
+
+
+def _extract(archive: Path, opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with opened.open(member) as source, target.open("xb") as sink:
+            shutil.copyfileobj(source, sink, _CHUNK)
+    except _BROKEN_ZIP as error:
+        raise DownloadError(f"{archive}: {member.filename!r} is broken ({error}); get a fresh copy of it") from error

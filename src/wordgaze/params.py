@@ -1,0 +1,203 @@
+"""``params.yaml`` as frozen, typed models: one section a stage, unknown keys refused, every error told at once."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wordgaze.errors import ParamsError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Section(BaseModel):
+    """A part of ``params.yaml``. Immutable; a key it does not know is an error; no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ScenesParams(Section):
+    """The embedded data set: how many pictures are drawn, how large, from which seed."""
+
+    pictures: int = Field(1200, ge=60)
+    size: int = Field(224, ge=64, le=1024)
+    seed: int = Field(1, ge=0)
+
+
+class DatasetParams(Section):
+    """``download``: which data set, and where it is taken from."""
+
+    name: Literal["scenes", "flickr8k"] = "scenes"
+    source: str = ""
+    max_faulty: Share = 0.05
+    scenes: ScenesParams = ScenesParams()
+
+    @model_validator(mode="after")
+    def _source_is_used(self) -> Self:
+        if self.name == "scenes" and self.source:
+            raise ValueError("scenes is drawn by the project and takes no source; set name or empty source")
+        return self
+
+
+class PrepareParams(Section):
+    """``prepare``: cleaning and vocabulary."""
+
+    min_count: Count = 5
+    max_words: int = Field(20, ge=2, le=200)
+    dev_share: Share = 0.1
+    test_share: Share = 0.1
+
+    @model_validator(mode="after")
+    def _train_is_left(self) -> Self:
+        if self.dev_share + self.test_share >= 1:
+            raise ValueError(f"dev_share ({self.dev_share}) and test_share ({self.test_share}) leave nothing to train on")
+        return self
+
+
+class FeaturesParams(Section):
+    """``features``: the frozen encoder. ``grid`` 0 keeps the encoder's own last grid, ``image_size`` 0 its own size."""
+
+    encoder: Annotated[str, Field(pattern=r"^(torchvision|timm)/[\w.]+$")] = "timm/tf_efficientnet_lite0"
+    weights: str = "default"
+    image_size: int = Field(0, ge=0, le=2048)
+    grid: int = Field(0, ge=0, le=128)
+    batch_size: Count = 32
+    shard_size: Count = 1024
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+
+class ModelParams(Section):
+    """The decoder's sizes. ``feature_size`` 0 attends over the encoder's channels as they are."""
+
+    embedding_size: Count = 512
+    hidden_size: Count = 512
+    attention_size: Count = 512
+    feature_size: int = Field(512, ge=0)
+    dropout_embedding: Dropout = 0.5
+    dropout_features: Dropout = 0.5
+    dropout_output: Dropout = 0.5
+
+
+class TrainParams(Section):
+    """What both training stages share. ``samples`` 0 takes every training image."""
+
+    samples: int = Field(0, ge=0)
+    epochs: Count = 20
+    batch_size: Count = 16
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    warmup_steps: int = Field(100, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    label_smoothing: Dropout = 0.1
+    doubly_stochastic: float = Field(1.0, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    patience: Count = 4
+    dev_images: int = Field(0, ge=0)
+    checkpoint_seconds: float = Field(30.0, ge=0)
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+
+class DecodeParams(Section):
+    """How captions are searched. ``length_penalty`` is the exponent of the length that log_prob is divided by."""
+
+    strategy: Literal["greedy", "beam"] = "beam"
+    beam_width: int = Field(5, ge=1, le=200)
+    length_penalty: float = Field(0.7, ge=0, le=5)
+    max_length: int = Field(20, ge=1, le=200)
+    num: Count = 1
+
+    @model_validator(mode="after")
+    def _num_fits(self) -> Self:
+        width = self.beam_width if self.strategy == "beam" else 1
+        if self.num > width:
+            raise ValueError(f"num ({self.num}) captions asked of a {self.strategy} search of width {width}")
+        return self
+
+
+class EvaluateParams(Section):
+    """``evaluate``: which split is scored and how many pictures get their attention drawn."""
+
+    split: Literal["dev", "test"] = "test"
+    batch_size: Count = 64
+    attention_pictures: int = Field(6, ge=0, le=200)
+
+
+class Params(Section):
+    """The whole of ``params.yaml``."""
+
+    seed: int = Field(1, ge=0, lt=2**31)
+    dataset: DatasetParams = DatasetParams()
+    prepare: PrepareParams = PrepareParams()
+    features: FeaturesParams = FeaturesParams()
+    model: ModelParams = ModelParams()
+    train_stage1: TrainParams = TrainParams()
+    train_stage2: TrainParams = TrainParams()
+    decode: DecodeParams = DecodeParams()
+    evaluate: EvaluateParams = EvaluateParams()
+
+    @model_validator(mode="after")
+    def _stage2_sees_no_less(self) -> Self:
+        first, second = self.train_stage1.samples, self.train_stage2.samples
+        if second and (not first or second < first):
+            raise ValueError(
+                f"train_stage2.samples ({second}) is smaller than train_stage1.samples ({first or 'all'});"
+                " the second stage trains on the larger set"
+            )
+        return self
+
+
+def load_params(path: Path) -> Params:
+    """Reads ``params.yaml``. Raises ParamsError that names every wrong key at once."""
+    # ruamel.yaml reads YAML 1.2: DVC writes 1e-05, which YAML 1.1 readers take for a string.
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ParamsError(f"{path} is missing; run wordgaze from the root of the project") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParamsError(f"{path} is not YAML: {reason}") from error
+    return parse_params({} if values is None else values, str(path))
+
+
+def parse_params(values: object, origin: str) -> Params:
+    """Validates plain values, as read from ``origin``. Raises ParamsError that names every wrong key at once."""
+    try:
+        return Params.model_validate(_nulls_as_text(values))
+    except ValidationError as error:
+        problems = [_problem(dict(e)) for e in error.errors(include_url=False)]
+        raise ParamsError(f"{origin}: " + "; ".join(problems)) from error
+
+
+def decode_params(**values: object) -> DecodeParams:
+    """Decoding settings given as options. Raises ParamsError that names every wrong one."""
+    try:
+        return DecodeParams.model_validate(values)
+    except ValidationError as error:
+        raise ParamsError("; ".join(_problem(dict(e)) for e in error.errors(include_url=False))) from error
+
+
+def _nulls_as_text(values: object) -> object:
+    """DVC writes ``-S x.source=`` as an empty value, which YAML reads as null; the text keys mean ''."""
+    if isinstance(values, dict):
+        return {
+            key: "" if value is None and key in ("source", "weights") else _nulls_as_text(value)
+            for key, value in values.items()
+        }
+    return values
+
+
+def _problem(error: dict[str, object]) -> str:
+    location = error["loc"]
+    assert isinstance(location, tuple)
+    key = ".".join(str(part) for part in location) or "params"
+    if error["type"] == "extra_forbidden":
+        return f"{key} is not a parameter"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}, got {error['input']!r}" if error["type"] != "value_error" else f"{key}: {message}"

@@ -1,0 +1,54 @@
+"""Stage ``download``: brings a data set here, and leaves out what cannot be used."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from wordgaze import paths
+from wordgaze.contracts import check
+from wordgaze.datasets import open_dataset
+from wordgaze.datasets.audit import audit
+from wordgaze.datasets.base import Record, write_records
+from wordgaze.files import replacing_folder, write_json, write_text
+from wordgaze.params import Params
+from wordgaze.tracking.reporting import log_contract
+from wordgaze.tracking.runs import stage_run
+
+RECORDS = "captions.jsonl"
+
+
+def run(params: Params) -> None:
+    """Writes ``data/raw``: ``images/``, ``captions.jsonl``, the audit and the contract's report."""
+    import pandas as pd
+
+    sections = {"dataset": params.dataset.model_dump()}
+    with stage_run("download", sections) as tracked, replacing_folder(paths.RAW) as folder:
+        dataset = open_dataset(params.dataset, paths.scratch("downloads"))
+        records, report = audit(dataset.collect(folder), folder, params.dataset.max_faulty)
+        _remove_unused(folder / "images", records)
+        write_records(folder / RECORDS, records)
+        write_json(folder / "audit.json", report.to_json())
+        table = pd.DataFrame([_row(folder / "images", record) for record in records])
+        contract = check("records", table)
+        write_text(folder / "contract.json", contract.to_json())
+        log_contract(tracked, contract)
+        tracked.metrics({"pictures": report.kept, "faulty_share": report.share})
+
+
+def _remove_unused(images: Path, records: list[Record]) -> None:
+    kept = {record.image for record in records}
+    for path in images.iterdir():
+        if path.name not in kept:
+            path.unlink()
+
+
+def _row(images: Path, record: Record) -> dict[str, object]:
+    with Image.open(images / record.image) as image:
+        width, height = image.size
+    return {
+        "image": record.image,
+        "split": record.split,
+        "captions": len(record.captions),
+        "width": width,
+        "height": height,
+    }

@@ -1,0 +1,95 @@
+"""Stage ``features``: a frozen CNN turns every picture into a grid of features."""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from wordgaze import paths
+from wordgaze.contracts import check
+from wordgaze.datasets.base import read_records
+from wordgaze.device import pick_device, pick_dtype
+from wordgaze.errors import DataError
+from wordgaze.files import fingerprint, replacing, sha256, write_text
+from wordgaze.params import FeaturesParams, Params
+from wordgaze.progress import track
+from wordgaze.tracking.reporting import log_contract
+from wordgaze.tracking.runs import stage_run
+from wordgaze.vision.encoders import Encoder, build_encoder
+from wordgaze.vision.images import load_image
+from wordgaze.vision.store import shard_name, write_manifest, write_shards
+
+
+def run(params: Params) -> None:
+    """Writes ``data/features``. Interrupted, it goes on from the shards that are done."""
+    settings = params.features
+    source = paths.RAW / "captions.jsonl"
+    if not source.is_file():
+        raise DataError(f"{source} is missing; run dvc repro download")
+    images = [record.image for record in read_records(source)]
+    with stage_run("features", {"features": settings.model_dump()}) as tracked:
+        encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid)
+        weights = _save_weights(encoder, paths.scratch("encoder") / f"{os.getpid()}.safetensors")
+        folder = paths.scratch(f"features-{_key(settings, source, weights)}")
+        folder.mkdir(parents=True, exist_ok=True)
+        os.replace(weights, folder / "encoder.safetensors")
+        started = time.monotonic()
+        index = _compute(settings, encoder, images, folder)
+        tracked.metrics({"images": len(images), "images_per_second": len(images) / (time.monotonic() - started)})
+        report = check("features", _table(folder, index))
+        write_text(folder / "contract.json", report.to_json())
+        log_contract(tracked, report)
+        write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
+        shutil.rmtree(paths.FEATURES, ignore_errors=True)
+        paths.FEATURES.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(folder, paths.FEATURES)
+
+
+def _save_weights(encoder: Encoder, path: Path) -> Path:
+    with replacing(path) as temporary:
+        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
+    return path
+
+
+def _key(settings: FeaturesParams, source: Path, weights: Path) -> str:
+    """Names the scratch folder by all that the features depend on."""
+    pictures = [[path.name, path.stat().st_size, sha256(path)] for path in sorted((source.parent / "images").iterdir())]
+    return fingerprint(settings.model_dump(), sha256(source), sha256(weights), pictures)
+
+
+def _compute(settings: FeaturesParams, encoder: Encoder, images: list[str], folder: Path) -> dict[str, Any]:
+    device = pick_device(settings.device)
+    fast = encoder.optimised(device, pick_dtype(settings.precision, device))
+
+    def read(names: Sequence[str]) -> Tensor:
+        return fast.pixels([load_image(paths.RAW / "images" / name) for name in names])
+
+    @torch.inference_mode()
+    def encode(names: Sequence[str]) -> Tensor:
+        batches = [names[i : i + settings.batch_size] for i in range(0, len(names), settings.batch_size)]
+        with ThreadPoolExecutor(2) as readers:
+            pixels = readers.map(read, batches)
+            return torch.cat([fast(p.to(device)).to("cpu", torch.bfloat16) for p in pixels]).contiguous()
+
+    return write_shards(
+        folder, images, settings.shard_size, encode, lambda shards, total: track(shards, "features: shards", total)
+    )
+
+
+def _table(folder: Path, index: dict[str, Any]) -> Any:
+    import pandas as pd
+
+    table = pd.DataFrame([(image, *place) for image, place in index.items()], columns=["image", "shard", "row"])
+    finite, norm = [], []
+    for number in sorted(set(table["shard"])):
+        features = load_file(folder / shard_name(number))["features"].float()
+        finite += torch.isfinite(features).flatten(1).all(1).tolist()
+        norm += features.norm(dim=2).mean(1).tolist()
+    return table.assign(finite=finite, norm=norm)

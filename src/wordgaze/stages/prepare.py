@@ -1,0 +1,95 @@
+"""Stage ``prepare``: cleaning, tokens, splits by image, and the vocabulary, which only train has a say in."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from wordgaze import paths
+from wordgaze.contracts import check
+from wordgaze.datasets.base import Record, read_records
+from wordgaze.datasets.splits import assign_splits
+from wordgaze.errors import DataError
+from wordgaze.files import replacing, replacing_folder, write_json, write_text
+from wordgaze.params import Params
+from wordgaze.prepared import CAPTIONS, VOCABULARY
+from wordgaze.text.tokenizer import tokenize
+from wordgaze.text.vocabulary import SPECIAL, Vocabulary
+from wordgaze.tracking.reporting import log_contract
+from wordgaze.tracking.runs import stage_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(params: Params) -> None:
+    """Writes ``data/prepared``: ``captions.parquet``, ``vocabulary.json``, a summary and the contracts' reports."""
+    settings = params.prepare
+    source = paths.RAW / "captions.jsonl"
+    if not source.is_file():
+        raise DataError(f"{source} is missing; run dvc repro download")
+    with stage_run("prepare", {"prepare": settings.model_dump()}) as tracked, replacing_folder(paths.PREPARED) as folder:
+        records = assign_splits(read_records(source), settings.dev_share, settings.test_share)
+        captions, wordless = _caption_table(records)
+        train = captions[captions["split"] == "train"]
+        counts = Counter(word for text in train["tokens_text"] for word in text.split())
+        vocabulary = Vocabulary.count((text.split() for text in train["tokens_text"]), settings.min_count)
+        contracts = [
+            check("captions", captions),
+            check("vocabulary", _word_table(vocabulary, counts, settings.min_count)),
+        ]
+        for contract in contracts:
+            write_text(folder / f"contract_{contract.name}.json", contract.to_json())
+            log_contract(tracked, contract)
+        with replacing(folder / CAPTIONS) as temporary:
+            captions.drop(columns="splits_of_image").to_parquet(temporary, index=False)
+        write_json(folder / VOCABULARY, {"words": vocabulary.words, "counts": [counts[w] for w in vocabulary.words]})
+        summary = _summary(captions, vocabulary, counts, wordless)
+        write_json(folder / "summary.json", summary)
+        tracked.metrics(summary)
+
+
+def _caption_table(records: Sequence[Record]) -> tuple["pd.DataFrame", int]:
+    """One row a caption that has words, and the number of those that have none."""
+    import pandas as pd
+
+    rows, wordless = [], 0
+    for record in records:
+        for number, raw in enumerate(record.captions):
+            words = tokenize(raw)
+            if not words:
+                wordless += 1
+                continue
+            rows.append((record.image, record.split, number, " ".join(raw.split()), " ".join(words), len(words)))
+    table = pd.DataFrame(rows, columns=["image", "split", "caption_id", "raw", "tokens_text", "length"])
+    table["splits_of_image"] = table.groupby("image")["split"].transform("nunique")
+    return table, wordless
+
+
+def _word_table(vocabulary: Vocabulary, counts: Counter[str], min_count: int) -> "pd.DataFrame":
+    import pandas as pd
+
+    words = vocabulary.words
+    return pd.DataFrame(
+        {
+            "word": words,
+            "index": range(len(words)),
+            "count": [counts[word] for word in words],
+            "least_count": [0 if word in SPECIAL else min_count for word in words],
+        }
+    )
+
+
+def _summary(
+    captions: "pd.DataFrame", vocabulary: Vocabulary, counts: Counter[str], wordless: int
+) -> dict[str, float]:
+    images = captions.groupby("split")["image"].nunique()
+    known = sum(counts[word] for word in vocabulary.words)
+    return {
+        **{f"images_{split}": int(images[split]) for split in ("train", "dev", "test")},
+        "captions": len(captions),
+        "captions_without_words": wordless,
+        "vocabulary": len(vocabulary),
+        "words_in_train": len(counts),
+        "known_share_of_train_tokens": round(known / counts.total(), 6),
+        "mean_length": round(float(captions["length"].mean()), 6),
+    }

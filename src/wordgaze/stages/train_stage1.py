@@ -1,0 +1,10 @@
+"""Stage ``train_stage1``: the decoder from scratch, on a first set of samples."""
+
+from wordgaze import paths
+from wordgaze.params import Params
+from wordgaze.stages.training import train
+
+
+def run(params: Params) -> None:
+    """Writes ``models/stage1``, ``reports/train_stage1.csv`` and ``.json``."""
+    train("train_stage1", params, params.train_stage1, None, paths.STAGE1)

@@ -1,0 +1,10 @@
+"""Stage ``train_stage2``: from the best of stage 1, on the larger set of samples."""
+
+from wordgaze import paths
+from wordgaze.params import Params
+from wordgaze.stages.training import train
+
+
+def run(params: Params) -> None:
+    """Writes ``models/stage2``, ``reports/train_stage2.csv`` and ``.json``."""
+    train("train_stage2", params, params.train_stage2, paths.STAGE1, paths.STAGE2)

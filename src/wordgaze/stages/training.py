@@ -1,0 +1,53 @@
+"""What the two training stages share: inputs, tracking, curves, and the scratch folder's end."""
+
+import csv
+import shutil
+import time
+from pathlib import Path
+
+from wordgaze import paths
+from wordgaze.captioner import WEIGHTS
+from wordgaze.files import replacing, sha256, write_json
+from wordgaze.params import Params, TrainParams
+from wordgaze.prepared import Prepared
+from wordgaze.progress import counter
+from wordgaze.tracking.runs import stage_run
+from wordgaze.training.fit import Task, fit
+from wordgaze.training.loop import Row
+from wordgaze.vision.store import FeatureStore
+
+
+def train(stage: str, params: Params, settings: TrainParams, start: Path | None, folder: Path) -> None:
+    """Runs one training stage: the captioner to ``folder``, its curve and its best score to ``reports/``."""
+    prepared, store = Prepared.load(paths.PREPARED), FeatureStore(paths.FEATURES)
+    task = Task(prepared, store, params.model, settings, params.prepare.max_words, params.seed, start)
+    sections = {"seed": params.seed, "model": params.model.model_dump(), stage: settings.model_dump()}
+    used: list[Path] = []
+
+    def scratch(name: str) -> Path:
+        used.append(paths.scratch(name))
+        return used[-1]
+
+    with stage_run(stage, sections) as tracked, counter(stage) as on_step:
+        started = time.monotonic()
+
+        def on_epoch(row: Row) -> None:
+            tracked.metrics({k: v for k, v in row.items() if k != "epoch"}, step=int(row["epoch"]))
+
+        history = fit(task, scratch, folder, on_epoch, on_step)
+        tracked.metrics({"seconds": time.monotonic() - started})
+        best = max(history, key=lambda row: row["dev_cider"])
+        tracked.metrics({"best_dev_cider": best["dev_cider"], "best_epoch": best["epoch"]})
+        tracked.tag("weights.sha256", sha256(folder / WEIGHTS))
+        write_curve(paths.REPORTS / f"{stage}.csv", history)
+        write_json(paths.REPORTS / f"{stage}.json", {"dev_cider": best["dev_cider"], "epoch": best["epoch"]})
+    for path in used:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_curve(path: Path, history: list[Row]) -> None:
+    """One line an epoch, for ``dvc plots show``."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        writer = csv.DictWriter(file, history[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "epoch": int(row["epoch"])} for row in history)

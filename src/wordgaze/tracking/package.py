@@ -1,0 +1,111 @@
+"""The captioner as an MLflow model that runs where wordgaze is not installed."""
+
+import base64
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from wordgaze.errors import TrackingError
+from wordgaze.files import sha256
+from wordgaze.tracking.runs import WEIGHTS, StageRun
+from wordgaze.tracking.store import telling
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
+
+    from wordgaze.params import DecodeParams
+
+ARTIFACT = "captioner"
+CODE = Path(__file__).parents[1]
+SERVED = Path(__file__).with_name("served.py")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "safetensors", "timm", "torch", "torchvision")
+
+
+def log_captioner(
+    run: StageRun,
+    captioner_folder: Path,
+    example_image: Path,
+    metrics: Mapping[str, float],
+    decode: "DecodeParams | None" = None,
+) -> str:
+    """Logs a captioner folder, with the code that runs it, as a model of this run; returns the model's address.
+
+    The model takes strategy, beam_width, length_penalty and max_length, by default as in ``decode``, so that it
+    captions as it was measured. ``metrics`` are logged to the run and to the model, and the run is tagged with the
+    checksum of the weights. The model captions ``example_image`` before its address is returned, so an error of the
+    captioner surfaces here.
+    """
+    import mlflow
+    import pandas as pd
+
+    from wordgaze.params import DecodeParams
+
+    weights = captioner_folder / "weights.safetensors"
+    if not weights.is_file():
+        raise TrackingError(f"{weights} is missing, so there is no captioner to package; run `dvc repro`")
+    example = pd.DataFrame({"image": [base64.b64encode(example_image.read_bytes()).decode()]})
+    with _same_path(), telling(f"package {captioner_folder}"):
+        with mlflow.start_run(run_id=run.run_id, nested=True, log_system_metrics=False):
+            info = mlflow.pyfunc.log_model(
+                name=ARTIFACT,
+                python_model=str(SERVED),
+                code_paths=[str(CODE)],
+                artifacts={ARTIFACT: str(captioner_folder)},
+                signature=_signature(decode or DecodeParams()),
+                input_example=example,
+                pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+            )
+        run.client.update_run(run.run_id, status="RUNNING")  # MLflow's block has ended it
+        _log_metrics(run, info.model_id, metrics)
+    run.tag(WEIGHTS, sha256(weights))
+    _try_out(info.model_uri, example)
+    return str(info.model_uri)
+
+
+def _signature(decode: "DecodeParams") -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    params = [
+        ParamSpec("strategy", "string", decode.strategy),
+        ParamSpec("beam_width", "long", decode.beam_width),
+        ParamSpec("length_penalty", "double", decode.length_penalty),
+        ParamSpec("max_length", "long", decode.max_length),
+    ]
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", "image")]),
+        outputs=Schema([ColSpec("string", "caption"), ColSpec("double", "log_prob"), ColSpec("double", "score")]),
+        params=ParamSchema(params),
+    )
+
+
+def _log_metrics(run: StageRun, model_id: str, metrics: Mapping[str, float]) -> None:
+    from mlflow.entities import Metric
+
+    now = time.time_ns() // 1_000_000
+    logged = [Metric(name, float(value), now, 0, model_id=model_id) for name, value in metrics.items()]
+    run.client.log_batch(run.run_id, metrics=logged)
+
+
+def _try_out(uri: str, example: "pd.DataFrame") -> None:
+    """MLflow tries the example out too, but tells a failure only in its log."""
+    import mlflow
+
+    with _same_path(), TemporaryDirectory() as folder:  # loaded in place, it would leave bytecode in the model
+        mlflow.pyfunc.load_model(uri, dst_path=folder).predict(example)
+
+
+@contextmanager
+def _same_path() -> Iterator[None]:
+    """Loading a model puts its copy of wordgaze first on the path; what runs after must see this one."""
+    before: list[Any] = sys.path.copy()
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -1,0 +1,16 @@
+"""What every stage logs the same way."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from wordgaze.tracking.runs import StageRun
+
+if TYPE_CHECKING:
+    from wordgaze.contracts import ContractReport
+
+
+def log_contract(tracked: StageRun, report: "ContractReport") -> None:
+    """Logs the Data Docs page of a contract. It carries times, so it is MLflow's and never DVC's."""
+    with TemporaryDirectory() as folder:
+        tracked.artifact(report.data_docs(Path(folder)), "contracts")

@@ -1,0 +1,169 @@
+"""Runs: every stage is a child of one parent, which stands for one pass through the pipeline.
+
+A stage is a process of its own, so the parent is found by a tag and not handed on: a run's id is random, and in an
+output of DVC it would make every later stage run again.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wordgaze import paths
+from wordgaze.errors import TrackingError
+from wordgaze.files import fingerprint
+from wordgaze.tracking.store import Store, lock, open_store, quoted, telling
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PIPELINE = "wordgaze.pipeline"  # the tag that names a parent
+STAGE = "stage"
+WEIGHTS = "weights.sha256"
+DATASET = "dataset"
+COMMIT = "git.commit"
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """The run of one stage while the stage works. Its methods raise TrackingError where the store cannot be written."""
+
+    client: "MlflowClient"
+    run_id: str
+    parent_id: str
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Logs several numbers at one step: an epoch, an update, or 0 for what is measured once."""
+        self._log((name, value, step or 0) for name, value in values.items())
+
+    def curve(self, name: str, points: Iterable[tuple[int, float]]) -> None:
+        """Logs one number at many steps, as (step, value)."""
+        self._log((name, value, step) for step, value in points)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keeps a copy of a file, or of a folder under its name, in ``folder`` of the run's artifacts."""
+        with telling(f"keep {path}"):
+            self.client.log_artifact(self.run_id, str(path), folder)
+
+    def tag(self, key: str, value: str) -> None:
+        """Sets a tag; what :func:`find_stage_run` finds the run by."""
+        with telling(f"set the tag {key}"):
+            self.client.set_tag(self.run_id, key, value)
+
+    def _log(self, points: Iterable[tuple[str, float, int]]) -> None:
+        from mlflow.entities import Metric
+        from mlflow.utils.validation import MAX_METRICS_PER_BATCH as MOST
+
+        now = time.time_ns() // 1_000_000
+        metrics = [Metric(name, float(value), now, step) for name, value, step in points]
+        with telling("log metrics"):
+            for start in range(0, len(metrics), MOST):
+                self.client.log_batch(self.run_id, metrics=metrics[start : start + MOST])
+
+
+@contextmanager
+def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
+    """Opens a run named ``stage`` under the pipeline's parent run, which it finds or makes.
+
+    ``params`` are the sections of params.yaml that the stage reads, ``{"train_stage1": {"learning_rate": 0.001}}``;
+    nested keys are joined with dots. An exception in the block ends run and parent as FAILED and goes on, else both
+    end as FINISHED. Raises TrackingError where the store cannot be opened or written.
+    """
+    store = open_store()
+    tags = _origin()
+    with telling(f"start the run of {stage}"):
+        with lock():
+            parent = _parent(store, tags)
+        tags |= {STAGE: stage, "mlflow.parentRunId": parent}
+        run_id = store.client.create_run(store.experiment, tags=tags, run_name=stage).info.run_id
+    run = StageRun(store.client, run_id, parent)
+    try:
+        with telling("log the parameters"):
+            _log_params(run, params)
+        yield run
+    except BaseException as error:
+        try:
+            _end(run, "FAILED")
+        except TrackingError as second:  # the first error is the one to tell
+            error.add_note(str(second))
+        raise
+    _end(run, "FINISHED")
+
+
+def find_stage_run(tag: str, value: str, stage: str | None = None) -> str | None:
+    """The id of the newest finished run with this tag, of ``stage`` where given; None where there is none."""
+    tags = {tag: value} | ({STAGE: stage} if stage else {})
+    run = newest_run(open_store(), tags)
+    return run.info.run_id if run else None
+
+
+def newest_run(store: Store, tags: Mapping[str, str]) -> "Run | None":
+    """The newest finished run that carries all these tags."""
+    wanted = ["attributes.status = 'FINISHED'"] + [f"tags.`{key}` = {quoted(value)}" for key, value in tags.items()]
+    with telling("search the runs"):
+        newest = store.client.search_runs(
+            [store.experiment], " and ".join(wanted), max_results=1, order_by=["attributes.start_time DESC"]
+        )
+    return newest[0] if newest else None
+
+
+def _parent(store: Store, origin: Mapping[str, str]) -> str:
+    """The id of the parent run, now RUNNING. Call it under the lock."""
+    key = _pipeline(origin)
+    found = store.client.search_runs([store.experiment], f"tags.`{PIPELINE}` = {quoted(key)}", max_results=1)
+    if not found:
+        tags = {PIPELINE: key, **origin}
+        return str(store.client.create_run(store.experiment, tags=tags, run_name=key).info.run_id)
+    run_id: str = found[0].info.run_id
+    store.client.update_run(run_id, status="RUNNING")
+    return run_id
+
+
+def _pipeline(origin: Mapping[str, str]) -> str:
+    """One name for all stages of a pass: DVC's name of the experiment, else the commit and the parameters."""
+    params = paths.PARAMS.read_text(encoding="utf-8") if paths.PARAMS.exists() else ""
+    return os.environ.get("DVC_EXP_NAME") or f"{origin[COMMIT][:12]}-{fingerprint(params)}"
+
+
+def _origin() -> dict[str, str]:
+    """Tags that tell which code and which experiment a run comes from, the same on every machine."""
+    given = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
+    return {COMMIT: _commit()} | {tag: os.environ[name] for tag, name in given.items() if os.environ.get(name)}
+
+
+def _commit() -> str:
+    try:
+        git = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, no repository, or nothing committed yet
+        return "no-commit"
+    return git.stdout.strip()
+
+
+def _log_params(run: StageRun, params: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+    from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH as LONGEST
+    from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH as MOST
+
+    entries = [Param(key, value[:LONGEST]) for key, value in _flat(params)]
+    for start in range(0, len(entries), MOST):
+        run.client.log_batch(run.run_id, params=entries[start : start + MOST])
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list | tuple) else str(value)
+
+
+def _end(run: StageRun, status: str) -> None:
+    with telling("end the run"):
+        run.client.set_terminated(run.run_id, status)
+        run.client.set_terminated(run.parent_id, status)

@@ -1,0 +1,67 @@
+"""Training data: pictures with all their captions, in batches."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wordgaze.text.vocabulary import PAD
+from wordgaze.vision.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture and its captions as indices, each ending with END."""
+
+    image: str
+    captions: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """features (B, L, channels) and captions (B, R, T), padded with PAD."""
+
+    features: Tensor
+    captions: Tensor
+
+
+class Batches:
+    """Shuffled batches of examples; the order depends on seed and epoch alone, so any epoch can be taken up midway."""
+
+    def __init__(self, examples: Sequence[Example], store: FeatureStore, batch_size: int, seed: int) -> None:
+        self.examples, self.store, self.batch_size, self.seed = examples, store, batch_size, seed
+
+    def __len__(self) -> int:
+        return -(-len(self.examples) // self.batch_size)
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from the ``first`` on. The next one is read while the last is computed with."""
+        order = np.random.default_rng((self.seed, number)).permutation(len(self.examples))
+        starts = range(first * self.batch_size, len(order), self.batch_size)
+        chosen = ([self.examples[i] for i in order[start : start + self.batch_size]] for start in starts)
+        with ThreadPoolExecutor(1) as reader:
+            ahead = None
+            for examples in chosen:
+                following = reader.submit(self._batch, examples)
+                if ahead is not None:
+                    yield ahead.result()
+                ahead = following
+            if ahead is not None:
+                yield ahead.result()
+
+    def _batch(self, examples: Sequence[Example]) -> Batch:
+        return Batch(self.store.read([e.image for e in examples]), pad_captions([e.captions for e in examples]))
+
+
+def pad_captions(captions: Sequence[Sequence[Sequence[int]]]) -> Tensor:
+    """Captions of B pictures as one tensor (B, R, T): R the most captions of a picture, T the longest caption."""
+    ranks = max(len(of_one) for of_one in captions)
+    length = max(len(words) for of_one in captions for words in of_one)
+    padded = torch.full((len(captions), ranks, length), PAD)
+    for i, of_one in enumerate(captions):
+        for j, words in enumerate(of_one):
+            padded[i, j, : len(words)] = torch.tensor(words)
+    return padded

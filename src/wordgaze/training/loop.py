@@ -1,0 +1,176 @@
+"""The training loop: teacher forcing, a dev score by real decoding after every epoch, early stopping, resume.
+
+Killed at any moment and started again, it ends with the same bytes as if it had not been: the order of batches comes
+from seed and epoch, everything else that changes is in the checkpoint.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from wordgaze.device import pick_device, pick_dtype
+from wordgaze.errors import ModelError
+from wordgaze.model.decoder import Decoder, Taught
+from wordgaze.params import TrainParams
+from wordgaze.training.batches import Batch, Batches
+from wordgaze.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from wordgaze.training.loss import captioning_loss
+
+Row = dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Where training stands; all of it goes into the checkpoint."""
+
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    best_score: float = -math.inf
+    best_epoch: int = -1
+    history: list[Row] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains a decoder. ``dev_score(decoder)`` is the number that early stopping goes by, higher is better."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        batches: Batches,
+        dev_score: Callable[[Decoder], float],
+        params: TrainParams,
+        seed: int,
+        checkpoint: Path,
+    ) -> None:
+        self.device = pick_device(params.device)
+        self.dtype = pick_dtype(params.precision, self.device)
+        self.decoder = decoder.to(self.device)
+        self.batches, self.dev_score, self.params, self.checkpoint = batches, dev_score, params, checkpoint
+        self.optimizer = torch.optim.AdamW(
+            decoder.parameters(), lr=params.learning_rate, betas=(0.9, 0.98), weight_decay=params.weight_decay
+        )
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        torch.manual_seed(seed)
+
+    def run(self, on_epoch: Callable[[Row], None], on_step: Callable[[int, int], None]) -> list[Row]:
+        """Trains to the end or to an early stop, and leaves the best weights in the decoder. Returns the curve.
+
+        ``on_epoch`` gets the curve's new row, ``on_step`` the number of steps done and the number of all steps.
+        """
+        if self.checkpoint.exists():
+            self._restore()
+        saved = time.monotonic()
+        while self.progress.epoch < self.params.epochs and not self._stalled():
+            for batch in self.batches.epoch(self.progress.epoch, self.progress.batch):
+                self.progress.loss_sum += self._step(batch)
+                self.progress.batch += 1
+                on_step(self._steps(), self.params.epochs * len(self.batches))
+                if time.monotonic() - saved >= self.params.checkpoint_seconds:
+                    self._save()
+                    saved = time.monotonic()
+            on_epoch(self._finish_epoch())
+            self._save()
+            saved = time.monotonic()
+        self.decoder.load_state_dict(self.best)
+        return self.progress.history
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to a hundredth."""
+        total, warmup = self.params.epochs * len(self.batches), self.params.warmup_steps
+        if step < warmup:
+            return self.params.learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(1, total - warmup)
+        return self.params.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def _step(self, batch: Batch) -> float:
+        self.decoder.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self._steps())
+        taught = self._teach(batch.features.to(self.device), batch.captions.to(self.device))
+        loss, plain = captioning_loss(taught, self.params.label_smoothing, self.params.doubly_stochastic)
+        if not torch.isfinite(loss):
+            raise ModelError(f"the loss is {loss.item()} at step {self._steps()}; try a lower learning_rate or clip_norm")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), self.params.clip_norm)
+        self.optimizer.step()
+        return float(plain)
+
+    def _teach(self, features: Tensor, captions: Tensor) -> Taught:
+        # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.
+        weights = {name: p.to(self.dtype) for name, p in self.decoder.named_parameters()}
+        return functional_call(_Teacher(self.decoder), {f"decoder.{k}": v for k, v in weights.items()},
+                               (features.to(self.dtype), captions))  # fmt: skip
+
+    def _finish_epoch(self) -> Row:
+        self.decoder.eval()
+        score = self.dev_score(self.decoder)
+        progress = self.progress
+        row = {
+            "epoch": progress.epoch + 1,
+            "learning_rate": self.learning_rate(self._steps() - 1),
+            "train_loss": progress.loss_sum / len(self.batches),
+            "dev_cider": score,
+        }
+        progress.history.append(row)
+        if score > progress.best_score:
+            progress.best_score, progress.best_epoch = score, progress.epoch
+            self.best = {k: v.detach().cpu().clone() for k, v in self.decoder.state_dict().items()}
+        progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        return row
+
+    def _stalled(self) -> bool:
+        return self.progress.epoch - 1 - self.progress.best_epoch >= self.params.patience
+
+    def _steps(self) -> int:
+        return self.progress.epoch * len(self.batches) + self.progress.batch
+
+    def _save(self) -> None:
+        tensors = {
+            "decoder": self.decoder.state_dict(),
+            "best": self.best,
+            "optimizer": optimizer_tensors(self.optimizer),
+            "random": _random_state(self.device),
+        }
+        progress: dict[str, Any] = dict(vars(self.progress))
+        progress["best_score"] = None if progress["best_epoch"] < 0 else progress["best_score"]
+        save_checkpoint(self.checkpoint, tensors, progress)
+
+    def _restore(self) -> None:
+        tensors, progress = load_checkpoint(self.checkpoint)
+        if progress["best_score"] is None:
+            progress["best_score"] = -math.inf
+        self.progress = Progress(**progress)
+        self.best = tensors.get("best", {})
+        self.decoder.load_state_dict(tensors["decoder"])
+        restore_optimizer(self.optimizer, tensors["optimizer"])
+        torch.set_rng_state(tensors["random"]["cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random"]["cuda"])
+
+
+class _Teacher(torch.nn.Module):
+    """Gives ``functional_call`` the decoder's ``teach`` to call, as its forward."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, features: Tensor, captions: Tensor) -> Taught:
+        return self.decoder.teach(features, captions)
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state

@@ -1,0 +1,84 @@
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from wordgaze.errors import ImageError
+from wordgaze.params import DecodeParams
+from wordgaze.tracking.package import log_captioner
+from wordgaze.tracking.runs import stage_run
+
+CLEAN = """
+import importlib.util, json, pathlib, sys
+sys.path[:] = [folder for folder in sys.path if not pathlib.Path(folder, "wordgaze").is_dir()]
+assert importlib.util.find_spec("wordgaze") is None, "wordgaze can be imported"
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+captions = model.predict(pandas.DataFrame({"image": [sys.argv[2]]}), params={"strategy": "greedy"})
+import wordgaze
+assert pathlib.Path(wordgaze.__file__).is_relative_to(sys.argv[1]), wordgaze.__file__
+print(captions.to_json(orient="records"))
+"""
+
+
+def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
+    project: Path, captioner: Path, white_picture: Path
+) -> None:
+    from mlflow.models import Model
+
+    path = sys.path.copy()
+    with stage_run("evaluate", {}) as run:
+        uri = log_captioner(run, captioner, white_picture, {"test/beam/cider": 0.5}, DecodeParams(beam_width=7))
+        assert run.client.get_run(run.run_id).info.status == "RUNNING"
+    assert sys.path == path
+    logged = run.client.get_logged_model(uri.removeprefix("models:/"))
+    assert logged.source_run_id == run.run_id
+    assert {metric.key: metric.value for metric in logged.metrics or []} == {"test/beam/cider": 0.5}
+    assert run.client.get_run(run.run_id).data.metrics == {"test/beam/cider": 0.5}
+    folder = project / "mlartifacts" / "models" / logged.model_id / "artifacts"
+
+    clean = [sys.executable, "-I", "-B", "-c", CLEAN, str(folder), str(white_picture)]
+    done = subprocess.run(clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [{"caption": "bright dog greedy 7", "log_prob": -2.0, "score": -1.0}]
+
+    names = {path.name for path in folder.rglob("*")}
+    assert "served.py" in names
+    assert not {name for name in names if name.endswith((".pkl", ".pickle", ".pyc"))}
+    requirements = (folder / "requirements.txt").read_text()
+    assert "torch==" in requirements and "timm==" in requirements and "+" not in requirements
+    signature = Model.load(folder).signature.to_dict()
+    assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "required": True}]
+    assert [column["name"] for column in json.loads(signature["outputs"])] == ["caption", "log_prob", "score"]
+    assert {p["name"]: p["default"] for p in json.loads(signature["params"])} == {
+        "strategy": "beam",
+        "beam_width": 7,
+        "length_penalty": 0.7,
+        "max_length": 20,
+    }
+
+
+def test_pictures_come_as_paths_or_as_base64_in_a_table_or_a_list(
+    project: Path, captioner: Path, white_picture: Path
+) -> None:
+    import mlflow
+
+    with stage_run("evaluate", {}) as run:
+        model = mlflow.pyfunc.load_model(log_captioner(run, captioner, white_picture, {}))
+    encoded = base64.b64encode(white_picture.read_bytes()).decode()
+    table = model.predict(pd.DataFrame({"image": [str(white_picture), encoded]}))
+    assert list(table["caption"]) == ["bright dog beam 5"] * 2
+    assert model.predict([{"image": encoded}], params={"beam_width": 2})["caption"][0] == "bright dog beam 2"
+    with pytest.raises(ImageError, match="neither a file here nor base64"):
+        model.predict([{"image": "no-such-picture.png"}])
+
+
+def test_a_captioner_that_fails_is_not_packaged_in_silence(project: Path, captioner: Path, white_picture: Path) -> None:
+    (captioner / "captioner.json").write_text("{}")
+    with pytest.raises(KeyError, match="noun"), stage_run("evaluate", {}) as run:
+        log_captioner(run, captioner, white_picture, {})
+    assert run.client.get_run(run.run_id).info.status == "FAILED"

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from wordgaze.errors import TrackingError
+from wordgaze.tracking.package import log_captioner
+from wordgaze.tracking.registry import fetch_model, promote, register
+from wordgaze.tracking.runs import stage_run
+from wordgaze.tracking.store import open_store
+
+
+def evaluate(captioner: Path, picture: Path, cider: float, dataset: str = "scenes", noun: str = "dog") -> None:
+    """What the evaluate stage logs, of a captioner whose weights are ``noun``."""
+    (captioner / "captioner.json").write_text(f'{{"noun": "{noun}"}}')
+    (captioner / "weights.safetensors").write_bytes(noun.encode())
+    with stage_run("evaluate", {}) as run:
+        run.tag("dataset", dataset)
+        log_captioner(run, captioner, picture, {"test/beam/cider": cider})
+
+
+def test_the_same_weights_are_one_version(captioner: Path, white_picture: Path) -> None:
+    evaluate(captioner, white_picture, 0.5)
+    evaluate(captioner, white_picture, 0.6)
+    assert register() == register() == 1
+    client = open_store().client
+    version = client.get_model_version_by_alias("captioner", "challenger")
+    assert int(version.version) == 1
+    assert {"weights.sha256", "dataset", "git.commit"} <= set(version.tags)
+    assert "CIDEr on scenes 0.600" in (version.description or "")
+    evaluate(captioner, white_picture, 0.7, noun="cat")
+    assert register(captioner) == 2
+
+
+def test_a_challenger_must_not_score_below_the_champion(captioner: Path, white_picture: Path) -> None:
+    evaluate(captioner, white_picture, 0.5)
+    assert register() == promote() == 1
+    evaluate(captioner, white_picture, 0.25, noun="cat")
+    register()
+    with pytest.raises(TrackingError, match=r"0\.25 on scenes, below the champion's 0\.5 .*--force"):
+        promote()
+    assert promote(force=True) == 2
+    evaluate(captioner, white_picture, 0.25, noun="cow")
+    assert register() == promote() == 3  # as good is good enough
+
+    evaluate(captioner, white_picture, 0.9, dataset="flickr8k", noun="bird")
+    register()
+    with pytest.raises(TrackingError, match=r"champion .*has no test/beam/cider on flickr8k"):
+        promote()
+    evaluate(captioner, white_picture, 0.8, dataset="flickr8k", noun="cow")
+    assert promote() == 4
+    aliases = open_store().client.get_registered_model("captioner").aliases
+    assert {alias: int(version) for alias, version in aliases.items()} == {"champion": 4}
+
+
+def test_a_registered_captioner_is_fetched_as_it_was(captioner: Path, white_picture: Path) -> None:
+    evaluate(captioner, white_picture, 0.5)
+    register()
+    promote()
+    evaluate(captioner, white_picture, 0.6, noun="cat")
+    register()
+    folder = fetch_model("models:/captioner@champion")
+    assert (folder / "captioner.json").read_text() == '{"noun": "dog"}'
+    assert (folder / "weights.safetensors").read_bytes() == b"dog"
+    assert fetch_model("models:/captioner/1") == folder
+    assert (fetch_model("models:/captioner@challenger") / "weights.safetensors").read_bytes() == b"cat"
+    with pytest.raises(TrackingError, match="cannot find models:/captioner@nobody"):
+        fetch_model("models:/captioner@nobody")
+
+
+def test_what_is_missing_is_told_with_the_command_that_makes_it(captioner: Path, fresh_project: Path) -> None:
+    with pytest.raises(TrackingError, match=r"no finished evaluate run .*; run `dvc repro -f -s evaluate`"):
+        register()
+    with pytest.raises(TrackingError, match="captioner has no challenger; run `wordgaze register` first"):
+        promote()
+    (captioner / "weights.safetensors").unlink()
+    with pytest.raises(TrackingError, match=r"models/stage2/weights\.safetensors is missing.*run `dvc repro`"):
+        register()
+    (fresh_project / "mlflow.db").unlink()
+    with pytest.raises(TrackingError, match=r"there is no MLflow database .*; run `dvc repro` here"):
+        fetch_model("models:/captioner@champion")
