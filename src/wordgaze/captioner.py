@@ -28,6 +28,7 @@ from wordgaze.params import DecodeParams, ModelParams
 from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.encoders import Encoder, EncoderSpec, encoder_from_spec
+from wordgaze.vision.store import FeatureStore
 
 FORMAT = 1
 CARD, WEIGHTS = "captioner.json", "weights.safetensors"
@@ -83,6 +84,22 @@ def save_captioner(
     with replacing_folder(folder) as temporary:
         save_file({k: v.contiguous() for k, v in state.items()}, temporary / WEIGHTS)
         write_json(temporary / CARD, card)
+
+
+def caption_stored(
+    decoder: Decoder,
+    vocabulary: Vocabulary,
+    store: FeatureStore,
+    images: Sequence[str],
+    decode: DecodeParams,
+    batch: int,
+) -> list[list[str]]:
+    """The words of the best caption of each image, from its stored features, ``batch`` images at a time."""
+    words: list[list[str]] = []
+    for i in range(0, len(images), batch):
+        features = store.read(images[i : i + batch]).to(decoder.classify.weight)
+        words += [list(of_one[0].words) for of_one in search(decoder, features, vocabulary, decode)]
+    return words
 
 
 def load_decoder_state(folder: Path) -> dict[str, Tensor]:

@@ -17,7 +17,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-STAGES = "Stages (dvc repro runs them in order)"
 
 
 def _stage(name: str, help_: str) -> None:
@@ -30,7 +29,7 @@ def _stage(name: str, help_: str) -> None:
         run: Callable[[Params], None] = import_module(f"wordgaze.stages.{name}").run
         run(load_params(paths.PARAMS))
 
-    app.command(name, help=help_, rich_help_panel=STAGES)(command)
+    app.command(name, help=help_)(command)
 
 
 _stage("download", "Bring the data set here and leave out what cannot be used.")

@@ -25,6 +25,6 @@ def pick_dtype(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) ->
 
 def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -54,7 +54,9 @@ class PrepareParams(Section):
     @model_validator(mode="after")
     def _train_is_left(self) -> Self:
         if self.dev_share + self.test_share >= 1:
-            raise ValueError(f"dev_share ({self.dev_share}) and test_share ({self.test_share}) leave nothing to train on")
+            raise ValueError(
+                f"dev_share ({self.dev_share}) and test_share ({self.test_share}) leave nothing to train on"
+            )
         return self
 
 
@@ -65,7 +67,7 @@ class FeaturesParams(Section):
     weights: str = "default"
     image_size: int = Field(0, ge=0, le=2048)
     grid: int = Field(0, ge=0, le=128)
-    batch_size: Count = 32
+    batch_size: int = Field(0, ge=0)
     shard_size: Count = 1024
     device: Device = "auto"
     precision: Precision = "auto"
@@ -154,7 +156,8 @@ class Params(Section):
 def load_params(path: Path) -> Params:
     """Reads ``params.yaml``. Raises ParamsError that names every wrong key at once."""
     # ruamel.yaml reads YAML 1.2: DVC writes 1e-05, which YAML 1.1 readers take for a string.
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))

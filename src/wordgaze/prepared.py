@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from wordgaze.datasets.base import Split
 from wordgaze.errors import DataError
+from wordgaze.records import Split
 from wordgaze.text.vocabulary import Vocabulary
 
 CAPTIONS, VOCABULARY = "captions.parquet", "vocabulary.json"
@@ -28,8 +28,14 @@ class Prepared:
             raise DataError(f"{folder / CAPTIONS} is missing; run dvc repro prepare")
         captions: dict[Split, dict[str, list[list[str]]]] = {"train": {}, "dev": {}, "test": {}}
         raw: dict[str, list[str]] = {}
-        for row in pd.read_parquet(folder / CAPTIONS).itertuples(index=False):
-            captions[row.split].setdefault(row.image, []).append(row.tokens_text.split())
-            raw.setdefault(row.image, []).append(row.raw)
+        table = pd.read_parquet(folder / CAPTIONS)
+        for split, image, text, tokens in table[["split", "image", "raw", "tokens_text"]].to_numpy().tolist():
+            captions[split].setdefault(image, []).append(tokens.split())
+            raw.setdefault(image, []).append(text)
         words = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))["words"]
         return cls(captions, raw, Vocabulary(tuple(words)))
+
+    def references(self, split: Split, limit: int = 0) -> tuple[list[str], list[list[list[str]]]]:
+        """The images of a split, by name, the first ``limit`` of them, and all their captions."""
+        images = sorted(self.captions[split])[: limit or None]
+        return images, [self.captions[split][image] for image in images]

@@ -36,7 +36,9 @@ def print_summary() -> None:
 
 def _table(report: dict[str, Any]) -> Table:
     rows = {**report["decoding"], **report["baselines"]}
-    table = Table(title=f"{report['dataset']}, {report['split']} split, {report['images']} images", title_justify="left")
+    table = Table(
+        title=f"{report['dataset']}, {report['split']} split, {report['images']} images", title_justify="left"
+    )
     table.add_column("captions by")
     names = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider")
     for name in names:

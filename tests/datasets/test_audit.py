@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wordgaze.datasets.audit import Finding, audit
-from wordgaze.datasets.base import Record
+from wordgaze.records import Record
 from wordgaze.errors import DataError
 from wordgaze.files import stable_json
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from wordgaze.datasets.audit import audit
-from wordgaze.datasets.base import Record
+from wordgaze.records import Record
 from wordgaze.datasets.flickr8k import PUBLIC, Flickr8k
 from wordgaze.errors import CaptionsError, DownloadError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wordgaze.datasets.base import Box, Record
+from wordgaze.records import Box, Record
 from wordgaze.datasets.scenes import Scenes
 from wordgaze.datasets.scenes.backdrops import backdrop
 from wordgaze.datasets.scenes.compose import BACKDROPS, PLACES, compose

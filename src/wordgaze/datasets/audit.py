@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wordgaze.datasets.base import Record
 from wordgaze.errors import DataError, ImageError
 from wordgaze.progress import track
+from wordgaze.records import Record
 from wordgaze.vision.images import load_image
 
 EXAMPLES = 3

@@ -4,11 +4,11 @@ import logging
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from wordgaze.datasets.base import Record, Split
 from wordgaze.datasets.fetch import checksums, fetch, unpack
 from wordgaze.errors import CaptionsError, DownloadError
 from wordgaze.files import fingerprint
 from wordgaze.progress import transfer
+from wordgaze.records import Record, Split
 
 PUBLIC = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 IMAGES_ZIP = "Flickr8k_Dataset.zip"

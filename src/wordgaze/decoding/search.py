@@ -24,9 +24,7 @@ def search(decoder: Decoder, features: Tensor, vocabulary: Vocabulary, params: D
     for _ in range(params.max_length):
         if not beams.advance():
             break
-    return [
-        [_caption(h, vocabulary) for h in hypotheses[: params.num]] for hypotheses in beams.finish(len(features))
-    ]
+    return [[_caption(h, vocabulary) for h in hypotheses[: params.num]] for hypotheses in beams.finish(len(features))]
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,8 @@ class _Beams:
             closed = sorted((h.score for h in self.closed[picture]), reverse=True)
             # Totals only fall, and the longest caption is divided by most: an upper bound of what is still to come.
             bound = self._score(float(self.totals[i, 0]), length)
-            if len(closed) < self.params.num or bound > closed[self.params.num - 1]:
+            # Width one is greedy search, which is over at its first END, even where going on would score better.
+            if len(closed) < self.params.num or (self.width > 1 and bound > closed[self.params.num - 1]):
                 open_.append(i)
         if len(open_) < len(self.pictures):
             self._keep(open_)

@@ -15,7 +15,7 @@ SHADE = 0.25  # brightness of what a word did not look at
 
 
 def spotlight(image: Image.Image, weights: npt.NDArray[np.float32], grid: tuple[int, int]) -> Image.Image:
-    """The picture, lit by attention. ``weights`` (L,) over ``grid`` = (rows, columns), row-major; the peak is full light."""
+    """The picture, lit by attention. ``weights`` (L,) in row-major order over ``grid`` = (rows, columns)."""
     rows, columns = grid
     cells = Image.fromarray((weights / max(float(weights.max()), 1e-12)).reshape(rows, columns).astype(np.float32))
     light = np.clip(np.asarray(cells.resize(image.size, Image.Resampling.BICUBIC)), 0, 1)[..., None]

@@ -68,9 +68,7 @@ def _grams(words: Tokens) -> Grams:
 def _similarity(candidate: _Vector, reference: _Vector) -> float:
     """The clipped cosine of every order, summed, times the length penalty."""
     total = 0.0
-    for mine, theirs, a, b in zip(
-        candidate.weights, reference.weights, candidate.norms, reference.norms, strict=True
-    ):
+    for mine, theirs, a, b in zip(candidate.weights, reference.weights, candidate.norms, reference.norms, strict=True):
         dot = math.fsum(min(weight, theirs[gram]) * theirs[gram] for gram, weight in mine.items() if gram in theirs)
         total += dot / (a * b) if a and b else dot
     gap = candidate.length - reference.length

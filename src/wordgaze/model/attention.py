@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class AdditiveAttention(nn.Module):
-    """weights = softmax_L(v · tanh(keys + W query)); context = Σ_L weights · features (Xu et al., equations 4-6, 13)."""
+    """weights = softmax_L(v · tanh(keys + W query)); context = Σ_L weights · features (Xu et al., eq. 4-6, 13)."""
 
     def __init__(self, feature_size: int, query_size: int, attention_size: int) -> None:
         super().__init__()
@@ -22,8 +22,8 @@ class AdditiveAttention(nn.Module):
 
     def forward(self, query: Tensor, keys: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """query (B·R, H), keys (B, L, A), features (B, L, D) → context (B·R, D), weights (B·R, L)."""
-        batch, cells, _ = keys.shape
-        asked = self.query(query).view(batch, -1, 1, keys.shape[2])  # (B, R, 1, A)
+        batch, _, size = keys.shape
+        asked = self.query(query).view(batch, -1, 1, size)  # (B, R, 1, A)
         energy = self.energy(torch.tanh(keys.unsqueeze(1) + asked)).squeeze(-1)  # (B, R, L)
         weights = torch.softmax(energy.float(), dim=-1).to(features.dtype)
         context = torch.bmm(weights, features)  # (B, R, L) x (B, L, D) -> (B, R, D)

@@ -8,9 +8,9 @@ from wordgaze import paths
 from wordgaze.contracts import check
 from wordgaze.datasets import open_dataset
 from wordgaze.datasets.audit import audit
-from wordgaze.datasets.base import Record, write_records
 from wordgaze.files import replacing_folder, write_json, write_text
 from wordgaze.params import Params
+from wordgaze.records import Record, write_records
 from wordgaze.tracking.reporting import log_contract
 from wordgaze.tracking.runs import stage_run
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wordgaze import paths
-from wordgaze.captioner import WEIGHTS, Captioner
+from wordgaze.captioner import WEIGHTS, Captioner, caption_stored
 from wordgaze.errors import ModelError
 from wordgaze.explain.overlay import attention_sheet
 from wordgaze.files import replacing, replacing_folder, sha256, write_json
@@ -16,7 +16,6 @@ from wordgaze.prepared import Prepared
 from wordgaze.text import tokenizer
 from wordgaze.tracking.package import log_captioner
 from wordgaze.tracking.runs import find_stage_run, stage_run
-from wordgaze.training.fit import caption_stored, references
 from wordgaze.vision.images import load_image
 from wordgaze.vision.store import FeatureStore
 
@@ -32,10 +31,10 @@ def run(params: Params) -> None:
         raise ModelError(f"{paths.STAGE2} was trained on other features than {paths.FEATURES}; run dvc repro")
     sections = {"dataset": params.dataset.model_dump(), "decode": params.decode.model_dump()}
     with stage_run("evaluate", {**sections, "evaluate": settings.model_dump()}) as tracked:
-        images, truths = references(prepared, split)
+        images, truths = prepared.references(split)
         searches = {"greedy": _greedy(params.decode), "beam": params.decode.model_copy(update={"strategy": "beam"})}
         said = {
-            name: caption_stored(captioner.decoder, prepared, store, images, decode, settings.batch_size)
+            name: caption_stored(captioner.decoder, captioner.vocabulary, store, images, decode, settings.batch_size)
             for name, decode in searches.items()
         }
         decoding = {name: score_captions(words, truths) for name, words in said.items()}
@@ -94,4 +93,6 @@ def _draw_attention(captioner: Captioner, images: list[str], decode: DecodeParam
         for name in images:
             image = load_image(paths.RAW / "images" / name)
             best = captioner.caption([image], decode)[0][0]
-            attention_sheet(image, best, captioner.encoder.spec.grid).save(folder / f"{Path(name).stem}.jpg", quality=88)
+            attention_sheet(image, best, captioner.encoder.spec.grid).save(
+                folder / f"{Path(name).stem}.jpg", quality=88
+            )

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from wordgaze import paths
 from wordgaze.contracts import check
-from wordgaze.datasets.base import read_records
 from wordgaze.device import pick_device, pick_dtype
 from wordgaze.errors import DataError
 from wordgaze.files import fingerprint, replacing, sha256, write_text
 from wordgaze.params import FeaturesParams, Params
 from wordgaze.progress import track
+from wordgaze.records import read_records
 from wordgaze.tracking.reporting import log_contract
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.encoders import Encoder, build_encoder
@@ -66,6 +66,7 @@ def _key(settings: FeaturesParams, source: Path, weights: Path) -> str:
 
 def _compute(settings: FeaturesParams, encoder: Encoder, images: list[str], folder: Path) -> dict[str, Any]:
     device = pick_device(settings.device)
+    size = settings.batch_size or (8 if device.type == "cpu" else 128)
     fast = encoder.optimised(device, pick_dtype(settings.precision, device))
 
     def read(names: Sequence[str]) -> Tensor:
@@ -73,7 +74,7 @@ def _compute(settings: FeaturesParams, encoder: Encoder, images: list[str], fold
 
     @torch.inference_mode()
     def encode(names: Sequence[str]) -> Tensor:
-        batches = [names[i : i + settings.batch_size] for i in range(0, len(names), settings.batch_size)]
+        batches = [names[i : i + size] for i in range(0, len(names), size)]
         with ThreadPoolExecutor(2) as readers:
             pixels = readers.map(read, batches)
             return torch.cat([fast(p.to(device)).to("cpu", torch.bfloat16) for p in pixels]).contiguous()

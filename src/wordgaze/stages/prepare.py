@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from wordgaze import paths
 from wordgaze.contracts import check
-from wordgaze.datasets.base import Record, read_records
-from wordgaze.datasets.splits import assign_splits
 from wordgaze.errors import DataError
 from wordgaze.files import replacing, replacing_folder, write_json, write_text
 from wordgaze.params import Params
 from wordgaze.prepared import CAPTIONS, VOCABULARY
+from wordgaze.records import Record, assign_splits, read_records
 from wordgaze.text.tokenizer import tokenize
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.tracking.reporting import log_contract
@@ -27,7 +26,10 @@ def run(params: Params) -> None:
     source = paths.RAW / "captions.jsonl"
     if not source.is_file():
         raise DataError(f"{source} is missing; run dvc repro download")
-    with stage_run("prepare", {"prepare": settings.model_dump()}) as tracked, replacing_folder(paths.PREPARED) as folder:
+    with (
+        stage_run("prepare", {"prepare": settings.model_dump()}) as tracked,
+        replacing_folder(paths.PREPARED) as folder,
+    ):
         records = assign_splits(read_records(source), settings.dev_share, settings.test_share)
         captions, wordless = _caption_table(records)
         train = captions[captions["split"] == "train"]
@@ -79,9 +81,7 @@ def _word_table(vocabulary: Vocabulary, counts: Counter[str], min_count: int) ->
     )
 
 
-def _summary(
-    captions: "pd.DataFrame", vocabulary: Vocabulary, counts: Counter[str], wordless: int
-) -> dict[str, float]:
+def _summary(captions: "pd.DataFrame", vocabulary: Vocabulary, counts: Counter[str], wordless: int) -> dict[str, float]:
     images = captions.groupby("split")["image"].nunique()
     known = sum(counts[word] for word in vocabulary.words)
     return {

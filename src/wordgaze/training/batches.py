@@ -1,5 +1,6 @@
 """Training data: pictures with all their captions, in batches."""
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Batches:
         self.examples, self.store, self.batch_size, self.seed = examples, store, batch_size, seed
 
     def __len__(self) -> int:
-        return -(-len(self.examples) // self.batch_size)
+        return math.ceil(len(self.examples) / self.batch_size)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from the ``first`` on. The next one is read while the last is computed with."""

@@ -36,7 +36,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state, one tensor a parameter and quantity."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(value) for index, of_one in state.items() for name, value in of_one.items()}
+    return {
+        f"{index}.{name}": torch.as_tensor(value) for index, of_one in state.items() for name, value in of_one.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

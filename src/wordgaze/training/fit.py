@@ -1,14 +1,12 @@
 """From prepared captions and stored features to a captioner folder: what both training stages do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from wordgaze.captioner import WEIGHTS, load_decoder_state, save_captioner
-from wordgaze.datasets.base import Split
-from wordgaze.decoding.search import search
+from wordgaze.captioner import WEIGHTS, caption_stored, load_decoder_state, save_captioner
 from wordgaze.files import fingerprint, sha256
 from wordgaze.metrics.cider import Cider
 from wordgaze.model.decoder import Decoder
@@ -73,30 +71,12 @@ def fit(
     return history
 
 
-def caption_stored(
-    decoder: Decoder, prepared: Prepared, store: FeatureStore, images: Sequence[str], decode: DecodeParams, batch: int
-) -> list[list[str]]:
-    """The best caption of each image, from its stored features."""
-    device = decoder.classify.weight.device
-    words: list[list[str]] = []
-    for i in range(0, len(images), batch):
-        features = store.read(images[i : i + batch]).to(device, torch.float32)
-        words += [list(of_one[0].words) for of_one in search(decoder, features, prepared.vocabulary, decode)]
-    return words
-
-
-def references(prepared: Prepared, split: Split, limit: int = 0) -> tuple[list[str], list[list[list[str]]]]:
-    """The images of a split, by name, the first ``limit`` of them, and all their reference captions."""
-    images = sorted(prepared.captions[split])[: limit or None]
-    return images, [prepared.captions[split][image] for image in images]
-
-
 def _dev_score(task: Task) -> Callable[[Decoder], float]:
-    images, truths = references(task.prepared, "dev", task.settings.dev_images)
+    images, truths = task.prepared.references("dev", task.settings.dev_images)
     cider = Cider(truths)
     greedy = DecodeParams(strategy="greedy", max_length=task.max_words)
 
     def score(decoder: Decoder) -> float:
-        return cider.score(caption_stored(decoder, task.prepared, task.store, images, greedy, DEV_BATCH))
+        return cider.score(caption_stored(decoder, task.prepared.vocabulary, task.store, images, greedy, DEV_BATCH))
 
     return score

@@ -98,7 +98,9 @@ class Trainer:
         taught = self._teach(batch.features.to(self.device), batch.captions.to(self.device))
         loss, plain = captioning_loss(taught, self.params.label_smoothing, self.params.doubly_stochastic)
         if not torch.isfinite(loss):
-            raise ModelError(f"the loss is {loss.item()} at step {self._steps()}; try a lower learning_rate or clip_norm")
+            raise ModelError(
+                f"the loss is {loss.item()} at step {self._steps()}; try a lower learning_rate or clip_norm"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), self.params.clip_norm)
@@ -108,8 +110,10 @@ class Trainer:
     def _teach(self, features: Tensor, captions: Tensor) -> Taught:
         # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.
         weights = {name: p.to(self.dtype) for name, p in self.decoder.named_parameters()}
-        return functional_call(_Teacher(self.decoder), {f"decoder.{k}": v for k, v in weights.items()},
-                               (features.to(self.dtype), captions))  # fmt: skip
+        taught: Taught = functional_call(
+            _Teacher(self.decoder), {f"decoder.{k}": v for k, v in weights.items()}, (features.to(self.dtype), captions)
+        )
+        return taught
 
     def _finish_epoch(self) -> Row:
         self.decoder.eval()

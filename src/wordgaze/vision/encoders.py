@@ -8,6 +8,7 @@ captions speak of, and a grid cell is a fixed part of the photograph.
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def fold_batch_norm(module: nn.Module) -> None:
     timm's normalisation layers carry the activation with them, which stays in their place.
     """
     children = list(module.named_children())
-    for (name, conv), (after, norm) in zip(children, children[1:], strict=False):
+    for (name, conv), (after, norm) in pairwise(children):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             if conv.out_channels != norm.num_features:
                 continue
@@ -146,13 +147,13 @@ def _timm(model: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
 
     name = f"timm/{model}"
     if not timm.is_model(model):
-        near = ", ".join(timm.list_models(f"*{model.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        near = ", ".join(timm.list_models(f"*{model.split('_', maxsplit=1)[0]}*")[:5]) or "see timm.list_models()"
         raise ModelError(f"encoder {name!r} is unknown to timm; near it: {near}")
     file = _weights_file(name, weights)
     body = timm.create_model(model, pretrained=weights == "default" and file is None)
     if file is not None:
         _load(body, file)
-    config = body.pretrained_cfg
+    config: dict[str, Any] = vars(body)["pretrained_cfg"]
     return body, {
         "image_size": config["input_size"][1],
         "mean": config["mean"],
@@ -171,7 +172,9 @@ def _torchvision(model: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
         raise ModelError(f"encoder {name!r} is unknown to torchvision; near it: {near}")
     default = torchvision.models.get_model_weights(model).DEFAULT
     file = _weights_file(name, weights)
-    body = torchvision.models.get_model(model, weights=default if weights == "default" and file is None else None)
+    body: nn.Module = torchvision.models.get_model(
+        model, weights=default if weights == "default" and file is None else None
+    )
     if file is not None:
         _load(body, file)
     transform = default.transforms()
@@ -190,10 +193,12 @@ def _last_map(body: nn.Module, size: int) -> str:
     """The name of the last node whose output is a grid of more than one cell, by the library's own tracing."""
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-    names = get_graph_node_names(body)[1]
+    names: list[str] = get_graph_node_names(body)[1]
     with torch.inference_mode():
         outputs = create_feature_extractor(body, names)(torch.zeros(1, 3, size, size))
-    grids = [n for n in names if isinstance(outputs.get(n), Tensor) and outputs[n].dim() == 4 and outputs[n].shape[-1] > 1]
+    grids = [
+        n for n in names if isinstance(outputs.get(n), Tensor) and outputs[n].dim() == 4 and outputs[n].shape[-1] > 1
+    ]
     if not grids:
         raise ModelError(f"{type(body).__name__} has no layer that gives a grid of features")
     return grids[-1]
@@ -204,7 +209,8 @@ def _cut(body: nn.Module, spec: EncoderSpec) -> nn.Module:
         return body
     from torchvision.models.feature_extraction import create_feature_extractor
 
-    return create_feature_extractor(body, {spec.layer: "features"})
+    cut: nn.Module = create_feature_extractor(body, {spec.layer: "features"})
+    return cut
 
 
 def _weights_file(name: str, weights: str) -> Path | None:
@@ -230,7 +236,9 @@ def _load(body: nn.Module, file: Path) -> None:
     try:
         state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
         own = body.state_dict()
-        if set(state) != set(own) and [tuple(v.shape) for v in state.values()] == [tuple(v.shape) for v in own.values()]:
+        if set(state) != set(own) and [tuple(v.shape) for v in state.values()] == [
+            tuple(v.shape) for v in own.values()
+        ]:
             state = dict(zip(own, state.values(), strict=True))
         body.load_state_dict(state)
     except Exception as error:  # safetensors, zip and pickle readers each raise their own

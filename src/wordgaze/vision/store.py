@@ -1,9 +1,9 @@
 """The feature store: a folder of safetensors shards with an index and a manifest.
 
-    manifest.json             what made the features: encoder, checksum of its weights, dtype, shape
-    encoder.safetensors       the encoder's weights
-    index.json                picture → [shard, row]
-    shard-00000.safetensors   features (N, L, D)
+manifest.json             what made the features: encoder, checksum of its weights, dtype, shape
+encoder.safetensors       the encoder's weights
+index.json                picture → [shard, row]
+shard-00000.safetensors   features (N, L, D)
 """
 
 import json
@@ -52,7 +52,12 @@ def write_manifest(folder: Path, spec: EncoderSpec, weights_sha256: str, index: 
     """Writes index and manifest, last, so that a folder with a manifest is whole."""
     write_json(folder / "index.json", index)
     shape = [len(index), spec.grid[0] * spec.grid[1], spec.channels]
-    manifest = {"encoder": spec.model_dump(mode="json"), "weights_sha256": weights_sha256, "dtype": dtype, "shape": shape}
+    manifest = {
+        "encoder": spec.model_dump(mode="json"),
+        "weights_sha256": weights_sha256,
+        "dtype": dtype,
+        "shape": shape,
+    }
     write_json(folder / "manifest.json", manifest)
 
 
@@ -65,7 +70,9 @@ class FeatureStore:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
             self.index: dict[str, list[int]] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise DataError(f"{folder} holds no features ({error.filename} is missing); run dvc repro features") from error
+            raise DataError(
+                f"{folder} holds no features ({error.filename} is missing); run dvc repro features"
+            ) from error
         self.spec = EncoderSpec.model_validate(manifest["encoder"])
         self.shape: tuple[int, int, int] = tuple(manifest["shape"])
         self._open: dict[int, Any] = {}
@@ -88,7 +95,7 @@ class FeatureStore:
         if shard not in self._open:
             path = self.folder / shard_name(shard)
             try:
-                self._open[shard] = safe_open(path, framework="pt").__enter__().get_slice("features")
+                self._open[shard] = safe_open(path, framework="pt").get_slice("features")  # type: ignore[no-untyped-call]
             except (OSError, SafetensorError) as error:
                 raise DataError(f"{path} cannot be read ({error}); run dvc repro features") from error
         return self._open[shard][row]  # type: ignore[no-any-return]

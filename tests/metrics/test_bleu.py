@@ -1,0 +1,90 @@
+"""Corpus BLEU against the evaluation toolkit of COCO, and by hand."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocoevalcap.bleu.bleu import Bleu
+
+from wordgaze.metrics.bleu import corpus_bleu
+
+Corpus = tuple[list[list[str]], list[list[list[str]]]]
+CAPTION = st.lists(st.sampled_from("abcd"), max_size=9)
+PICTURE = st.tuples(CAPTION, st.lists(CAPTION.filter(len), min_size=1, max_size=4))
+
+
+def words(*captions: str) -> list[list[str]]:
+    return [caption.split() for caption in captions]
+
+
+def toolkit(candidates: list[list[str]], references: list[list[list[str]]]) -> list[float]:
+    said = {i: [" ".join(caption)] for i, caption in enumerate(candidates)}
+    truths = {i: [" ".join(caption) for caption in of_one] for i, of_one in enumerate(references)}
+    scores, _ = Bleu(4).compute_score(truths, said, verbose=0)
+    return [float(score) for score in scores]
+
+
+def assert_equal_to_the_toolkit(candidates: list[list[str]], references: list[list[list[str]]]) -> None:
+    ours = list(corpus_bleu(candidates, references).values())
+    for mine, theirs in zip(ours, toolkit(candidates, references), strict=True):
+        # Where nothing matches the toolkit has a small number in place of 0, its 4th root for BLEU-4 not that small.
+        assert mine == pytest.approx(theirs, abs=1e-6) if mine else theirs < 1e-2
+
+
+ADVERSARIAL: dict[str, Corpus] = {
+    "one word said again and again": (words("the the the the the the the"), [words("the cat is on the mat")]),
+    "clipped by the reference with most": (words("a a a a b"), [words("a a c d e", "a a a f g")]),
+    "captions shorter than four words": (
+        words("a dog", "a", "a black dog runs fast"),
+        [words("a dog runs"), words("a cat"), words("a black dog runs very fast")],
+    ),
+    "an empty caption among others": (words("", "a dog runs on grass"), [words("a cat"), words("a dog runs on grass")]),
+    "too short, closest of several": (words("a b c d e"), [words("a b c d e f g", "a b c d e f", "x y")]),
+    "a tie in length takes the shorter": (words("a b c d e"), [words("a b c d", "a b c d e f")]),
+    "a perfect match": (words("a b c d e"), [words("a b c d e", "x")]),
+    "longer than all": (words("a b c d e f g h"), [words("a b c d", "e f g")]),
+}
+
+
+@pytest.mark.parametrize(("candidates", "references"), ADVERSARIAL.values(), ids=ADVERSARIAL.keys())
+def test_equal_to_the_toolkit(candidates: list[list[str]], references: list[list[list[str]]]) -> None:
+    assert_equal_to_the_toolkit(candidates, references)
+
+
+@given(st.lists(PICTURE, min_size=1, max_size=6))
+def test_equal_to_the_toolkit_on_any_corpus(corpus: list[tuple[list[str], list[list[str]]]]) -> None:
+    assert_equal_to_the_toolkit([candidate for candidate, _ in corpus], [references for _, references in corpus])
+
+
+def test_an_example_by_hand() -> None:
+    scores = corpus_bleu(words("the cat sat on the mat"), [words("the cat is on the mat")])
+    precisions = [5 / 6, 3 / 5, 1 / 4]
+    for n in (1, 2, 3):
+        assert scores[f"bleu_{n}"] == pytest.approx(math.prod(precisions[:n]) ** (1 / n))
+    assert scores["bleu_4"] == 0
+
+
+def test_counts_are_summed_over_the_corpus_and_not_averaged_over_sentences() -> None:
+    scores = corpus_bleu(words("a b", "c x y z"), [words("a b"), words("c d e f")])
+    assert scores["bleu_1"] == pytest.approx(3 / 6)
+    assert scores["bleu_2"] == pytest.approx(math.sqrt(3 / 6 * 1 / 4))
+
+
+@pytest.mark.parametrize(
+    ("references", "penalty"),
+    [
+        (["a b c d e f g h", "a b c d e"], 1 - 5 / 4),
+        (["a b c d e", "a b c"], 0),  # a tie: the shorter one
+        (["a b c d e f g h"], 1 - 8 / 4),
+        (["a b c"], 0),
+    ],
+)
+def test_the_brevity_penalty_goes_by_the_closest_reference(references: list[str], penalty: float) -> None:
+    precision = 1.0 if max(map(len, words(*references))) > 3 else 3 / 4
+    assert corpus_bleu(words("a b c d"), [words(*references)])["bleu_1"] == pytest.approx(precision * math.exp(penalty))
+
+
+def test_nothing_said_or_nothing_right_scores_zero() -> None:
+    for said in ("", "x y z"):
+        assert corpus_bleu(words(said), [words("a b c d")]) == {f"bleu_{n}": 0.0 for n in range(1, 5)}

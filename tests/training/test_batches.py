@@ -1,0 +1,69 @@
+"""Batches: every example once an epoch, in an order that seed and epoch decide, to be taken up midway."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from wordgaze.errors import DataError
+from wordgaze.text.vocabulary import END, PAD
+from wordgaze.training.batches import Batch, Batches, Example, pad_captions
+
+EXAMPLES = [Example(str(i), ((4 + i, END), (4 + i, 5, END)[: 2 + i % 2])) for i in range(11)]
+
+
+class Store:
+    """The features of picture "7" are 7 in every cell."""
+
+    def read(self, images: Sequence[str]) -> Tensor:
+        if "lost" in images:
+            raise DataError("no features of lost")
+        return torch.tensor([float(image) for image in images]).view(-1, 1, 1).expand(-1, 2, 3)
+
+
+def batches(seed: int = 1, batch_size: int = 4, examples: Sequence[Example] = EXAMPLES) -> Batches:
+    return Batches(examples, Store(), batch_size, seed)  # type: ignore[arg-type]
+
+
+def images(epoch: Sequence[Batch]) -> list[list[int]]:
+    return [batch.features[:, 0, 0].int().tolist() for batch in epoch]
+
+
+def test_every_example_comes_once_an_epoch_with_its_own_captions() -> None:
+    epoch = list(batches().epoch(0))
+    assert [len(batch.features) for batch in epoch] == [4, 4, 3]
+    assert len(batches()) == 3
+    assert sorted(sum(images(epoch), [])) == list(range(11))
+    for batch in epoch:
+        assert batch.features.shape[1:] == (2, 3)
+        assert batch.captions[:, 0, 0].tolist() == [4 + i for i in batch.features[:, 0, 0].int().tolist()]
+
+
+def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
+    first = images(list(batches(seed=1).epoch(0)))
+    assert images(list(batches(seed=1).epoch(0))) == first
+    assert images(list(batches(seed=1).epoch(1))) != first
+    assert images(list(batches(seed=2).epoch(0))) != first
+    torch.manual_seed(99)
+    again = batches(seed=1)
+    list(again.epoch(5))
+    assert images(list(again.epoch(0))) == first
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_an_epoch_is_taken_up_midway(first: int) -> None:
+    whole, rest = list(batches().epoch(3)), list(batches().epoch(3, first))
+    assert images(rest) == images(whole)[first:]
+    for mine, theirs in zip(rest, whole[first:], strict=True):
+        assert torch.equal(mine.captions, theirs.captions)
+
+
+def test_a_picture_without_features_is_an_error_at_its_batch() -> None:
+    with pytest.raises(DataError, match="no features of lost"):
+        list(batches(examples=[*EXAMPLES, Example("lost", ((4, END),))]).epoch(0))
+
+
+def test_captions_are_padded_to_the_most_and_the_longest() -> None:
+    padded = pad_captions([[[4, END], [5, 6, END]], [[7, END]]])
+    assert padded.tolist() == [[[4, END, PAD], [5, 6, END]], [[7, END, PAD], [PAD, PAD, PAD]]]
