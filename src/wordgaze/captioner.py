@@ -7,22 +7,22 @@ Nothing in it is pickled, and nothing that is loaded can run code.
 """
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from wordgaze.decoding.base import Caption
 from wordgaze.decoding.search import search
 from wordgaze.device import pick_device
 from wordgaze.errors import ModelError
-from wordgaze.files import replacing_folder, write_json
+from wordgaze.files import replacing_folder, write_json, write_tensors
 from wordgaze.model.decoder import Decoder
 from wordgaze.params import DecodeParams, ModelParams
 from wordgaze.text import tokenizer
@@ -47,16 +47,15 @@ class Captioner:
 
     @classmethod
     def load(cls, folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
-        """Reads a captioner folder. Raises ModelError where there is none or it is of another version."""
+        """Reads a captioner folder. Raises ModelError where there is none, it is broken or of another version."""
         card, state = _read(folder)
-        vocabulary = Vocabulary(tuple(card["vocabulary"]))
-        spec = EncoderSpec.model_validate(card["encoder"])
-        decoder = Decoder(ModelParams.model_validate(card["model"]), spec.channels, len(vocabulary))
         try:
+            vocabulary = Vocabulary(tuple(card["vocabulary"]))
+            spec = EncoderSpec.model_validate(card["encoder"])
+            decoder = Decoder(ModelParams.model_validate(card["model"]), spec.channels, len(vocabulary))
             decoder.load_state_dict(_part(state, "decoder."))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{folder / WEIGHTS} does not fit {folder / CARD}: {reason}") from error
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise _broken(folder, error) from error
         encoder = encoder_from_spec(spec, _part(state, "encoder."))
         where = pick_device(device)
         return cls(decoder.eval().to(where), vocabulary, encoder.optimised(where, torch.float32))
@@ -82,7 +81,7 @@ def save_captioner(
         "encoder": spec.model_dump(mode="json"),
     }
     with replacing_folder(folder) as temporary:
-        save_file({k: v.contiguous() for k, v in state.items()}, temporary / WEIGHTS)
+        write_tensors(temporary / WEIGHTS, state)
         write_json(temporary / CARD, card)
 
 
@@ -102,9 +101,13 @@ def caption_stored(
     return words
 
 
-def load_decoder_state(folder: Path) -> dict[str, Tensor]:
-    """The decoder's weights of a captioner folder: where a second training starts from."""
-    return _part(_read(folder)[1], "decoder.")
+def load_decoder(folder: Path, decoder: Decoder) -> None:
+    """Gives ``decoder`` the weights of a captioner folder: where a second training starts from."""
+    state = _part(_read(folder)[1], "decoder.")
+    try:
+        decoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{folder} was trained with other sizes of the model or other words; run dvc repro") from error
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -112,11 +115,17 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ModelError(f"{folder} holds no captioner ({CARD} is missing); run dvc repro, or give --model a folder")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if card.get("format") != FORMAT:
-            raise ModelError(f"{folder / CARD} has format {card.get('format')!r}, this wordgaze reads format {FORMAT}")
+        version = card.get("format") if isinstance(card, dict) else None
+        if version != FORMAT:
+            raise ModelError(f"{folder / CARD} has format {version!r}, this wordgaze reads format {FORMAT}")
         return card, load_file(folder / WEIGHTS)
-    except (OSError, ValueError, SafetensorError, ValidationError) as error:
-        raise ModelError(f"{folder} holds a broken captioner ({error}); train it again or fetch it anew") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _broken(folder, error) from error
+
+
+def _broken(folder: Path, error: Exception) -> ModelError:
+    reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
+    return ModelError(f"{folder} holds a broken captioner ({reason}); train it again or fetch it anew")
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

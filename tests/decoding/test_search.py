@@ -94,14 +94,14 @@ def test_greedy_is_a_beam_of_one_is_the_plain_argmax(seed: int, length_penalty: 
 def test_a_beam_that_is_wide_enough_finds_the_best_caption_of_all(seed: int, length_penalty: float) -> None:
     decoder, vocabulary = model(3, seed)
     features = pictures(3)
-    params = beam(120, max_length=3, length_penalty=length_penalty, num=5)
-    found = search(decoder, features, vocabulary, params)
     captions = [[*said, END] for n in range(3) for said in product(range(4, 7), repeat=n)]
-    for picture, best in zip(features, found, strict=True):
-        scores = {tuple(c): rescored(decoder, picture, c) / len(c) ** length_penalty for c in captions}
-        expected = sorted(scores, key=lambda caption: -scores[caption])[:5]
-        assert [caption.words for caption in best] == [tuple(vocabulary.decode(c)) for c in expected]
-        assert [caption.score for caption in best] == pytest.approx([scores[c] for c in expected], abs=1e-4)
+    every = [{tuple(c): rescored(decoder, picture, c) / len(c) ** length_penalty for c in captions} for picture in features]
+    for num in (1, 2, 5):
+        params = beam(120, max_length=3, length_penalty=length_penalty, num=num)
+        for scores, best in zip(every, search(decoder, features, vocabulary, params), strict=True):
+            expected = sorted(scores, key=lambda caption: -scores[caption])[:num]
+            assert [caption.words for caption in best] == [tuple(vocabulary.decode(c)) for c in expected]
+            assert [caption.score for caption in best] == pytest.approx([scores[c] for c in expected], abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -155,14 +155,16 @@ def test_every_word_has_its_weights_over_the_cells() -> None:
         np.testing.assert_allclose(caption.weights.sum(1), 1, atol=1e-5)
 
 
-def test_the_weights_are_those_of_the_words_own_steps() -> None:
-    decoder, vocabulary = model(10, 1)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_weights_are_those_of_the_words_own_steps(seed: int) -> None:
+    decoder, vocabulary = model(10, seed)
     features = pictures(4)
-    for picture, [caption] in zip(features, search(decoder, features, vocabulary, beam(4, max_length=6)), strict=True):
-        said = [vocabulary.index[word] for word in caption.words]
-        with torch.no_grad():
-            weights = decoder.teach(picture.unsqueeze(0), torch.tensor([[[*said, END]]])).weights[0, : len(said)]
-        np.testing.assert_allclose(caption.weights, weights.numpy(), atol=1e-5)
+    for picture, captions in zip(features, search(decoder, features, vocabulary, beam(4, max_length=6, num=4)), strict=True):
+        for caption in captions:
+            said = [vocabulary.index[word] for word in caption.words]
+            with torch.no_grad():
+                weights = decoder.teach(picture.unsqueeze(0), torch.tensor([[[*said, END]]])).weights[0, : len(said)]
+            np.testing.assert_allclose(caption.weights, weights.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("params", [greedy(max_length=5), beam(3, max_length=5, num=3)], ids=["greedy", "beam"])

@@ -54,4 +54,6 @@ def test_the_constant_caption_is_the_training_caption_that_scores_best_on_all_pi
     truths = [["a dog runs on the grass".split()], ["a dog runs on the sand".split()]]
     good, bad = "a dog runs on the road".split(), "two kids play with a ball".split()
     assert constant_caption([bad, bad, good], truths) == good
+    words_only = "grass sand the on runs dog a".split()  # the better BLEU-1, no BLEU-4
+    assert constant_caption([words_only, words_only, good], truths) == good
     assert constant_caption([bad, bad, good], truths, tried=1) == bad  # the commonest are tried, no more

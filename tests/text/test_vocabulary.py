@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 
-CAPTIONS = [["a", "dog", "runs"], ["a", "cat", "runs"], ["a", "dog"]]
+CAPTIONS = [["runs", "a", "dog"], ["a", "cat", "runs"], ["a", "dog"]]
 WORDS = st.text("abc", min_size=1, max_size=3)
 
 

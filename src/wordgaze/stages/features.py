@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from wordgaze import paths
 from wordgaze.contracts import check
 from wordgaze.device import pick_device, pick_dtype
 from wordgaze.errors import DataError
-from wordgaze.files import fingerprint, replacing, sha256, write_text
+from wordgaze.files import fingerprint, sha256, write_tensors, write_text
 from wordgaze.params import FeaturesParams, Params
 from wordgaze.progress import track
 from wordgaze.records import read_records
@@ -53,8 +53,7 @@ def run(params: Params) -> None:
 
 
 def _save_weights(encoder: Encoder, path: Path) -> Path:
-    with replacing(path) as temporary:
-        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, temporary)
+    write_tensors(path, encoder.state_dict())
     return path
 
 

@@ -10,17 +10,15 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from wordgaze.files import replacing
+from wordgaze.files import write_tensors
 
 
 def save_checkpoint(path: Path, tensors: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:
     """Writes groups of tensors and JSON-able progress, atomically."""
-    flat = {f"{group}/{name}": t.detach().cpu().contiguous() for group, ts in tensors.items() for name, t in ts.items()}
-    with replacing(path) as temporary:
-        save_file(flat, temporary, metadata={"progress": json.dumps(progress)})
+    flat = {f"{group}/{name}": t.detach().cpu() for group, ts in tensors.items() for name, t in ts.items()}
+    write_tensors(path, flat, {"progress": json.dumps(progress)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

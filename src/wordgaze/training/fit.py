@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from wordgaze.captioner import WEIGHTS, caption_stored, load_decoder_state, save_captioner
+from wordgaze.captioner import WEIGHTS, caption_stored, load_decoder, save_captioner
 from wordgaze.files import fingerprint, sha256
 from wordgaze.metrics.cider import Cider
 from wordgaze.model.decoder import Decoder
@@ -62,7 +62,7 @@ def fit(
     torch.manual_seed(task.seed)
     decoder = Decoder(task.model, task.store.spec.channels, len(task.prepared.vocabulary))
     if task.start:
-        decoder.load_state_dict(load_decoder_state(task.start))
+        load_decoder(task.start, decoder)
     batches = Batches(task.examples(), task.store, task.settings.batch_size, task.seed)
     checkpoint = scratch(f"training-{task.key()}") / "checkpoint.safetensors"
     trainer = Trainer(decoder, batches, _dev_score(task), task.settings, task.seed, checkpoint)

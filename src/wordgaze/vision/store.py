@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from wordgaze.errors import DataError
-from wordgaze.files import replacing, write_json
+from wordgaze.files import write_json, write_tensors
 from wordgaze.vision.encoders import EncoderSpec
 
 
@@ -43,8 +43,7 @@ def write_shards(
     for start in track(starts, len(starts)):
         path = folder / shard_name(start // shard_size)
         if not path.exists():
-            with replacing(path) as temporary:
-                save_file({"features": encode(images[start : start + shard_size])}, temporary)
+            write_tensors(path, {"features": encode(images[start : start + shard_size])})
     return {image: divmod(i, shard_size) for i, image in enumerate(images)}
 
 
@@ -69,12 +68,15 @@ class FeatureStore:
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
             self.index: dict[str, list[int]] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            self.spec = EncoderSpec.model_validate(manifest["encoder"])
+            self.shape: tuple[int, int, int] = tuple(manifest["shape"])
         except FileNotFoundError as error:
             raise DataError(
                 f"{folder} holds no features ({error.filename} is missing); run dvc repro features"
             ) from error
-        self.spec = EncoderSpec.model_validate(manifest["encoder"])
-        self.shape: tuple[int, int, int] = tuple(manifest["shape"])
+        except (ValueError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{folder} holds broken features ({reason}); run dvc repro -f -s features") from error
         self._open: dict[int, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:

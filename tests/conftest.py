@@ -1,0 +1,225 @@
+"""A tiny captioner of real parts, and a real project in miniature that ``dvc repro`` has run through once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from wordgaze.captioner import Captioner
+    from wordgaze.vision.encoders import Encoder
+
+CHECKOUT = Path(__file__).parents[1]
+SOURCE = ("src", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".gitattributes")
+AUTHOR = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
+MINIATURE: dict[str, dict[str, Any]] = {
+    "dataset": {"scenes": {"pictures": 60, "size": 64, "seed": 1}},
+    "prepare": {"min_count": 2},
+    "features": {"image_size": 64, "batch_size": 4, "shard_size": 8, "device": "cpu"},
+    "model": {"embedding_size": 16, "hidden_size": 24, "attention_size": 16, "feature_size": 32},
+    "train_stage1": {
+        "samples": 30, "epochs": 3, "batch_size": 2, "warmup_steps": 4, "learning_rate": 0.003,
+        "checkpoint_seconds": 0.0, "device": "cpu",
+    },
+    "train_stage2": {"epochs": 2, "batch_size": 8, "warmup_steps": 2, "device": "cpu"},
+    "evaluate": {"attention_pictures": 2},
+}  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: runs stages of the pipeline as processes; leave out with -m 'not slow'")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of its own, and the commands that a person types there."""
+
+    root: Path
+
+    def dvc(self, *arguments: str) -> str:
+        """What ``dvc`` prints; it must succeed."""
+        done = self.run("-m", "dvc", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def stage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``python -m pipeline``."""
+        return self.run("-m", "pipeline", *arguments)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment(), capture_output=True, text=True, check=False
+        )
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """``python -m pipeline``, left to run."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *arguments],
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def git(self, *arguments: str) -> None:
+        subprocess.run(["git", *AUTHOR, *arguments], cwd=self.root, env=self.environment(), check=True)
+
+    def environment(self) -> dict[str, str]:
+        """Nothing of this machine's settings, one thread, this Python first, and a network that ends at once."""
+        aside = ("DVC_", "MLFLOW_", "GIT_", "PYTEST_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(aside)}
+        own = self.root.parent / f"{self.root.name}-dvc"
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_TEST": "1",  # DVC looks for no newer version
+            "DVC_GLOBAL_CONFIG_DIR": str(own / "global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(own / "system"),
+            "DVC_SITE_CACHE_DIR": str(own / "cache"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "HF_HUB_OFFLINE": "1",
+            "http_proxy": "http://127.0.0.1:9",
+            "https_proxy": "http://127.0.0.1:9",
+        }
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
+    """Makes a fresh project of this checkout's source and miniature parameters, committed, with nothing run."""
+
+    def make() -> Project:
+        project = Project(tmp_path_factory.mktemp("project"))
+        for name in SOURCE:
+            path = CHECKOUT / name
+            if path.is_dir():
+                shutil.copytree(path, project.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(path, project.root / name)
+        (project.root / ".dvc").mkdir()
+        shutil.copy(CHECKOUT / ".dvc" / "config", project.root / ".dvc" / "config")
+        change_params(project.root / "params.yaml", MINIATURE)
+        project.git("init", "-q", "-b", "main")
+        project.git("config", "user.name", "someone")
+        project.git("config", "user.email", "someone@example.org")
+        project.git("add", "-A")
+        project.git("commit", "-q", "-m", "start")
+        return project
+
+    return make
+
+
+def change_params(path: Path, sections: dict[str, dict[str, Any]]) -> None:
+    """Changes some keys of a params.yaml and leaves the rest as it is."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    values = yaml.load(path.read_text(encoding="utf-8"))
+    for section, changes in sections.items():
+        values[section].update(changes)
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+
+
+@pytest.fixture(scope="session")
+def finished(clone: Callable[[], Project]) -> Project:
+    """A project after one ``dvc repro``, committed. Read it; what changes it works on a copy."""
+    project = clone()
+    project.dvc("repro")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "run")
+    return project
+
+
+@pytest.fixture(scope="session")
+def copied(
+    finished: Project, empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Project]:
+    """Makes a copy of the finished project with an MLflow store of its own, which has nothing in it."""
+
+    def make() -> Project:
+        root = tmp_path_factory.mktemp("copy") / "project"
+        aside = shutil.ignore_patterns("__pycache__", "mlflow.db*", "mlartifacts", ".scratch")
+        shutil.copytree(finished.root, root, ignore=aside)
+        shutil.rmtree(root / ".dvc" / "tmp")
+        shutil.copy(empty_database, root / "mlflow.db")
+        return Project(root)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables. To make one takes seconds: it is done once, and copied."""
+    from wordgaze.tracking.store import silence_mlflow, telling
+
+    silence_mlflow()
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    with telling("make an empty database"):
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder() -> "Encoder":
+    """A CNN of timm with random weights: 64 pixels, a grid of 2 by 2."""
+    from wordgaze.vision.encoders import build_encoder
+
+    return build_encoder("timm/test_efficientnet", "random", image_size=64)
+
+
+@pytest.fixture(scope="session")
+def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
+    """``write_captioner(folder, seed)`` writes a captioner folder; the seed makes its decoder."""
+    import torch
+
+    from wordgaze.captioner import save_captioner
+    from wordgaze.model.decoder import Decoder
+    from wordgaze.params import ModelParams
+    from wordgaze.text.vocabulary import SPECIAL, Vocabulary
+
+    def write(folder: Path, seed: int = 1) -> Path:
+        vocabulary = Vocabulary((*SPECIAL, "a", "dog", "cat", "runs", "sleeps", "outside"))
+        sizes = ModelParams(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            decoder = Decoder(sizes, tiny_encoder.spec.channels, len(vocabulary))
+        save_captioner(folder, decoder, vocabulary, tiny_encoder.spec, tiny_encoder.state_dict())
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def captioner_folder(tmp_path: Path, write_captioner: Callable[..., Path]) -> Path:
+    """The folder of a tiny captioner."""
+    return write_captioner(tmp_path / "models" / "stage2")
+
+
+@pytest.fixture
+def tiny_captioner(captioner_folder: Path) -> "Captioner":
+    """A tiny captioner on the CPU."""
+    from wordgaze.captioner import Captioner
+
+    return Captioner.load(captioner_folder, "cpu")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A picture file, wider than high."""
+    from PIL import Image
+
+    path = tmp_path / "pictures" / "slope.png"
+    path.parent.mkdir()
+    Image.linear_gradient("L").resize((48, 32)).convert("RGB").save(path)
+    return path

@@ -1,0 +1,135 @@
+"""params.yaml: what is wrong is told all at once and by its key; what is right comes as typed, frozen values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from wordgaze.errors import ParamsError
+from wordgaze.params import Params, decode_params, load_params
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[str], Params]:
+    def of(text: str) -> Params:
+        (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+        return load_params(tmp_path / "params.yaml")
+
+    return of
+
+
+def message(load: Callable[[str], Params], text: str) -> str:
+    with pytest.raises(ParamsError) as caught:
+        load(text)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def keys(values: Any, prefix: str = "") -> set[str]:
+    if not isinstance(values, dict):
+        return {prefix}
+    return set().union(*(keys(value, f"{prefix}.{key}") for key, value in values.items()))
+
+
+def test_the_project_s_own_file_lists_every_parameter() -> None:
+    from ruamel.yaml import YAML
+
+    path = CHECKOUT / "params.yaml"
+    assert keys(YAML(typ="safe").load(path.read_text(encoding="utf-8"))) == keys(load_params(path).model_dump())
+
+
+def test_every_wrong_key_is_told_at_once(load: Callable[[str], Params]) -> None:
+    told = message(
+        load,
+        """
+        seed: -1
+        sead: 3
+        train_stage1: {learning_rat: 0.1, epochs: "ten", batch_size: 2.5}
+        features: {encoder: resnet50, device: tpu}
+        """,
+    )
+    for key in ("seed: ", "sead is not", "train_stage1.learning_rat is not", "train_stage1.epochs: ",
+                "train_stage1.batch_size: ", "features.encoder: ", "features.device: "):  # fmt: skip
+        assert key in told
+    assert "got 'ten'" in told
+    assert "'auto', 'cpu' or 'cuda'" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("dataset: {name: scenes, source: there.zip}", "dataset: scenes is drawn"),
+        ("prepare: {dev_share: 0.6, test_share: 0.5}", "prepare: dev_share (0.6) and test_share (0.5)"),
+        ("decode: {strategy: greedy, num: 2}", "decode: num (2)"),
+        ("decode: {beam_width: 3, num: 4}", "search of width 3"),
+        ("{train_stage1: {samples: 5}, train_stage2: {samples: 4}}", "train_stage2.samples (4) is smaller"),
+        ("train_stage2: {samples: 4}", "train_stage1.samples (all)"),
+    ],
+)
+def test_what_cannot_go_together_is_told_with_its_values(load: Callable[[str], Params], text: str, key: str) -> None:
+    assert key in message(load, text)
+
+
+def test_settings_that_go_together_are_taken(load: Callable[[str], Params]) -> None:
+    assert load("{train_stage1: {samples: 5}, train_stage2: {samples: 5}}").train_stage2.samples == 5
+    assert load("train_stage1: {samples: 5}").train_stage2.samples == 0
+    assert load("decode: {beam_width: 3, num: 3}").decode.num == 3
+
+
+def test_what_dvc_writes_is_read_as_it_was_meant(load: Callable[[str], Params]) -> None:
+    params = load("dataset:\n  source:\nfeatures:\n  weights:\ntrain_stage1:\n  learning_rate: 1e-05\n  clip_norm: 1\n")
+    assert (params.dataset.source, params.features.weights) == ("", "")
+    assert params.train_stage1.learning_rate == 1e-5
+    assert params.train_stage1.clip_norm == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train_stage1: {epochs: '10'}",
+        "train_stage1: {epochs: 10.0}",
+        "seed: true",
+        "prepare: {max_words:}",
+        "features:",
+        "train_stage1: {learning_rate: .nan}",
+        "train_stage1: {weight_decay: .inf}",
+        "model: {dropout_output: 1.0}",
+        "1: 2",
+        "[1, 2]",
+        "nonsense",
+    ],
+)
+def test_nothing_is_converted_in_silence(load: Callable[[str], Params], text: str) -> None:
+    message(load, text)
+
+
+@pytest.mark.parametrize("text", ["seed: [1", "seed: 1\nseed: 2", "\tseed: 1", "seed: !!python/name:os.system ''"])
+def test_what_is_no_yaml_is_told_with_the_file(load: Callable[[str], Params], text: str, tmp_path: Path) -> None:
+    assert f"{tmp_path / 'params.yaml'} is not YAML" in message(load, text)
+
+
+def test_a_missing_file_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml is missing; run wordgaze from the root of the project"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_an_empty_file_means_the_defaults(load: Callable[[str], Params]) -> None:
+    assert load("# nothing\n") == Params()
+
+
+def test_parameters_cannot_be_changed_once_read() -> None:
+    params = Params()
+    with pytest.raises(ValidationError, match="frozen"):
+        params.train_stage1.epochs = 3  # type: ignore[misc]
+
+
+def test_options_of_a_search_are_checked_together() -> None:
+    assert decode_params(strategy="greedy").beam_width == 5
+    with pytest.raises(ParamsError) as caught:
+        decode_params(strategy="guess", max_length=0)
+    assert "strategy: " in str(caught.value)
+    assert "max_length: " in str(caught.value)
