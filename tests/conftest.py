@@ -140,9 +140,7 @@ def finished(clone: Callable[[], Project]) -> Project:
 
 
 @pytest.fixture(scope="session")
-def copied(
-    finished: Project, empty_database: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[], Project]:
+def copied(finished: Project, empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
     """Makes a copy of the finished project with an MLflow store of its own, which has nothing in it."""
 
     def make() -> Project:

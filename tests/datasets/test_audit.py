@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wordgaze.datasets.audit import Finding, audit
-from wordgaze.records import Record
 from wordgaze.errors import DataError
 from wordgaze.files import stable_json
+from wordgaze.records import Record
 
 
 def folder_with(base: Path, good: tuple[str, ...] = (), broken: tuple[str, ...] = ()) -> Path:

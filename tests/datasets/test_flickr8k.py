@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from wordgaze.datasets.audit import audit
-from wordgaze.records import Record
 from wordgaze.datasets.flickr8k import PUBLIC, Flickr8k
 from wordgaze.errors import CaptionsError, DownloadError
+from wordgaze.records import Record
 
 TOKENS = (
     "a.jpg#0\tA dog .\na.jpg#1\tA brown dog .\n\nb.jpg#0\tA cat\u2028.\n"

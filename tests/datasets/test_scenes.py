@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wordgaze.records import Box, Record
 from wordgaze.datasets.scenes import Scenes
 from wordgaze.datasets.scenes.backdrops import backdrop
 from wordgaze.datasets.scenes.compose import BACKDROPS, PLACES, compose
 from wordgaze.datasets.scenes.drawing import draw
 from wordgaze.datasets.scenes.nouns import NOUNS, pictogram, plural
 from wordgaze.errors import ParamsError
+from wordgaze.records import Box, Record
 
 SIZE = 224
 NUMBERS = {"a": 1, "an": 1, "two": 2, "three": 3}

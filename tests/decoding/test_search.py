@@ -1,6 +1,6 @@
 """Search: greedy is the plain argmax, a wide beam finds the best caption of all, and numbers are what they claim."""
 
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from wordgaze.decoding.base import Caption
 from wordgaze.decoding.search import search
 from wordgaze.errors import ModelError
 from wordgaze.model.decoder import Decoder
@@ -95,7 +94,7 @@ def test_a_beam_that_is_wide_enough_finds_the_best_caption_of_all(seed: int, len
     decoder, vocabulary = model(3, seed)
     features = pictures(3)
     captions = [[*said, END] for n in range(3) for said in product(range(4, 7), repeat=n)]
-    every = [{tuple(c): rescored(decoder, picture, c) / len(c) ** length_penalty for c in captions} for picture in features]
+    every = [{tuple(c): rescored(decoder, x, c) / len(c) ** length_penalty for c in captions} for x in features]
     for num in (1, 2, 5):
         params = beam(120, max_length=3, length_penalty=length_penalty, num=num)
         for scores, best in zip(every, search(decoder, features, vocabulary, params), strict=True):
@@ -114,7 +113,7 @@ def test_a_caption_does_not_depend_on_the_pictures_beside_it(params: DecodeParam
     alone = [search(decoder, picture.unsqueeze(0), vocabulary, params)[0] for picture in features]
     for other in (backwards, alone):
         assert [[c.words for c in of_one] for of_one in other] == [[c.words for c in of_one] for of_one in together]
-        for mine, theirs in zip(sum(other, []), sum(together, []), strict=True):
+        for mine, theirs in zip(chain(*other), chain(*together), strict=True):
             assert mine.score == pytest.approx(theirs.score, abs=1e-5)
             np.testing.assert_allclose(mine.weights, theirs.weights, atol=1e-5)
 
@@ -123,7 +122,8 @@ def test_a_caption_does_not_depend_on_the_pictures_beside_it(params: DecodeParam
 def test_log_prob_is_what_teacher_forcing_gives(seed: int) -> None:
     decoder, vocabulary = model(10, seed)
     features = pictures(5)
-    for picture, captions in zip(features, search(decoder, features, vocabulary, beam(5, max_length=6, num=3)), strict=True):
+    found = search(decoder, features, vocabulary, beam(5, max_length=6, num=3))
+    for picture, captions in zip(features, found, strict=True):
         for caption in captions:
             said = [vocabulary.index[word] for word in caption.words]
             whole = [*said, END] if caption.ended == "end" else said
@@ -147,7 +147,7 @@ def test_several_captions_are_distinct_best_first_and_hold_real_words_only(seed:
 
 def test_every_word_has_its_weights_over_the_cells() -> None:
     decoder, vocabulary = model(10, 0)
-    captions: list[Caption] = sum(search(decoder, pictures(5), vocabulary, beam(3, max_length=6, num=3)), [])
+    captions = list(chain(*search(decoder, pictures(5), vocabulary, beam(3, max_length=6, num=3))))
     assert len({len(caption.words) for caption in captions}) > 3
     for caption in captions:
         assert caption.weights.shape == (len(caption.words), CELLS)
@@ -159,7 +159,8 @@ def test_every_word_has_its_weights_over_the_cells() -> None:
 def test_the_weights_are_those_of_the_words_own_steps(seed: int) -> None:
     decoder, vocabulary = model(10, seed)
     features = pictures(4)
-    for picture, captions in zip(features, search(decoder, features, vocabulary, beam(4, max_length=6, num=4)), strict=True):
+    found = search(decoder, features, vocabulary, beam(4, max_length=6, num=4))
+    for picture, captions in zip(features, found, strict=True):
         for caption in captions:
             said = [vocabulary.index[word] for word in caption.words]
             with torch.no_grad():

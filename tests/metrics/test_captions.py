@@ -7,12 +7,17 @@ from wordgaze.metrics.bleu import corpus_bleu
 from wordgaze.metrics.captions import constant_caption, human_scores, score_captions
 from wordgaze.metrics.cider import Cider
 
+
+def words(*captions: str) -> list[list[str]]:
+    return [caption.split() for caption in captions]
+
+
 REFERENCES = [
-    ["a brown dog runs over grass".split(), "a dog runs over the grass".split(), "the dog".split()],
-    ["two kids play with a ball".split(), "kids play with a red ball".split()],
-    ["a man rides a bike".split()],
+    words("a brown dog runs over grass", "a dog runs over the grass", "the dog"),
+    words("two kids play with a ball", "kids play with a red ball"),
+    words("a man rides a bike"),
 ]
-CANDIDATES = ["a dog runs over grass".split(), "two kids play with a dog".split(), "a man rides a bike".split()]
+CANDIDATES = words("a dog runs over grass", "two kids play with a dog", "a man rides a bike")
 
 
 def test_scores_are_bleu_and_cider() -> None:
@@ -51,9 +56,8 @@ def test_human_scores_need_a_picture_with_two_references() -> None:
 
 
 def test_the_constant_caption_is_the_training_caption_that_scores_best_on_all_pictures() -> None:
-    truths = [["a dog runs on the grass".split()], ["a dog runs on the sand".split()]]
-    good, bad = "a dog runs on the road".split(), "two kids play with a ball".split()
+    truths = [words("a dog runs on the grass"), words("a dog runs on the sand")]
+    good, bad, only_words = words("a dog runs on the road", "two kids play with a ball", "grass sand the on runs dog a")
     assert constant_caption([bad, bad, good], truths) == good
-    words_only = "grass sand the on runs dog a".split()  # the better BLEU-1, no BLEU-4
-    assert constant_caption([words_only, words_only, good], truths) == good
+    assert constant_caption([only_words, only_words, good], truths) == good  # by BLEU-4, not by BLEU-1
     assert constant_caption([bad, bad, good], truths, tried=1) == bad  # the commonest are tried, no more

@@ -15,7 +15,12 @@ REFERENCES = [
     ["a man rides a bike", "a man in a red shirt rides a bike down the hill", "the man is riding", "bike rider"],
     ["a dog jumps over a red ball"],
 ]
-CANDIDATES = ["a brown dog runs over the red grass", "two kids play with a ball ball ball ball", "a man", "a cat sleeps"]
+CANDIDATES = [
+    "a brown dog runs over the red grass",
+    "two kids play with a ball ball ball ball",
+    "a man",
+    "a cat sleeps",
+]
 
 
 def split(captions: list[list[str]]) -> list[list[list[str]]]:

@@ -17,7 +17,8 @@ def example() -> tuple[AdditiveAttention, torch.Tensor, torch.Tensor]:
 def test_context_and_weights_are_those_of_the_formula() -> None:
     attend, query, features = example()
     context, weights = attend(query, attend.keys(features), features)
-    key, bias, ask, v = (p.tolist() for p in (attend.key.weight, attend.key.bias, attend.query.weight, attend.energy.weight[0]))
+    key, bias = attend.key.weight.tolist(), attend.key.bias.tolist()
+    ask, v = attend.query.weight.tolist(), attend.energy.weight[0].tolist()
     for row in range(B * R):
         cells, asked = features[row // R].tolist(), query[row].tolist()
         energies = []

@@ -1,53 +1,12 @@
-"""A project with an MLflow store of its own, and a captioner that looks at brightness alone."""
+"""A project with an MLflow store of its own, and a tiny captioner in it."""
 
-import importlib.util
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-import wordgaze
-from wordgaze.tracking import package
-from wordgaze.tracking.store import silence_mlflow, telling
-
-CAPTIONER = """
-import json
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Caption:
-    text: str
-    log_prob: float
-    score: float
-
-
-class Captioner:
-    @classmethod
-    def load(cls, folder, device="auto"):
-        captioner = cls()
-        captioner.noun = json.loads((folder / "captioner.json").read_text())["noun"]
-        return captioner
-
-    def caption(self, images, decode):
-        light = ["bright" if image.convert("L").getpixel((0, 0)) > 127 else "dark" for image in images]
-        return [[Caption(f"{word} {self.noun} {decode.strategy} {decode.beam_width}", -2.0, -1.0)] for word in light]
-"""
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Migrating a fresh database takes seconds: it is done once, and copied."""
-    silence_mlflow()
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    with telling("make an empty database"):
-        MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture
@@ -72,25 +31,9 @@ def project(fresh_project: Path, empty_database: Path) -> Path:
 
 
 @pytest.fixture
-def captioner(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A captioner folder, models/stage2; wordgaze.captioner is the one above, here and in what is packaged."""
-    code = project / "code" / "wordgaze"
-    shutil.copytree(Path(wordgaze.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
-    (code / "captioner.py").write_text(CAPTIONER)
-    monkeypatch.setattr(package, "CODE", code)
-    spec = importlib.util.spec_from_file_location("wordgaze.captioner", code / "captioner.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "wordgaze.captioner", module)
-    spec.loader.exec_module(module)
-    return write_captioner(project / "models" / "stage2", "dog")
-
-
-def write_captioner(folder: Path, noun: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "captioner.json").write_text(f'{{"noun": "{noun}"}}')
-    (folder / "weights.safetensors").write_bytes(noun.encode())
-    return folder
+def captioner(project: Path, write_captioner: Callable[..., Path]) -> Path:
+    """A captioner folder, models/stage2."""
+    return write_captioner(project / "models" / "stage2")
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,60 +10,68 @@ from wordgaze.tracking.runs import stage_run
 from wordgaze.tracking.store import open_store
 
 
-def evaluate(captioner: Path, picture: Path, cider: float, dataset: str = "scenes", noun: str = "dog") -> None:
-    """What the evaluate stage logs, of a captioner whose weights are ``noun``."""
-    (captioner / "captioner.json").write_text(f'{{"noun": "{noun}"}}')
-    (captioner / "weights.safetensors").write_bytes(noun.encode())
-    with stage_run("evaluate", {}) as run:
-        run.tag("dataset", dataset)
-        log_captioner(run, captioner, picture, {"test/beam/cider": cider})
+Evaluate = Callable[..., None]
 
 
-def test_the_same_weights_are_one_version(captioner: Path, white_picture: Path) -> None:
-    evaluate(captioner, white_picture, 0.5)
-    evaluate(captioner, white_picture, 0.6)
+@pytest.fixture
+def evaluate(captioner: Path, white_picture: Path, write_captioner: Callable[..., Path]) -> Evaluate:
+    """What the evaluate stage logs, of a captioner whose weights come from ``seed``."""
+
+    def evaluate(cider: float, dataset: str = "scenes", seed: int = 1) -> None:
+        write_captioner(captioner, seed)
+        with stage_run("evaluate", {}) as run:
+            run.tag("dataset", dataset)
+            log_captioner(run, captioner, white_picture, {"test/beam/cider": cider})
+
+    return evaluate
+
+
+def test_the_same_weights_are_one_version(captioner: Path, evaluate: Evaluate) -> None:
+    evaluate(0.5)
+    evaluate(0.6)
     assert register() == register() == 1
     client = open_store().client
     version = client.get_model_version_by_alias("captioner", "challenger")
     assert int(version.version) == 1
     assert {"weights.sha256", "dataset", "git.commit"} <= set(version.tags)
     assert "CIDEr on scenes 0.600" in (version.description or "")
-    evaluate(captioner, white_picture, 0.7, noun="cat")
+    evaluate(0.7, seed=2)
     assert register(captioner) == 2
 
 
-def test_a_challenger_must_not_score_below_the_champion(captioner: Path, white_picture: Path) -> None:
-    evaluate(captioner, white_picture, 0.5)
+def test_a_challenger_must_not_score_below_the_champion(evaluate: Evaluate) -> None:
+    evaluate(0.5)
     assert register() == promote() == 1
-    evaluate(captioner, white_picture, 0.25, noun="cat")
+    evaluate(0.25, seed=2)
     register()
     with pytest.raises(TrackingError, match=r"0\.25 on scenes, below the champion's 0\.5 .*--force"):
         promote()
     assert promote(force=True) == 2
-    evaluate(captioner, white_picture, 0.25, noun="cow")
+    evaluate(0.25, seed=3)
     assert register() == promote() == 3  # as good is good enough
 
-    evaluate(captioner, white_picture, 0.9, dataset="flickr8k", noun="bird")
+    evaluate(0.9, dataset="flickr8k", seed=4)
     register()
     with pytest.raises(TrackingError, match=r"champion .*has no test/beam/cider on flickr8k"):
         promote()
-    evaluate(captioner, white_picture, 0.8, dataset="flickr8k", noun="cow")
+    evaluate(0.8, dataset="flickr8k", seed=3)
     assert promote() == 4
     aliases = open_store().client.get_registered_model("captioner").aliases
     assert {alias: int(version) for alias, version in aliases.items()} == {"champion": 4}
 
 
-def test_a_registered_captioner_is_fetched_as_it_was(captioner: Path, white_picture: Path) -> None:
-    evaluate(captioner, white_picture, 0.5)
+def test_a_registered_captioner_is_fetched_as_it_was(captioner: Path, evaluate: Evaluate) -> None:
+    evaluate(0.5)
+    first = {path.name: path.read_bytes() for path in captioner.iterdir()}
     register()
     promote()
-    evaluate(captioner, white_picture, 0.6, noun="cat")
+    evaluate(0.6, seed=2)
     register()
     folder = fetch_model("models:/captioner@champion")
-    assert (folder / "captioner.json").read_text() == '{"noun": "dog"}'
-    assert (folder / "weights.safetensors").read_bytes() == b"dog"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
     assert fetch_model("models:/captioner/1") == folder
-    assert (fetch_model("models:/captioner@challenger") / "weights.safetensors").read_bytes() == b"cat"
+    newest = fetch_model("models:/captioner@challenger") / "weights.safetensors"
+    assert newest.read_bytes() == (captioner / "weights.safetensors").read_bytes() != first["weights.safetensors"]
     with pytest.raises(TrackingError, match="cannot find models:/captioner@nobody"):
         fetch_model("models:/captioner@nobody")
 

@@ -34,7 +34,7 @@ def test_every_example_comes_once_an_epoch_with_its_own_captions() -> None:
     epoch = list(batches().epoch(0))
     assert [len(batch.features) for batch in epoch] == [4, 4, 3]
     assert len(batches()) == 3
-    assert sorted(sum(images(epoch), [])) == list(range(11))
+    assert sorted(i for batch in images(epoch) for i in batch) == list(range(11))
     for batch in epoch:
         assert batch.features.shape[1:] == (2, 3)
         assert batch.captions[:, 0, 0].tolist() == [4 + i for i in batch.features[:, 0, 0].int().tolist()]

@@ -1,4 +1,4 @@
-"""The training loop: killed anywhere it ends with the same bytes, it stops when it should, and keeps the best weights."""
+"""The training loop: killed anywhere it ends with the same bytes; it stops when it should, with the best weights."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ def changed(**values: object) -> TrainParams:
     return TrainParams.model_validate({**PLAIN.model_dump(), **values})
 
 
-class Killed(Exception):
+class Killed(Exception):  # no error: what a scheduler does to a process
     pass
 
 

@@ -30,8 +30,9 @@ def cross_entropy(example: Taught, smoothing: float) -> float:
 
 
 def spread(example: Taught) -> float:
-    missed = [(1 - sum(of_one[t][cell] for t in range(3))) ** 2 for of_one in example.weights.tolist()[:2] for cell in range(3)]
-    return sum(missed) / len(missed)
+    captions = example.weights.tolist()[:2]  # the third holds no caption
+    missed = [1 - sum(weights[cell] for weights in steps) for steps in captions for cell in range(3)]
+    return sum(m * m for m in missed) / len(missed)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])

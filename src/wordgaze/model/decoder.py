@@ -60,10 +60,8 @@ class Decoder(nn.Module):
 
     def look(self, features: Tensor) -> Memory:
         """features (B, L, channels) → what the steps need of them."""
-        features = dropout(features, self.sizes.dropout_features, self.training)
-        projected = self.project(features)
-        if self.sizes.feature_size:
-            projected = torch.relu(projected)
+        projected = torch.relu(self.project(features)) if self.sizes.feature_size else features
+        projected = dropout(projected, self.sizes.dropout_features, self.training)
         return Memory(projected, self.attend.keys(projected))
 
     def start(self, memory: Memory, captions: int) -> State:

@@ -55,7 +55,11 @@ class Trainer:
         self.decoder = decoder.to(self.device)
         self.batches, self.dev_score, self.params, self.checkpoint = batches, dev_score, params, checkpoint
         self.optimizer = torch.optim.AdamW(
-            decoder.parameters(), lr=params.learning_rate, betas=(0.9, 0.98), weight_decay=params.weight_decay
+            decoder.parameters(),
+            lr=params.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=params.weight_decay,
+            fused=True,
         )
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from wordgaze.model.decoder import Taught
 
@@ -14,11 +13,11 @@ def captioning_loss(taught: Taught, label_smoothing: float, doubly_stochastic: f
     over a caption, attention is to come past every cell about once. The paper sums over cells where this takes the
     mean, so that λ means the same for every grid.
     """
-    logits = taught.logits.float()
-    smoothed = cross_entropy(logits, taught.targets, label_smoothing=label_smoothing)
+    log_probs = torch.log_softmax(taught.logits.float(), dim=1)
+    plain = -log_probs.gather(1, taught.targets.unsqueeze(1)).mean()
+    uniform = -log_probs.mean()
+    smoothed = (1 - label_smoothing) * plain + label_smoothing * uniform
     looked = taught.weights.float().sum(1)  # (B·R, L)
     real = looked.sum(1) > 0  # a rank that no caption fills has looked nowhere
     spread = (1 - looked[real]).square().mean()
-    with torch.no_grad():
-        plain = cross_entropy(logits, taught.targets) if label_smoothing else smoothed.detach()
-    return smoothed + doubly_stochastic * spread, plain
+    return smoothed + doubly_stochastic * spread, plain.detach()

@@ -1,0 +1,65 @@
+"""Experiments of DVC: one rerun with a parameter changed, and a queue of them in copies of the project."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Project
+
+pytestmark = pytest.mark.slow
+PATIENCE = 600
+
+
+@pytest.fixture(scope="module")
+def project(copied: "Callable[[], Project]") -> "Project":
+    return copied()
+
+
+def table(project: "Project") -> list[dict[str, Any]]:
+    """The experiments of this commit, as ``dvc exp show`` has them."""
+    baselines = json.loads(project.dvc("exp", "show", "--json"))
+    return [experiment["revs"][0]["data"] for row in baselines for experiment in row.get("experiments") or ()]
+
+
+def test_a_changed_learning_rate_reruns_the_trainings_and_what_follows(project: "Project") -> None:
+    shown = project.dvc("exp", "run", "-S", "train_stage1.learning_rate=1e-3")
+    assert re.findall(r"Running stage '(\w+)'", shown) == ["train_stage1", "train_stage2", "evaluate"]
+    [experiment] = table(project)
+    assert experiment["params"]["params.yaml"]["data"]["train_stage1"]["learning_rate"] == 1e-3
+    assert project.dvc("repro").count("didn't change, skipping") == 6
+
+
+def test_a_queue_tries_two_seeds(project: "Project") -> None:
+    project.git("checkout", "-q", "--", ".")
+    project.dvc("checkout", "-q")
+    before = (project.root / "params.yaml").read_bytes()
+    known = len(table(project))
+    project.dvc("exp", "run", "--queue", "-S", "seed=1,2")
+    project.dvc("queue", "start")
+    wait_for_queue(project)
+    found = [experiment for experiment in table(project) if experiment["metrics"]][: -known or None]
+    scores = {
+        experiment["params"]["params.yaml"]["data"]["seed"]: experiment["metrics"]["reports/evaluation.json"]["data"]
+        for experiment in found
+    }
+    assert set(scores) == {1, 2}
+    committed = json.loads((project.root / "reports" / "evaluation.json").read_text(encoding="utf-8"))
+    assert scores[1] == committed
+    assert 0 <= scores[2]["decoding"]["beam"]["bleu_1"] <= 1
+    assert scores[2] != scores[1]
+    assert (project.root / "params.yaml").read_bytes() == before
+    assert not list(Path(project.root / ".dvc" / "tmp" / "exps").glob("*/mlflow.db"))
+
+
+def wait_for_queue(project: "Project") -> None:
+    end = time.monotonic() + PATIENCE
+    while re.search(r"Queued|Running", shown := project.dvc("queue", "status")):
+        assert time.monotonic() < end, shown
+        time.sleep(1)
+    assert shown.count("Success") == 2, shown

@@ -1,0 +1,138 @@
+"""Killed and started again, or done anew elsewhere, the stages end with the same bytes; what fails leaves no ruins."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wordgaze.tracking.store import open_store
+
+if TYPE_CHECKING:
+    from tests.conftest import Project
+
+pytestmark = pytest.mark.slow
+PATIENCE = 300
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def kill(process: "subprocess.Popen[bytes]", moment: Callable[[], bool]) -> None:
+    """Kills a stage, which cannot catch that, as soon as ``moment`` has come."""
+    end = time.monotonic() + PATIENCE
+    while not moment():
+        assert process.poll() is None, "the stage ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def saves(project: "Project", count: int) -> Callable[[], bool]:
+    """True once the training has saved its checkpoint ``count`` times from now on."""
+    seen: set[int] = {path.stat().st_mtime_ns for path in project.root.glob(".scratch/training-*/checkpoint.*")}
+    known = len(seen)
+
+    def reached() -> bool:
+        for path in project.root.glob(".scratch/training-*/checkpoint.safetensors"):
+            seen.add(path.stat().st_mtime_ns)
+        return len(seen) - known >= count
+
+    return reached
+
+
+def test_a_training_killed_twice_ends_with_the_same_bytes(
+    finished: "Project", copied: "Callable[[], Project]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copied()
+    for path in (project.root / "models/stage1").iterdir():
+        path.unlink()
+    (project.root / "reports/train_stage1.csv").unlink()
+    for count in (3, 16):  # of 15 batches an epoch, so that the second kill comes after an epoch's end
+        kill(project.start("train_stage1"), saves(project, count))
+        assert not contents(project.root / "models/stage1")
+    done = project.stage("train_stage1")
+    assert done.returncode == 0, done.stderr
+
+    assert contents(project.root / "models/stage1") == contents(finished.root / "models/stage1")
+    assert contents(project.root / "reports") == contents(finished.root / "reports")
+    assert not list(project.root.glob(".scratch/training-*"))
+    monkeypatch.setenv("DVC_ROOT", str(project.root))
+    store = open_store(create=False)
+    [last] = store.client.search_runs([store.experiment], "attributes.status = 'FINISHED' and tags.stage != ''")
+    epochs = [metric.step for metric in store.client.get_metric_history(last.info.run_id, "train_loss")]
+    assert epochs[-1] == 3
+    assert 1 not in epochs  # it went on, and did not begin anew
+
+
+def test_features_killed_midway_go_on_behind_the_finished_shards(
+    finished: "Project", copied: "Callable[[], Project]"
+) -> None:
+    project = copied()
+    for path in (project.root / "data/features").iterdir():
+        path.unlink()
+
+    def shards() -> list[Path]:
+        return sorted(project.root.glob(".scratch/features-*/shard-*.safetensors"))
+
+    kill(project.start("features"), lambda: len(shards()) >= 3)
+    before = {path.name: path.stat().st_mtime_ns for path in shards()}
+    assert 3 <= len(before) < 8
+    done = project.stage("features")
+    assert done.returncode == 0, done.stderr
+    after = {path.name: path.stat().st_mtime_ns for path in (project.root / "data/features").iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert contents(project.root / "data/features") == contents(finished.root / "data/features")
+
+
+def test_two_clones_make_the_same_bytes(finished: "Project", clone: "Callable[[], Project]") -> None:
+    project = clone()
+    project.dvc("repro", "train_stage2")
+    for folder in ("data/raw", "data/prepared", "data/features", "models/stage1", "models/stage2"):
+        assert contents(project.root / folder) == contents(finished.root / folder), folder
+    for name in ("train_stage1.csv", "train_stage1.json", "train_stage2.csv", "train_stage2.json"):
+        assert (project.root / "reports" / name).read_bytes() == (finished.root / "reports" / name).read_bytes()
+
+
+def test_an_unknown_parameter_stops_a_stage_before_any_work(clone: "Callable[[], Project]") -> None:
+    project = clone()
+    with (project.root / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write("\nlearning_rat: 0.1\n")
+    done = project.stage("download")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "wordgaze: params.yaml: learning_rat is not a parameter\n"
+    assert not {"data", "mlflow.db", ".scratch"} & {path.name for path in project.root.iterdir()}
+
+
+def test_a_disk_that_fills_up_while_the_model_is_written_is_one_line_and_leaves_none(
+    copied: "Callable[[], Project]",
+) -> None:
+    project = copied()
+    for path in (project.root / "models/stage1").iterdir():
+        path.unlink()
+    most = 4_000_000  # bytes a file: more than the database and a checkpoint need, less than the encoder's weights
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "train_stage1"],
+        cwd=project.root, env=project.environment(), preexec_fn=limit, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("wordgaze: ")
+    assert "File too large" in told
+    assert "weights.safetensors" in told
+    assert [path.name for path in (project.root / "models").iterdir() if path.name.startswith(".stage1")] == []
+    assert not contents(project.root / "models/stage1")
+    again = project.stage("train_stage1")  # room was made
+    assert again.returncode == 0, again.stderr

@@ -1,0 +1,126 @@
+"""One ``dvc repro`` from nothing: what lies there afterwards, what the tracking knows, and that it is not done twice."""
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from wordgaze.tracking.store import open_store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from tests.conftest import Project
+
+pytestmark = pytest.mark.slow
+STAGES = ("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate")
+
+
+@pytest.fixture
+def runs(finished: "Project", monkeypatch: pytest.MonkeyPatch) -> "list[Run]":
+    monkeypatch.setenv("DVC_ROOT", str(finished.root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = open_store(create=False)
+    return list(store.client.search_runs([store.experiment]))
+
+
+def report(project: "Project") -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((project.root / "reports" / "evaluation.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_every_output_is_there(finished: "Project") -> None:
+    for path in (
+        "data/raw/captions.jsonl", "data/raw/audit.json", "data/raw/contract.json",
+        "data/prepared/captions.parquet", "data/prepared/vocabulary.json", "data/prepared/summary.json",
+        "data/features/manifest.json", "data/features/index.json", "data/features/encoder.safetensors",
+        "models/stage1/captioner.json", "models/stage1/weights.safetensors",
+        "models/stage2/captioner.json", "models/stage2/weights.safetensors",
+        "reports/train_stage1.csv", "reports/train_stage2.csv", "reports/captions.csv",
+    ):  # fmt: skip
+        assert (finished.root / path).stat().st_size > 0, path
+    assert len(list((finished.root / "data/raw/images").iterdir())) == 60
+    assert len(list((finished.root / "data/features").glob("shard-*"))) == 8
+    assert len(list((finished.root / "reports/attention").iterdir())) == 2
+    assert not list((finished.root / ".scratch").glob("training-*"))
+    assert not list((finished.root / ".scratch").glob("features-*"))
+
+
+def test_the_evaluation_has_all_scores(finished: "Project") -> None:
+    found = report(finished)
+    assert set(found) == {"dataset", "split", "images", "tokenizer", "decoding", "baselines"}
+    assert (found["dataset"], found["split"], found["images"], found["tokenizer"]) == ("scenes", "test", 5, "ptb")
+    assert set(found["decoding"]) == {"greedy", "beam"}
+    assert set(found["baselines"]) == {"constant", "human"}
+    for scores in (*found["decoding"].values(), *found["baselines"].values()):
+        for order in (1, 2, 3, 4):
+            assert 0 <= scores[f"bleu_{order}"] <= 1
+        assert 0 <= scores["cider"] <= 10
+    assert found["baselines"]["human"]["bleu_4"] > 0.2
+    assert found["baselines"]["constant"]["caption"]
+
+
+def test_the_captions_stand_beside_their_references(finished: "Project") -> None:
+    with (finished.root / "reports" / "captions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "greedy", "beam", "references"]
+    assert len(rows) == 5
+    assert all(row["references"].count(" | ") == 4 for row in rows)
+
+
+def test_the_curves_have_a_line_an_epoch(finished: "Project") -> None:
+    for stage, epochs in (("train_stage1", 3), ("train_stage2", 2)):
+        with (finished.root / "reports" / f"{stage}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["epoch"] for row in rows] == [str(n + 1) for n in range(epochs)]
+        best = json.loads((finished.root / "reports" / f"{stage}.json").read_text(encoding="utf-8"))
+        assert best["dev_cider"] == max(float(row["dev_cider"]) for row in rows)
+
+
+def test_a_second_run_does_nothing(finished: "Project") -> None:
+    shown = finished.dvc("repro")
+    assert "Running stage" not in shown
+    assert "up to date" in shown
+
+
+def test_the_tracking_has_one_parent_with_six_finished_stages(runs: "list[Run]") -> None:
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run not in parents]
+    assert len(parents) == 1
+    assert sorted(run.info.run_name for run in children) == sorted(STAGES)
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_the_evaluated_captioner_is_logged_as_a_model(finished: "Project", runs: "list[Run]") -> None:
+    by_name = {run.info.run_name: run for run in runs}
+    evaluated = by_name["evaluate"]
+    assert [output.model_id for output in evaluated.outputs.model_outputs]
+    assert evaluated.data.tags["train_run_id"] == by_name["train_stage2"].info.run_id
+    assert evaluated.data.metrics["test/beam/cider"] == pytest.approx(
+        report(finished)["decoding"]["beam"]["cider"], abs=1e-6
+    )
+    model = finished.root / "mlartifacts" / "models" / evaluated.outputs.model_outputs[0].model_id / "artifacts"
+    packaged = next(model.rglob("weights.safetensors"))
+    assert packaged.read_bytes() == (finished.root / "models/stage2/weights.safetensors").read_bytes()
+
+
+def test_the_summary_prints_the_scores(finished: "Project") -> None:
+    shown = finished.stage("summary")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"{report(finished)['decoding']['beam']['cider']:.3f}" in shown.stdout
+    assert "scenes, test split, 5 images" in shown.stdout
+
+
+def test_the_captioner_is_registered_promoted_and_used(finished: "Project") -> None:
+    for command, told in (("register", "version 1 is the challenger"), ("promote", "version 1 is the champion")):
+        done = finished.stage(command)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert told in done.stdout
+    picture = "data/raw/images/scene-00000.jpg"
+    ours = finished.stage("caption", picture)
+    champion = finished.stage("caption", picture, "--model", "models:/captioner@champion")
+    assert (champion.returncode, champion.stderr) == (0, "")
+    assert champion.stdout == ours.stdout
+    assert champion.stdout.startswith(f"{picture}\t")

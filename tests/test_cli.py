@@ -1,0 +1,216 @@
+"""The command line: quick to start, a line a picture, and one line on stderr and exit code 1 for what is wrong."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from wordgaze.cli import main
+
+CHECKOUT = Path(__file__).parents[1]
+LIGHT = """
+import sys
+from wordgaze.cli import app
+try:
+    app(["--help"], prog_name="wordgaze")
+except SystemExit as stop:
+    assert not stop.code
+heavy = {"PIL", "dvc", "great_expectations", "mlflow", "nltk", "numpy", "pandas", "pydantic", "pyarrow", "ruamel",
+         "safetensors", "timm", "torch", "torchvision"}
+print("loaded:", sorted(heavy & set(sys.modules)))
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``wordgaze`` with these arguments in an empty folder; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["wordgaze", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """As ``run``, of what has to fail: gives the one line of stderr."""
+
+    def refused(*arguments: object) -> str:
+        code, out, err = run(*arguments)
+        assert (code, out) == (1, "")
+        assert err.startswith("wordgaze: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        return err.removeprefix("wordgaze: ").strip()
+
+    return refused
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond 2,000 bytes, which the disk tells as it tells that it is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def here() -> list[str]:
+    return sorted(path.name for path in Path().iterdir())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", LIGHT],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.endswith("loaded: []\n")
+    for command in ("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate", "caption"):
+        assert f"  {command} " in shown.stdout
+
+
+def test_each_picture_gets_a_line_with_its_caption(run: Run, captioner_folder: Path, picture: Path) -> None:
+    shutil.copy(picture, picture.with_name("another.png"))
+    (picture.parent / "notes.txt").write_text("no picture")
+    code, out, err = run("caption", picture.parent, picture, "--model", captioner_folder, "--max-length", 4)
+    assert (code, err) == (0, "")
+    paths, captions = zip(*(line.split("\t") for line in out.splitlines()), strict=True)
+    assert paths == (str(picture.with_name("another.png")), str(picture), str(picture))
+    assert len(set(captions)) == 1
+    assert 1 <= len(captions[0].split()) <= 4
+
+
+def test_the_model_of_the_pipeline_is_the_default(run: Run, captioner_folder: Path, picture: Path) -> None:
+    assert run("caption", picture) == run("caption", picture, "--model", captioner_folder)
+
+
+@pytest.mark.parametrize("name", ["sheet.png", "deep/er/sheet.PNG", "sheet.jpg"])
+def test_attention_is_written_as_one_picture(run: Run, captioner_folder: Path, picture: Path, name: str) -> None:
+    code, out, _ = run("caption", picture, picture, "--attention", name, "--max-length", 3)
+    assert code == 0
+    with Image.open(name) as sheet:
+        sheet.load()
+        assert sheet.format == ("JPEG" if name.endswith("jpg") else "PNG")
+        width, height = sheet.size
+    words = len(out.splitlines()[0].split("\t")[1].split())
+    assert width > (words + 1) * 224
+    assert height > 2 * 149  # a sheet for each of the two pictures
+
+
+def test_without_a_trained_model_the_way_out_is_told(refused: Callable[..., str], picture: Path) -> None:
+    told = refused("caption", picture)
+    assert (
+        told == "models/stage2 holds no captioner (captioner.json is missing); run dvc repro, or give --model a folder"
+    )
+    assert "run `dvc repro`" in refused("register")
+    assert "run `dvc repro`" in refused("promote")
+    assert "run `dvc repro`" in refused("caption", picture, "--model", "models:/captioner@champion")
+    assert "run dvc repro first" in refused("summary")
+
+
+@pytest.mark.usefixtures("captioner_folder")
+def test_pictures_that_cannot_be_used_are_named(refused: Callable[..., str], picture: Path) -> None:
+    assert refused("caption", "gone.jpg") == "gone.jpg: there is no such file or folder; check the path"
+    assert refused("caption", picture, "gone.jpg").startswith("gone.jpg: ")
+    Path("empty").mkdir()
+    assert refused("caption", "empty").startswith("empty: the folder holds no pictures")
+    cut = picture.with_name("cut.jpg")
+    Image.open(picture).resize((300, 300)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-300])
+    assert refused("caption", cut).startswith(f"{cut}: is broken (")
+    Path("words.png").write_text("a dog")
+    assert refused("caption", "words.png").startswith("words.png: is no JPEG, PNG")
+
+
+@pytest.mark.usefixtures("captioner_folder")
+def test_wrong_values_of_options_are_told(refused: Callable[..., str], run: Run, picture: Path) -> None:
+    told = refused("caption", picture, "--strategy", "guess")
+    assert told == "strategy: Input should be 'greedy' or 'beam', got 'guess'"
+    assert refused("caption", picture, "--attention", "sheet.txt").startswith("sheet.txt is no .png or .jpg")
+    for wrong in (("--beam-width", "0"), ("--beam-width", "wide"), ("--no-such-option",)):
+        code, out, err = run("caption", picture, *wrong)
+        assert (code, out) == (2, "")  # how typer tells of what is no command line at all
+        assert wrong[0] in err
+        assert "Traceback" not in err
+
+
+def test_an_unknown_encoder_is_told_by_the_stage_that_needs_it(
+    refused: Callable[..., str], empty_database: Path, picture: Path
+) -> None:
+    shutil.copy(empty_database, "mlflow.db")
+    Path("data/raw/images").mkdir(parents=True)
+    Path("data/raw/captions.jsonl").write_text('{"image": "a.png", "captions": ["a"], "objects": [], "split": null}\n')
+    Path("params.yaml").write_text("features: {encoder: timm/efficientnet_b00}")
+    told = refused("features")
+    assert told.startswith("encoder 'timm/efficientnet_b00' is unknown to timm; near it: efficientnet_b0")
+    assert not Path("data/features").exists()
+
+
+def test_parameters_are_checked_before_any_work(refused: Callable[..., str]) -> None:
+    Path("params.yaml").write_text("features: {encodr: timm/resnet50}\nsead: 2\n")
+    assert refused("download") == "params.yaml: features.encodr is not a parameter; sead is not a parameter"
+    assert here() == ["params.yaml"]
+    Path("params.yaml").unlink()
+    assert "params.yaml is missing; run wordgaze from the root of the project" in refused("evaluate")
+
+
+@pytest.mark.parametrize(("stage", "missing"), [
+    ("prepare", "data/raw/captions.jsonl is missing; run dvc repro download"),
+    ("features", "data/raw/captions.jsonl is missing; run dvc repro download"),
+    ("train_stage1", "data/prepared/captions.parquet is missing; run dvc repro prepare"),
+    ("evaluate", "data/prepared/captions.parquet is missing; run dvc repro prepare"),
+])  # fmt: skip
+def test_a_stage_without_its_input_names_the_stage_before(
+    refused: Callable[..., str], stage: str, missing: str
+) -> None:
+    Path("params.yaml").write_text("seed: 1\n")
+    assert refused(stage) == missing
+
+
+@pytest.mark.usefixtures("captioner_folder", "small_disk")
+def test_a_full_disk_is_one_line_and_leaves_no_half_written_sheet(run: Run, picture: Path) -> None:
+    Path("sheet.png").write_bytes(b"the old one")
+    code, out, err = run("caption", picture, "--attention", "sheet.png")
+    assert (code, len(out.splitlines())) == (1, 1)
+    assert err == "wordgaze: File too large: sheet.png\n"
+    assert Path("sheet.png").read_bytes() == b"the old one"
+    assert here() == ["models", "pictures", "sheet.png"]
+
+
+@pytest.mark.usefixtures("captioner_folder")
+def test_a_broken_picture_among_others_leaves_no_sheet(run: Run, picture: Path) -> None:
+    picture.with_name("words.png").write_text("a dog")
+    code, _, err = run("caption", picture.parent, "--attention", "sheet.png")
+    assert code == 1
+    assert "words.png: is no JPEG" in err
+    assert here() == ["models", "pictures"]
+
+
+@pytest.mark.usefixtures("captioner_folder")
+def test_a_place_that_cannot_be_written_is_named(run: Run, picture: Path) -> None:
+    Path("taken").write_text("a file where a folder is meant")
+    code, _, err = run("caption", picture, "--attention", "taken/sheet.png")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "taken" in err
+    Path("folder.png").mkdir()
+    code, _, err = run("caption", picture, "--attention", "folder.png")
+    assert (code, err) == (1, "wordgaze: Is a directory: folder.png\n")
+    assert here() == ["folder.png", "models", "pictures", "taken"]
