@@ -21,10 +21,10 @@ AUTHOR = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
 MINIATURE: dict[str, dict[str, Any]] = {
     "dataset": {"scenes": {"pictures": 60, "size": 64, "seed": 1}},
     "prepare": {"min_count": 2},
-    "features": {"image_size": 64, "batch_size": 4, "shard_size": 8, "device": "cpu"},
+    "features": {"image_size": 64, "batch_size": 4, "shard_size": 4, "device": "cpu"},
     "model": {"embedding_size": 16, "hidden_size": 24, "attention_size": 16, "feature_size": 32},
     "train_stage1": {
-        "samples": 30, "epochs": 3, "batch_size": 2, "warmup_steps": 4, "learning_rate": 0.003,
+        "samples": 30, "epochs": 6, "patience": 6, "batch_size": 2, "warmup_steps": 4, "learning_rate": 0.003,
         "checkpoint_seconds": 0.0, "device": "cpu",
     },
     "train_stage2": {"epochs": 2, "batch_size": 8, "warmup_steps": 2, "device": "cpu"},

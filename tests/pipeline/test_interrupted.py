@@ -68,7 +68,7 @@ def test_a_training_killed_twice_ends_with_the_same_bytes(
     store = open_store(create=False)
     [last] = store.client.search_runs([store.experiment], "attributes.status = 'FINISHED' and tags.stage != ''")
     epochs = [metric.step for metric in store.client.get_metric_history(last.info.run_id, "train_loss")]
-    assert epochs[-1] == 3
+    assert epochs[-1] == 6
     assert 1 not in epochs  # it went on, and did not begin anew
 
 
@@ -84,7 +84,7 @@ def test_features_killed_midway_go_on_behind_the_finished_shards(
 
     kill(project.start("features"), lambda: len(shards()) >= 3)
     before = {path.name: path.stat().st_mtime_ns for path in shards()}
-    assert 3 <= len(before) < 8
+    assert 3 <= len(before) < 15
     done = project.stage("features")
     assert done.returncode == 0, done.stderr
     after = {path.name: path.stat().st_mtime_ns for path in (project.root / "data/features").iterdir()}

@@ -41,7 +41,7 @@ def test_every_output_is_there(finished: "Project") -> None:
     ):  # fmt: skip
         assert (finished.root / path).stat().st_size > 0, path
     assert len(list((finished.root / "data/raw/images").iterdir())) == 60
-    assert len(list((finished.root / "data/features").glob("shard-*"))) == 8
+    assert len(list((finished.root / "data/features").glob("shard-*"))) == 15
     assert len(list((finished.root / "reports/attention").iterdir())) == 2
     assert not list((finished.root / ".scratch").glob("training-*"))
     assert not list((finished.root / ".scratch").glob("features-*"))
@@ -70,7 +70,7 @@ def test_the_captions_stand_beside_their_references(finished: "Project") -> None
 
 
 def test_the_curves_have_a_line_an_epoch(finished: "Project") -> None:
-    for stage, epochs in (("train_stage1", 3), ("train_stage2", 2)):
+    for stage, epochs in (("train_stage1", 6), ("train_stage2", 2)):
         with (finished.root / "reports" / f"{stage}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert [row["epoch"] for row in rows] == [str(n + 1) for n in range(epochs)]

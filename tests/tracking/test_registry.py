@@ -9,7 +9,6 @@ from wordgaze.tracking.registry import fetch_model, promote, register
 from wordgaze.tracking.runs import stage_run
 from wordgaze.tracking.store import open_store
 
-
 Evaluate = Callable[..., None]
 
 
