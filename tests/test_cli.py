@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -61,13 +62,15 @@ def refused(run: Run) -> Callable[..., str]:
     return refused
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
     """No file may grow beyond 2,000 bytes, which the disk tells as it tells that it is full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:  # before pytest goes on to write its own log
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def here() -> list[str]:
@@ -185,10 +188,11 @@ def test_a_stage_without_its_input_names_the_stage_before(
     assert refused(stage) == missing
 
 
-@pytest.mark.usefixtures("captioner_folder", "small_disk")
+@pytest.mark.usefixtures("captioner_folder")
 def test_a_full_disk_is_one_line_and_leaves_no_half_written_sheet(run: Run, picture: Path) -> None:
     Path("sheet.png").write_bytes(b"the old one")
-    code, out, err = run("caption", picture, "--attention", "sheet.png")
+    with small_disk():
+        code, out, err = run("caption", picture, "--attention", "sheet.png")
     assert (code, len(out.splitlines())) == (1, 1)
     assert err == "wordgaze: File too large: sheet.png\n"
     assert Path("sheet.png").read_bytes() == b"the old one"

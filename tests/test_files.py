@@ -4,6 +4,7 @@ import os
 import resource
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,15 @@ from wordgaze.files import (
 )
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
     """No file may grow beyond 1,000 bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:  # before pytest goes on to write its own log
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def names(folder: Path) -> list[str]:
@@ -86,16 +89,15 @@ def test_files_and_folders_get_the_permissions_of_any_other(tmp_path: Path) -> N
     assert modes == [0o640, 0o750]
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path) -> None:
     text, tensors = tmp_path / "old.txt", tmp_path / "old.safetensors"
     write_text(text, "old")
     write_tensors(tensors, {"a": torch.zeros(2)})
     before = tensors.read_bytes()
-    with pytest.raises(OSError, match="File too large") as caught:
+    with full_disk(), pytest.raises(OSError, match="File too large") as caught:
         write_text(text, "new" * 1_000)
     assert caught.value.filename == str(text)
-    with pytest.raises(OSError, match="File too large") as caught:
+    with full_disk(), pytest.raises(OSError, match="File too large") as caught:
         write_tensors(tensors, {"a": torch.zeros(1_000)})
     assert caught.value.filename == str(tensors)
     assert (text.read_text(), tensors.read_bytes()) == ("old", before)
