@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from wordgaze.captioner import Captioner
@@ -30,6 +31,11 @@ MINIATURE: dict[str, dict[str, Any]] = {
     "train_stage2": {"epochs": 2, "batch_size": 8, "warmup_steps": 2, "device": "cpu"},
     "evaluate": {"attention_pictures": 2},
 }  # fmt: skip
+
+
+# How long an example takes says more of the machine's other work than of the code.
+settings.register_profile("wordgaze", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wordgaze")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,7 +22,7 @@ from wordgaze.tracking.store import open_store
 CHROMIUM = shutil.which("chromium")
 QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--disable-quic", "--no-sandbox"]  # fmt: skip
-PATIENCE = 60
+PATIENCE = 180  # seconds; the server imports all of MLflow
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test` installs it where it may")
 
