@@ -1,6 +1,7 @@
 """The command line: quick to start, a line a picture, and one line on stderr and exit code 1 for what is wrong."""
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -86,7 +87,16 @@ def test_help_loads_nothing_heavy() -> None:
         check=True,
     )
     assert shown.stdout.endswith("loaded: []\n")
-    for command in ("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate", "caption"):
+    for command in (
+        "download",
+        "prepare",
+        "features",
+        "train_stage1",
+        "train_stage2",
+        "evaluate",
+        "caption",
+        "compare",
+    ):
         assert f"  {command} " in shown.stdout
 
 
@@ -103,6 +113,56 @@ def test_each_picture_gets_a_line_with_its_caption(run: Run, captioner_folder: P
 
 def test_the_model_of_the_pipeline_is_the_default(run: Run, captioner_folder: Path, picture: Path) -> None:
     assert run("caption", picture) == run("caption", picture, "--model", captioner_folder)
+
+
+def test_several_captions_of_any_strategy(run: Run, captioner_folder: Path, picture: Path) -> None:
+    for strategy in ("beam", "diverse", "sample", "mbr"):
+        code, out, err = run(
+            "caption", picture, "--strategy", strategy, "--num", 3, "--max-length", 6, "--min-length", 2
+        )
+        assert (code, err) == (0, "")
+        captions = [line.split("\t")[1] for line in out.splitlines()]
+        assert len(captions) == 3
+        assert all(2 <= len(caption.split()) <= 6 for caption in captions)
+
+
+def test_words_are_required_and_banned(run: Run, captioner_folder: Path, picture: Path) -> None:
+    _, out, _ = run(
+        "caption", picture, "--max-length", 6, "--require", "cat", "--require", "sleeps|runs", "--ban", "dog"
+    )
+    words = out.split("\t")[1].split()
+    assert "cat" in words
+    assert {"sleeps", "runs"} & set(words)
+    assert "dog" not in words
+
+
+def test_samples_come_again_from_their_seed(run: Run, captioner_folder: Path, picture: Path) -> None:
+    shutil.copy(picture, picture.with_name("another.png"))
+    sample = ("--strategy", "sample", "--num", 5, "--max-length", 6)
+    once = run("caption", picture, *sample, "--seed", 3)
+    assert run("caption", picture, *sample, "--seed", 3) == once
+    assert run("caption", picture, *sample, "--seed", 4) != once
+    in_a_batch = run("caption", picture.parent, *sample, "--seed", 3)[1].splitlines()
+    assert [line for line in in_a_batch if line.startswith(str(picture))] == once[1].splitlines()
+
+
+def test_two_captioners_caption_as_one(
+    run: Run, captioner_folder: Path, write_captioner: Callable[..., Path], picture: Path, tmp_path: Path
+) -> None:
+    other = write_captioner(tmp_path / "other", seed=2)
+    both = run("caption", picture, "--model", captioner_folder, "--model", other, "--num", 5)
+    assert (both[0], both[2]) == (0, "")
+    assert both != run("caption", picture, "--model", captioner_folder, "--num", 5)
+    twice = run("caption", picture, "--model", captioner_folder, "--model", captioner_folder, "--num", 5)
+    assert twice == run("caption", picture, "--model", captioner_folder, "--num", 5)
+
+
+def test_compare_shows_every_strategy_with_probabilities(run: Run, captioner_folder: Path, picture: Path) -> None:
+    code, out, err = run("compare", picture, "--num", 2, "--max-length", 4)
+    assert (code, err) == (0, "")
+    for name in ("greedy", "beam", "diverse beam", "nucleus 0.9", "consensus"):
+        assert f" {name} " in out
+    assert re.search(r"\d\.\de-\d\d", out)
 
 
 @pytest.mark.parametrize("name", ["sheet.png", "deep/er/sheet.PNG", "sheet.jpg"])
@@ -146,7 +206,7 @@ def test_pictures_that_cannot_be_used_are_named(refused: Callable[..., str], pic
 @pytest.mark.usefixtures("captioner_folder")
 def test_wrong_values_of_options_are_told(refused: Callable[..., str], run: Run, picture: Path) -> None:
     told = refused("caption", picture, "--strategy", "guess")
-    assert told == "strategy: Input should be 'greedy' or 'beam', got 'guess'"
+    assert told == "strategy: Input should be 'greedy', 'beam', 'diverse', 'sample' or 'mbr', got 'guess'"
     assert refused("caption", picture, "--attention", "sheet.txt").startswith("sheet.txt is no .png or .jpg")
     for wrong in (("--beam-width", "0"), ("--beam-width", "wide"), ("--no-such-option",)):
         code, out, err = run("caption", picture, *wrong)

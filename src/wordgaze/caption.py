@@ -1,44 +1,76 @@
 """Captions for a person's own pictures."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
-from wordgaze.captioner import Captioner
+from wordgaze.captioner import Captioner, caption_together
+from wordgaze.decoding.base import Caption
+from wordgaze.decoding.presets import PRESETS
 from wordgaze.errors import ImageError
 from wordgaze.explain.overlay import attention_sheet
 from wordgaze.files import replacing
-from wordgaze.params import DecodeParams
+from wordgaze.params import DecodeParams, decode_params
 from wordgaze.vision.images import find_images, load_image
 
 BATCH = 16
 
 
-def caption_pictures(
-    pictures: Iterable[Path], model: str, decode: DecodeParams, attention: Path | None
-) -> Iterator[tuple[Path, str]]:
-    """Yields each picture with its best caption, in order, a batch at a time.
+class Compared(NamedTuple):
+    """What one strategy says of a picture, and the seconds that it took, the encoder's included."""
 
-    ``model`` is a captioner folder or an address of the registry. ``attention``: where the sheet of the pictures is
-    written, one below the other. A broken
-    picture raises ImageError when its batch is reached.
+    strategy: str
+    captions: list[Caption]
+    seconds: float
+
+
+def caption_pictures(
+    pictures: Iterable[Path], models: Sequence[str], decode: DecodeParams, attention: Path | None = None, seed: int = 0
+) -> Iterator[tuple[Path, list[Caption]]]:
+    """Yields each picture with its captions, in order, a batch at a time.
+
+    ``models`` are captioner folders or addresses of the registry; several are an ensemble. ``attention``: where the
+    sheets of the pictures' first captions are written, one below the other. A broken picture raises ImageError when
+    its batch is reached.
     """
     paths = find_images(pictures)
     if attention is not None and attention.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ImageError(f"{attention} is no .png or .jpg; give --attention a file name with one of these endings")
-    captioner = Captioner.load(_folder(model))
+    captioners = load_captioners(models)
     sheets: list[Image.Image] = []
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
         images = [load_image(path) for path in batch]
-        for path, image, captions in zip(batch, images, captioner.caption(images, decode), strict=True):
+        for path, image, captions in zip(
+            batch, images, caption_together(captioners, images, decode, seed), strict=True
+        ):
             if attention is not None:
-                sheets.append(attention_sheet(image, captions[0], captioner.encoder.spec.grid))
-            yield path, captions[0].text
+                sheets.append(attention_sheet(image, captions[0], captioners[0].encoder.spec.grid))
+            yield path, captions
     if attention is not None:
         with replacing(attention) as temporary:
             _stack(sheets).save(temporary)
+
+
+def compare_strategies(
+    picture: Path, models: Sequence[str], common: dict[str, object], num: int, seed: int = 0
+) -> Iterator[Compared]:
+    """Yields what each strategy says of a picture; ``common`` are settings that all of them share."""
+    image = load_image(picture)
+    captioners = load_captioners(models)
+    settings = {name: decode_params(**{"num": num, **common, **preset}) for name, preset in PRESETS.items()}
+    for name, decode in settings.items():
+        started = time.perf_counter()
+        [captions] = caption_together(captioners, [image], decode, seed)
+        yield Compared(name, captions, time.perf_counter() - started)
+
+
+def load_captioners(models: Sequence[str]) -> list[Captioner]:
+    """The captioners of these folders or addresses."""
+    return [Captioner.load(_folder(model)) for model in models]
 
 
 def _folder(model: str) -> Path:

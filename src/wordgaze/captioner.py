@@ -6,6 +6,7 @@
 Nothing in it is pickled, and nothing that is loaded can run code.
 """
 
+import hashlib
 import json
 import textwrap
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from wordgaze.decoding.base import Caption
+from wordgaze.decoding.ensemble import Ensemble
 from wordgaze.decoding.search import search
 from wordgaze.device import pick_device
 from wordgaze.errors import ModelError
@@ -60,11 +62,33 @@ class Captioner:
         where = pick_device(device)
         return cls(decoder.eval().to(where), vocabulary, encoder.optimised(where, torch.float32))
 
-    def caption(self, images: Sequence[Image.Image], decode: DecodeParams) -> list[list[Caption]]:
-        """``decode.num`` captions of each RGB picture, best first."""
+    def features(self, images: Sequence[Image.Image]) -> Tensor:
+        """The grids of RGB pictures, (B, L, channels)."""
         with torch.inference_mode():
-            features = self.encoder(self.encoder.pixels(images).to(self.device))
-        return search(self.decoder, features, self.vocabulary, decode)
+            return self.encoder(self.encoder.pixels(images).to(self.device))  # type: ignore[no-any-return]
+
+    def caption(self, images: Sequence[Image.Image], decode: DecodeParams, seed: int = 0) -> list[list[Caption]]:
+        """``decode.num`` captions of each RGB picture, best first."""
+        return caption_together([self], images, decode, seed)
+
+
+def caption_together(
+    captioners: Sequence[Captioner], images: Sequence[Image.Image], decode: DecodeParams, seed: int = 0
+) -> list[list[Caption]]:
+    """Captions of RGB pictures by one captioner, or by several as an ensemble.
+
+    What is sampled depends on ``seed`` and on a picture's pixels. Raises ModelError where the captioners' vocabularies
+    differ.
+    """
+    first = captioners[0]
+    if any(other.vocabulary != first.vocabulary for other in captioners):
+        raise ModelError("an ensemble needs one vocabulary, and these captioners know different words; name just one")
+    keys = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    features = [captioner.features(images) for captioner in captioners]
+    if len(captioners) == 1:
+        return search(first.decoder, features[0], first.vocabulary, decode, keys=keys, seed=seed)
+    together = Ensemble([captioner.decoder for captioner in captioners])
+    return search(together, features, first.vocabulary, decode, keys=keys, seed=seed)
 
 
 def save_captioner(
@@ -92,13 +116,17 @@ def caption_stored(
     images: Sequence[str],
     decode: DecodeParams,
     batch: int,
-) -> list[list[str]]:
-    """The words of the best caption of each image, from its stored features, ``batch`` images at a time."""
-    words: list[list[str]] = []
+    seed: int = 0,
+) -> list[list[Caption]]:
+    """``decode.num`` captions of each image, best first, from its stored features, ``batch`` images at a time."""
+    found: list[list[Caption]] = []
+    with torch.inference_mode():
+        lexicon = decoder.lexicon()
     for i in range(0, len(images), batch):
-        features = store.read(images[i : i + batch]).to(decoder.classify.weight)
-        words += [list(of_one[0].words) for of_one in search(decoder, features, vocabulary, decode)]
-    return words
+        names = images[i : i + batch]
+        features = store.read(names).to(decoder.classify.weight)
+        found += search(decoder, features, vocabulary, decode, keys=names, seed=seed, lexicon=lexicon)
+    return found
 
 
 def load_decoder(folder: Path, decoder: Decoder) -> None:

@@ -40,22 +40,73 @@ _stage("train_stage2", "Train on, from the best of stage 1, on the larger set.")
 _stage("evaluate", "Score the test split and log the captioner as a model.")
 
 
+Pictures = Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")]
+Models = Annotated[
+    list[str], typer.Option("--model", help="A captioner folder, or models:/captioner@champion; several: an ensemble.")
+]
+Num = Annotated[int, typer.Option(min=1, help="Captions a picture.")]
+BeamWidth = Annotated[int, typer.Option(min=1, max=200)]
+MaxLength = Annotated[int, typer.Option(min=1, max=200, help="Words at most.")]
+Ban = Annotated[list[str], typer.Option(help="A word not to be said; repeat for more.")]
+Require = Annotated[list[str], typer.Option(help='A word to be said, or "dog|puppy" for either; repeat for more.')]
+Seed = Annotated[int, typer.Option(min=0, help="Of what is sampled.")]
+
+
 @app.command()
 def caption(
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
-    model: Annotated[str, typer.Option(help="A captioner folder, or models:/captioner@champion.")] = "models/stage2",
+    pictures: Pictures,
+    model: Models = ["models/stage2"],  # noqa: B006 (typer copies it)
     attention: Annotated[Path | None, typer.Option(help="Write where each word looked to this picture.")] = None,
-    strategy: Annotated[str, typer.Option(help="beam or greedy.")] = "beam",
-    beam_width: Annotated[int, typer.Option(min=1, max=200)] = 5,
-    max_length: Annotated[int, typer.Option(min=1, max=200, help="Words at most.")] = 20,
+    strategy: Annotated[str, typer.Option(help="greedy, beam, diverse, sample or mbr.")] = "beam",
+    num: Num = 1,
+    beam_width: BeamWidth = 5,
+    length_penalty: Annotated[float, typer.Option(help="beam: log-probability over length to this power.")] = 0.7,
+    groups: Annotated[int, typer.Option(help="diverse: groups that the beam is divided into.")] = 5,
+    diversity: Annotated[float, typer.Option(help="diverse: what a word costs that another group said.")] = 0.5,
+    temperature: Annotated[float, typer.Option(help="sample, mbr: 0 is greedy, 1 the model's own.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="sample, mbr: the likeliest words; 0 is all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="sample, mbr: the nucleus; 1 is all.")] = 1.0,
+    typical_p: Annotated[float, typer.Option(help="sample, mbr: the most typical words; 1 is all.")] = 1.0,
+    min_p: Annotated[float, typer.Option(help="sample, mbr: at least this share of the likeliest; 0 is all.")] = 0.0,
+    max_length: MaxLength = 20,
+    min_length: Annotated[int, typer.Option(help="Words at least.")] = 0,
+    no_repeat_ngram: Annotated[int, typer.Option(help="N-grams of this size are said once; 0 is any.")] = 0,
+    complete: Annotated[bool, typer.Option("--complete", help='No ending on a word such as "in" or "a".')] = False,
+    ban: Ban = [],  # noqa: B006
+    require: Require = [],  # noqa: B006
+    seed: Seed = 0,
 ) -> None:
-    """Print a caption for each picture."""
+    """Print a caption for each picture, or --num of them, best first."""
+    settings = {name: value for name, value in locals().items() if name not in _NOT_DECODING}
     from wordgaze.caption import caption_pictures
     from wordgaze.params import decode_params
 
-    decode = decode_params(strategy=strategy, beam_width=beam_width, max_length=max_length)
-    for path, text in caption_pictures(pictures, model, decode, attention):
-        typer.echo(f"{path}\t{text}")
+    decode = decode_params(**settings, banned=ban, required=require)
+    for path, captions in caption_pictures(pictures, model, decode, attention, seed):
+        for found in captions:
+            typer.echo(f"{path}\t{found.text}")
+
+
+_NOT_DECODING = ("pictures", "model", "attention", "ban", "require", "seed")
+
+
+@app.command()
+def compare(
+    picture: Annotated[Path, typer.Argument(help="A picture.")],
+    model: Models = ["models/stage2"],  # noqa: B006
+    num: Num = 3,
+    beam_width: BeamWidth = 5,
+    max_length: MaxLength = 20,
+    ban: Ban = [],  # noqa: B006
+    require: Require = [],  # noqa: B006
+    seed: Seed = 0,
+) -> None:
+    """Show what every decoding strategy says of a picture, with probabilities."""
+    from wordgaze.caption import compare_strategies
+    from wordgaze.summary import print_comparison
+
+    common = {"beam_width": beam_width, "max_length": max_length, "banned": ban, "required": require}
+    print_comparison(picture, compare_strategies(picture, model, common, num, seed))
 
 
 @app.command()

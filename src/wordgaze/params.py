@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wordgaze.errors import ParamsError
 
@@ -11,6 +11,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Device = Literal["auto", "cpu", "cuda"]
+MOST_REQUIRED = 4  # each doubles the banks of a constrained beam
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -104,20 +105,48 @@ class TrainParams(Section):
     precision: Precision = "auto"
 
 
-class DecodeParams(Section):
-    """How captions are searched. ``length_penalty`` is the exponent of the length that log_prob is divided by."""
+Strategy = Literal["greedy", "beam", "diverse", "sample", "mbr"]
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda words: tuple(words) if isinstance(words, list) else words)]
 
-    strategy: Literal["greedy", "beam"] = "beam"
+
+class DecodeParams(Section):
+    """How captions are found. Log-probabilities are divided by the length to the power of ``length_penalty``, or by
+    the formula of Wu et al. 2016; what samples are drawn from is narrowed by temperature, top_k, top_p, typical_p and
+    min_p, in this order."""
+
+    strategy: Strategy = "beam"
+    num: Count = 1
+    max_length: int = Field(20, ge=1, le=200)
     beam_width: int = Field(5, ge=1, le=200)
     length_penalty: float = Field(0.7, ge=0, le=5)
-    max_length: int = Field(20, ge=1, le=200)
-    num: Count = 1
+    length_normalisation: Literal["power", "wu"] = "power"
+    groups: Count = 5
+    diversity: float = Field(0.5, ge=0)
+    temperature: float = Field(1.0, ge=0, le=100)
+    top_k: int = Field(0, ge=0)
+    top_p: Share = 1.0
+    typical_p: Share = 1.0
+    min_p: Share = 0.0
+    mbr_utility: Literal["cider", "bleu"] = "cider"
+    mbr_samples: int = Field(20, ge=0, le=1000)
+    min_length: int = Field(0, ge=0)
+    no_repeat_ngram: int = Field(0, ge=0)
+    complete: bool = False
+    banned: Words = ()
+    required: Words = ()
 
     @model_validator(mode="after")
-    def _num_fits(self) -> Self:
-        width = self.beam_width if self.strategy == "beam" else 1
-        if self.num > width:
-            raise ValueError(f"num ({self.num}) captions asked of a {self.strategy} search of width {width}")
+    def _fits(self) -> Self:
+        most = {"greedy": 1, "beam": self.beam_width, "diverse": self.beam_width}
+        most["mbr"] = self.beam_width + self.mbr_samples
+        if self.num > most.get(self.strategy, self.num):
+            raise ValueError(f"num ({self.num}) is more than the {most[self.strategy]} captions {self.strategy} finds")
+        if self.strategy == "diverse" and self.beam_width % self.groups:
+            raise ValueError(f"beam_width ({self.beam_width}) does not divide into groups ({self.groups})")
+        if self.min_length > self.max_length:
+            raise ValueError(f"min_length ({self.min_length}) exceeds max_length ({self.max_length})")
+        if len(self.required) > (most_required := min(MOST_REQUIRED, self.max_length)):
+            raise ValueError(f"required has {len(self.required)} entries; {most_required} is the most")
         return self
 
 

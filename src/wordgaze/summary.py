@@ -1,8 +1,12 @@
-"""The table that a person sees when the pipeline has run."""
+"""The tables that a person sees: the scores when the pipeline has run, the strategies side by side."""
 
 import csv
 import json
-from typing import Any
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,6 +14,10 @@ from rich.table import Table
 
 from wordgaze import paths
 from wordgaze.errors import DataError
+
+if TYPE_CHECKING:
+    from wordgaze.caption import Compared
+    from wordgaze.decoding.base import Caption
 
 NEXT = """Where to look next:
   reports/attention/                   where each word looked
@@ -34,6 +42,22 @@ def print_summary() -> None:
     console.print(NEXT, markup=False)
 
 
+def print_comparison(picture: Path, compared: "Iterable[Compared]") -> None:
+    """Prints each strategy's captions with their probability, and every word's."""
+    table = Table(title=str(picture), title_justify="left", show_lines=True)
+    for name in ("strategy", "caption, the probability of each word below", "probability", "s"):
+        table.add_column(name, justify="left" if name == "strategy" or name.startswith("caption") else "right")
+    for strategy, captions, seconds in compared:
+        said = "\n".join(f"[bold]{escape(caption.text)}[/bold]\n{_word_probabilities(caption)}" for caption in captions)
+        probabilities = "\n\n".join(f"{math.exp(caption.log_prob):.1e}" for caption in captions)
+        table.add_row(strategy, said, probabilities, f"{seconds:.2f}")
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _word_probabilities(caption: "Caption") -> str:
+    return " ".join(f"{math.exp(log_prob):.2f}".removeprefix("0") for log_prob in caption.word_log_probs)
+
+
 def _table(report: dict[str, Any]) -> Table:
     rows = {**report["decoding"], **report["baselines"]}
     table = Table(
@@ -44,5 +68,10 @@ def _table(report: dict[str, Any]) -> Table:
     for name in names:
         table.add_column(name.upper().replace("_", "-"), justify="right")
     for by, scores in rows.items():
-        table.add_row(by, *(f"{scores[name]:.3f}" for name in names))
+        table.add_row(by, *(_score((scores or {}).get(name)) for name in names))
     return table
+
+
+def _score(score: float | None) -> str:
+    """A dash where there is none: people cannot be scored where every picture has one caption."""
+    return "–" if score is None else f"{score:.3f}"

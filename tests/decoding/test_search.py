@@ -1,116 +1,44 @@
-"""Search: greedy is the plain argmax, a wide beam finds the best caption of all, and numbers are what they claim."""
+"""What holds for every strategy: numbers are what they claim, captions do not depend on the batch, odd models are named."""
 
-from itertools import chain, product
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
+from tests.decoding.tiny import CELLS, model, pictures, rescored, said, settings, with_bias
 from wordgaze.decoding.search import search
 from wordgaze.errors import ModelError
 from wordgaze.model.decoder import Decoder
-from wordgaze.params import DecodeParams, ModelParams
-from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
+from wordgaze.params import DecodeParams
+from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK
 
-CHANNELS, CELLS = 5, 4
-
-
-def model(words: int, seed: int) -> tuple[Decoder, Vocabulary]:
-    """A random decoder, far from uniform, over ``words`` words besides the special tokens."""
-    vocabulary = Vocabulary(SPECIAL + tuple(f"w{i}" for i in range(words)))
-    torch.manual_seed(seed)
-    sizes = ModelParams(
-        embedding_size=6,
-        hidden_size=8,
-        attention_size=6,
-        feature_size=0,
-        dropout_embedding=0.5,
-        dropout_features=0.5,
-        dropout_output=0.5,
-    )
-    decoder = Decoder(sizes, CHANNELS, len(vocabulary)).eval()
-    for parameter in decoder.parameters():
-        torch.nn.init.normal_(parameter, std=0.8)
-    with torch.no_grad():
-        decoder.classify.bias[END] += 1.0  # captions of all lengths
-    return decoder, vocabulary
+EVERY: dict[str, Callable[..., DecodeParams]] = {
+    "greedy": lambda **values: settings("greedy", **values),
+    "beam": lambda **values: settings("beam", beam_width=4, num=2, **values),
+    "diverse": lambda **values: settings("diverse", beam_width=4, groups=2, num=2, **values),
+    "sample": lambda **values: settings("sample", num=3, **values),
+    "narrowed": lambda **values: settings("sample", num=3, temperature=0.8, top_k=6, top_p=0.9, min_p=0.01, **values),
+    "mbr": lambda **values: settings("mbr", num=2, beam_width=3, mbr_samples=4, **values),
+}
+every_strategy = pytest.mark.parametrize("strategy", EVERY)
 
 
-def with_bias(decoder: Decoder, word: int, value: float) -> Decoder:
-    with torch.no_grad():
-        decoder.classify.bias[word] = value
-    return decoder
-
-
-def pictures(count: int) -> Tensor:
-    return torch.randn(count, CELLS, CHANNELS, generator=torch.Generator().manual_seed(7))
-
-
-def beam(width: int, **values: object) -> DecodeParams:
-    return DecodeParams.model_validate({"strategy": "beam", "beam_width": width, **values})
-
-
-def greedy(**values: object) -> DecodeParams:
-    return DecodeParams.model_validate({"strategy": "greedy", **values})
-
-
-@torch.no_grad()
-def argmax_loop(decoder: Decoder, picture: Tensor, max_length: int) -> list[int]:
-    memory = decoder.look(picture.unsqueeze(0))
-    state, word, words = decoder.start(memory, 1), START, []
-    for _ in range(max_length):
-        logits, state, _ = decoder.step(torch.tensor([word]), state, memory)
-        logits[:, [PAD, START, UNK]] = -torch.inf
-        word = int(logits.argmax())
-        if word == END:
-            break
-        words.append(word)
-    return words
-
-
-@torch.no_grad()
-def rescored(decoder: Decoder, picture: Tensor, words: list[int]) -> float:
-    """The log probability of these indices by teacher forcing."""
-    taught = decoder.teach(picture.unsqueeze(0), torch.tensor([[words]]))
-    return -float(cross_entropy(taught.logits, taught.targets, reduction="sum"))
-
-
-@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 2.0])
-@pytest.mark.parametrize("seed", range(6))
-def test_greedy_is_a_beam_of_one_is_the_plain_argmax(seed: int, length_penalty: float) -> None:
-    decoder, vocabulary = model(8, seed)
-    features = pictures(6)
-    expected = [tuple(vocabulary.decode(argmax_loop(decoder, picture, 10))) for picture in features]
-    one = beam(1, max_length=10, length_penalty=length_penalty)
-    for params in (one, greedy(max_length=10, length_penalty=length_penalty)):
-        assert [found[0].words for found in search(decoder, features, vocabulary, params)] == expected
-
-
-@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 3.0])
-@pytest.mark.parametrize("seed", range(4))
-def test_a_beam_that_is_wide_enough_finds_the_best_caption_of_all(seed: int, length_penalty: float) -> None:
-    decoder, vocabulary = model(3, seed)
-    features = pictures(3)
-    captions = [[*said, END] for n in range(3) for said in product(range(4, 7), repeat=n)]
-    every = [{tuple(c): rescored(decoder, x, c) / len(c) ** length_penalty for c in captions} for x in features]
-    for num in (1, 2, 5):
-        params = beam(120, max_length=3, length_penalty=length_penalty, num=num)
-        for scores, best in zip(every, search(decoder, features, vocabulary, params), strict=True):
-            expected = sorted(scores, key=lambda caption: -scores[caption])[:num]
-            assert [caption.words for caption in best] == [tuple(vocabulary.decode(c)) for c in expected]
-            assert [caption.score for caption in best] == pytest.approx([scores[c] for c in expected], abs=1e-4)
-
-
+@every_strategy
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("params", [greedy(max_length=7), beam(4, max_length=7, num=2)], ids=["greedy", "beam"])
-def test_a_caption_does_not_depend_on_the_pictures_beside_it(params: DecodeParams, seed: int) -> None:
+def test_a_caption_does_not_depend_on_the_pictures_beside_it(strategy: str, seed: int) -> None:
     decoder, vocabulary = model(12, seed)
-    features = pictures(7)
-    together = search(decoder, features, vocabulary, params)
-    backwards = search(decoder, features.flip(0), vocabulary, params)[::-1]
-    alone = [search(decoder, picture.unsqueeze(0), vocabulary, params)[0] for picture in features]
+    features, params, keys = pictures(7), EVERY[strategy](max_length=7), [f"picture {i}" for i in range(7)]
+    together = search(decoder, features, vocabulary, params, keys=keys)
+    backwards = search(decoder, features.flip(0), vocabulary, params, keys=keys[::-1])[::-1]
+    alone = [
+        search(decoder, picture.unsqueeze(0), vocabulary, params, keys=[key])[0]
+        for picture, key in zip(features, keys, strict=True)
+    ]
     for other in (backwards, alone):
         assert [[c.words for c in of_one] for of_one in other] == [[c.words for c in of_one] for of_one in together]
         for mine, theirs in zip(chain(*other), chain(*together), strict=True):
@@ -118,91 +46,111 @@ def test_a_caption_does_not_depend_on_the_pictures_beside_it(params: DecodeParam
             np.testing.assert_allclose(mine.weights, theirs.weights, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_log_prob_is_what_teacher_forcing_gives(seed: int) -> None:
+@every_strategy
+@pytest.mark.parametrize("seed", range(3))
+def test_log_prob_and_weights_are_what_teacher_forcing_gives(strategy: str, seed: int) -> None:
     decoder, vocabulary = model(10, seed)
-    features = pictures(5)
-    found = search(decoder, features, vocabulary, beam(5, max_length=6, num=3))
-    for picture, captions in zip(features, found, strict=True):
+    features, params = pictures(5), EVERY[strategy](max_length=6, no_repeat_ngram=2, banned=["w3"])
+    for picture, captions in zip(features, search(decoder, features, vocabulary, params), strict=True):
         for caption in captions:
-            said = [vocabulary.index[word] for word in caption.words]
-            whole = [*said, END] if caption.ended == "end" else said
-            assert caption.log_prob == pytest.approx(rescored(decoder, picture, whole), abs=1e-4)
-            assert caption.score == pytest.approx(caption.log_prob / len(whole) ** 0.7, abs=1e-4)
+            words = said(caption, vocabulary)
+            assert caption.log_prob == pytest.approx(rescored(decoder, picture, words), abs=1e-4)
             assert len(caption.word_log_probs) == len(caption.words)
-            if caption.ended == "length":
-                assert sum(caption.word_log_probs) == pytest.approx(caption.log_prob)
+            with torch.no_grad():
+                weights = decoder.teach(picture.unsqueeze(0), torch.tensor([[[*words, END]]])).weights[0]
+            np.testing.assert_allclose(caption.weights, weights[: len(caption.words)].numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_several_captions_are_distinct_best_first_and_hold_real_words_only(seed: int) -> None:
+@every_strategy
+@pytest.mark.parametrize("seed", range(3))
+def test_as_many_captions_as_asked_for_and_real_words_only(strategy: str, seed: int) -> None:
     decoder, vocabulary = model(10, seed)
     for special in (PAD, START, UNK):
         with_bias(decoder, special, 50.0)
-    for captions in search(decoder, pictures(5), vocabulary, beam(4, max_length=6, num=3)):
-        assert len({caption.words for caption in captions}) == 3
-        assert [c.score for c in captions] == sorted((c.score for c in captions), reverse=True)
+    params = EVERY[strategy](max_length=6)
+    for captions in search(decoder, pictures(5), vocabulary, params):
+        assert len(captions) == params.num
         assert not {word for caption in captions for word in caption.words} & set(SPECIAL)
-
-
-def test_every_word_has_its_weights_over_the_cells() -> None:
-    decoder, vocabulary = model(10, 0)
-    captions = list(chain(*search(decoder, pictures(5), vocabulary, beam(3, max_length=6, num=3))))
-    assert len({len(caption.words) for caption in captions}) > 3
-    for caption in captions:
-        assert caption.weights.shape == (len(caption.words), CELLS)
-        assert caption.weights.dtype == np.float32
-        np.testing.assert_allclose(caption.weights.sum(1), 1, atol=1e-5)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_weights_are_those_of_the_words_own_steps(seed: int) -> None:
-    decoder, vocabulary = model(10, seed)
-    features = pictures(4)
-    found = search(decoder, features, vocabulary, beam(4, max_length=6, num=4))
-    for picture, captions in zip(features, found, strict=True):
         for caption in captions:
-            said = [vocabulary.index[word] for word in caption.words]
-            with torch.no_grad():
-                weights = decoder.teach(picture.unsqueeze(0), torch.tensor([[[*said, END]]])).weights[0, : len(said)]
-            np.testing.assert_allclose(caption.weights, weights.numpy(), atol=1e-5)
+            assert caption.weights.shape == (len(caption.words), CELLS)
+            assert caption.weights.dtype == np.float32
+            np.testing.assert_allclose(caption.weights.sum(1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("params", [greedy(max_length=5), beam(3, max_length=5, num=3)], ids=["greedy", "beam"])
-def test_a_decoder_that_never_ends_stops_at_the_maximum_length(params: DecodeParams) -> None:
+@every_strategy
+def test_a_decoder_that_never_ends_stops_at_the_maximum_length(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     with_bias(decoder, END, -1e4)
-    for captions in search(decoder, pictures(3), vocabulary, params):
-        assert len(captions) == params.num
+    for captions in search(decoder, pictures(3), vocabulary, EVERY[strategy](max_length=5)):
         assert {(len(caption.words), caption.ended) for caption in captions} == {(5, "length")}
 
 
-@pytest.mark.parametrize("params", [greedy(max_length=5), beam(3, max_length=5)], ids=["greedy", "beam"])
-def test_a_decoder_that_ends_at_once_gives_an_empty_caption(params: DecodeParams) -> None:
+@every_strategy
+def test_a_decoder_that_ends_at_once_gives_an_empty_caption(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     with_bias(decoder, END, 1e3)
-    for [caption] in search(decoder, pictures(3), vocabulary, params):
+    for captions in search(decoder, pictures(3), vocabulary, EVERY[strategy](max_length=5)):
+        caption = captions[0]
         assert (caption.words, caption.text, caption.ended, caption.word_log_probs) == ((), "", "end", ())
         assert caption.weights.shape == (0, CELLS)
         assert caption.log_prob == pytest.approx(0, abs=1e-6)
 
 
-def test_one_word_at_most() -> None:
-    decoder, vocabulary = model(10, 0)
-    for captions in search(decoder, pictures(3), vocabulary, beam(4, max_length=1, num=4)):
-        assert len(captions) == 4
-        assert all(len(caption.words) <= 1 for caption in captions)
+@every_strategy
+def test_a_caption_that_may_say_nothing_more_is_stuck_and_says_so(strategy: str) -> None:
+    decoder, vocabulary = model(2, 0)
+    params = EVERY[strategy](max_length=9, min_length=9, no_repeat_ngram=1)  # two words, neither twice, nine in all
+    for captions in search(decoder, pictures(3), vocabulary, params):
+        assert {caption.ended for caption in captions} == {"stuck"}
+        assert {frozenset(caption.words) for caption in captions} == {frozenset({"w0", "w1"})}
 
 
-def test_a_beam_wider_than_the_vocabulary_gives_what_there_is() -> None:
-    decoder, vocabulary = model(1, 0)
-    for captions in search(decoder, pictures(2), vocabulary, beam(50, max_length=2, num=50)):
-        assert {caption.words for caption in captions} == {(), ("w0",), ("w0", "w0")}
-
-
-@pytest.mark.parametrize("strategy", ["greedy", "beam"])
+@every_strategy
 def test_nan_is_an_error_and_no_caption(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     with_bias(decoder, 5, float("nan"))
     with pytest.raises(ModelError, match="the decoder gives NaN"):
-        search(decoder, pictures(2), vocabulary, DecodeParams(strategy=strategy))
+        search(decoder, pictures(2), vocabulary, EVERY[strategy](max_length=5))
+
+
+class Counting:
+    """A decoder that counts the pictures that it looks at, the rows that glimpse and the rows that speak."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder, self.rows = decoder, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.decoder, name)
+
+    def look(self, features: Tensor) -> Any:
+        self.rows["looked"] += len(features)
+        return self.decoder.look(features)
+
+    def glimpse(self, state: Any, *others: Any) -> Any:
+        self.rows["glimpsed"] += len(state.hidden)
+        return self.decoder.glimpse(state, *others)
+
+    def say(self, words: Tensor, *others: Any) -> Any:
+        self.rows["spoken"] += len(words)
+        return self.decoder.say(words, *others)
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "sample"])
+def test_what_has_ended_costs_nothing_and_a_picture_is_looked_at_once(strategy: str) -> None:
+    decoder, vocabulary = model(10, 1)
+    counting = Counting(decoder)
+    params = EVERY[strategy](max_length=8)
+    captions = list(chain(*search(counting, pictures(9), vocabulary, params)))
+    assert len({len(caption.words) for caption in captions}) > 3
+    needed = sum(len(caption.words) + (caption.ended == "end") for caption in captions)
+    shared = 9 * (params.num - 1)  # the first word of a picture's samples comes from one row
+    assert counting.rows["looked"] == 9
+    assert counting.rows["spoken"] == needed - shared
+
+
+def test_hypotheses_that_part_at_a_word_share_what_they_saw() -> None:
+    decoder, vocabulary = model(10, 1)
+    counting = Counting(decoder)
+    search(counting, pictures(9), vocabulary, settings("beam", beam_width=5, max_length=8))
+    assert counting.rows["looked"] == 9
+    assert counting.rows["glimpsed"] < 0.8 * counting.rows["spoken"]

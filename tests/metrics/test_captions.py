@@ -1,10 +1,10 @@
-"""The scores of a set of captions, and the two floors: one caption for all, and people."""
+"""The scores of a set of captions."""
 
 import pytest
 
 from wordgaze.errors import ScoreError
 from wordgaze.metrics.bleu import corpus_bleu
-from wordgaze.metrics.captions import constant_caption, human_scores, score_captions
+from wordgaze.metrics.captions import score_captions
 from wordgaze.metrics.cider import Cider
 
 
@@ -40,24 +40,3 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     with pytest.raises(ScoreError, match=message):
         score_captions(candidates, references)
-
-
-def test_human_scores_average_each_reference_against_the_others() -> None:
-    (a, b, c), (d, e) = REFERENCES[0], REFERENCES[1]
-    first = score_captions([a, d], [[b, c], [e]])
-    second = score_captions([b, e], [[a, c], [d]])
-    expected = {name: (first[name] + second[name]) / 2 for name in first}
-    assert human_scores(REFERENCES) == pytest.approx(expected)  # the picture with one reference is left out
-
-
-def test_human_scores_need_a_picture_with_two_references() -> None:
-    with pytest.raises(ScoreError, match="no picture has two references"):
-        human_scores([REFERENCES[2]])
-
-
-def test_the_constant_caption_is_the_training_caption_that_scores_best_on_all_pictures() -> None:
-    truths = [words("a dog runs on the grass"), words("a dog runs on the sand")]
-    good, bad, only_words = words("a dog runs on the road", "two kids play with a ball", "grass sand the on runs dog a")
-    assert constant_caption([bad, bad, good], truths) == good
-    assert constant_caption([only_words, only_words, good], truths) == good  # by BLEU-4, not by BLEU-1
-    assert constant_caption([bad, bad, good], truths, tried=1) == bad  # the commonest are tried, no more

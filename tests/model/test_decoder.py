@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordgaze.model.decoder import Decoder
+from wordgaze.model.attention import Rows
+from wordgaze.model.decoder import Decoder, State
 from wordgaze.params import ModelParams
 from wordgaze.text.vocabulary import END, PAD, START
 
@@ -48,9 +49,10 @@ def word_by_word(decoder: Decoder, picture: Tensor, words: list[int]) -> tuple[T
     state = decoder.start(memory, 1)
     logits, weights = [], []
     for said in [START, *words[:-1]]:
-        now, state, looked = decoder.step(torch.tensor([said]), state, memory)
+        glimpse = decoder.glimpse(state, memory)
+        now, state = decoder.say(torch.tensor([said]), glimpse)
         logits.append(now[0])
-        weights.append(looked[0])
+        weights.append(glimpse.weights[0])
     return torch.stack(logits), torch.stack(weights)
 
 
@@ -115,11 +117,28 @@ def test_a_word_does_not_depend_on_the_words_behind_it() -> None:
 def test_the_steps_of_several_captions_share_their_pictures_memory() -> None:
     decoder, features = tiny(), pictures()
     memory = decoder.look(features)
-    words = torch.tensor([4, 5, 6, 7])
-    logits, state, weights = decoder.step(words, decoder.start(memory, 2), memory)
+    glimpse = decoder.glimpse(decoder.start(memory, 2), memory)
     apart_memory = decoder.look(features.repeat_interleave(2, dim=0))
-    apart = decoder.step(words, decoder.start(apart_memory, 1), apart_memory)
-    torch.testing.assert_close((logits, tuple(state), weights), (apart[0], tuple(apart[1]), apart[2]))
+    apart = decoder.glimpse(decoder.start(apart_memory, 1), apart_memory)
+    torch.testing.assert_close(tuple(glimpse), tuple(apart))
+
+
+def test_pictures_may_be_asked_by_unequal_numbers_of_rows() -> None:
+    decoder, features = tiny(), pictures(3)
+    memory = decoder.look(features)
+    every = decoder.start(memory, 3)
+    every = State(*(part + torch.arange(9.0).unsqueeze(1) for part in every))  # no two rows alike
+    chosen = torch.tensor([0, 1, 4, 6, 7, 8])  # two of the first picture, one of the second, three of the third
+    some = decoder.glimpse(State(*(part[chosen] for part in every)), memory, Rows(chosen, 3))
+    torch.testing.assert_close(tuple(some), tuple(part[chosen] for part in decoder.glimpse(every, memory)))
+
+
+def test_a_lexicon_says_the_same() -> None:
+    decoder, features = tiny(), pictures()
+    memory = decoder.look(features)
+    glimpse = decoder.glimpse(decoder.start(memory, 1), memory)
+    words = torch.tensor([4, 7])
+    torch.testing.assert_close(decoder.say(words, glimpse, decoder.lexicon()), decoder.say(words, glimpse))
 
 
 def test_every_parameter_learns() -> None:

@@ -1,21 +1,25 @@
-"""What every search gives back, and what it asks of a decoder."""
+"""What every strategy gives back, and what it asks of a decoder."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
-Ended = Literal["end", "length"]
+from wordgaze.model.attention import Rows
+
+Ended = Literal["end", "length", "stuck"]
 
 
 @dataclass(frozen=True)
 class Caption:
     """One caption of one picture.
 
-    ``log_prob`` is the natural logarithm of its probability, END included where it was said; ``score`` is log_prob
-    divided by length to the power of the length penalty, which ranks the captions of a search. ``word_log_probs``
-    and ``weights`` (T, L) have an entry for each word. ``ended``: by END, or at the maximum length.
+    ``log_prob`` is the natural logarithm of the probability that the model itself gives the words, END included where
+    it was said, whatever constraints or temperature chose them; ``score`` is what ranks the captions of a strategy.
+    ``word_log_probs`` and ``weights`` (T, L) have an entry for each word. ``ended``: by END, at the maximum length, or
+    stuck, because the constraints left no word to say.
     """
 
     words: tuple[str, ...]
@@ -29,3 +33,40 @@ class Caption:
     def text(self) -> str:
         """The words with spaces between them."""
         return " ".join(self.words)
+
+
+class Speaker(Protocol):
+    """A decoder, or several that speak as one. Memory, state, glimpse and lexicon are (nested) tuples of tensors,
+    which mean nothing to a strategy; their first dimension is pictures, rows, rows and words."""
+
+    def look(self, features: Any) -> Any:
+        """What the steps need of the pictures: the keys above all. Once a picture."""
+        ...
+
+    def start(self, memory: Any, captions: int) -> Any:
+        """The state before the first word, ``captions`` rows a picture."""
+        ...
+
+    def lexicon(self) -> Any:
+        """What the steps need of the words."""
+        ...
+
+    def glimpse(self, state: Any, memory: Any, rows: Rows | None = None) -> Any:
+        """What a state sees before the next word, whichever that is."""
+        ...
+
+    def say(self, words: Tensor, glimpse: Any, lexicon: Any = None) -> tuple[Tensor, Any]:
+        """words (N,), the last ones said → logits (N, V) of the next, the new state."""
+        ...
+
+    def attention(self, glimpse: Any) -> Tensor:
+        """The weights (N, L) of a glimpse."""
+        ...
+
+
+def take(parts: Any, rows: Tensor) -> Any:
+    """These rows of every tensor in a tensor or a (nested, named or plain) tuple of them."""
+    if isinstance(parts, Tensor):
+        return parts[rows]
+    chosen = [take(part, rows) for part in parts]
+    return type(parts)(*chosen) if hasattr(parts, "_fields") else tuple(chosen)

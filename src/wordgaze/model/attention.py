@@ -1,10 +1,20 @@
 """Soft additive attention over the cells of a grid (Bahdanau et al. 2015; Xu et al. 2015, section 4.2).
 
-A picture's keys are computed once and shared by its R captions: rows ``b·R … b·R+R-1`` of a query ask picture b.
+A picture's keys are computed once and shared by all that ask about it: rows ``b·R … b·R+R-1`` of a query ask
+picture b. Where pictures are asked by unequal numbers of rows, ``Rows`` tells whose row is whose.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+
+class Rows(NamedTuple):
+    """Row n of a query is the ``place[n] % width``-th to ask about picture ``place[n] // width``; place: (N,)."""
+
+    place: Tensor
+    width: int
 
 
 class AdditiveAttention(nn.Module):
@@ -20,11 +30,20 @@ class AdditiveAttention(nn.Module):
         """features (B, L, D) → keys (B, L, A): the part that does not depend on the words."""
         return self.key(features)  # type: ignore[no-any-return]
 
-    def forward(self, query: Tensor, keys: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """query (B·R, H), keys (B, L, A), features (B, L, D) → context (B·R, D), weights (B·R, L)."""
+    def forward(
+        self, query: Tensor, keys: Tensor, features: Tensor, rows: Rows | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """query (B·R, H), keys (B, L, A), features (B, L, D) → context (B·R, D), weights (B·R, L).
+
+        With ``rows``, query (N, H) → context (N, D), weights (N, L).
+        """
         batch, _, size = keys.shape
-        asked = self.query(query).view(batch, -1, 1, size)  # (B, R, 1, A)
+        asked = self.query(query)
+        if rows is not None:
+            asked = asked.new_zeros(batch * rows.width, size).index_copy(0, rows.place, asked)
+        asked = asked.view(batch, -1, 1, size)  # (B, R, 1, A)
         energy = self.energy(torch.tanh(keys.unsqueeze(1) + asked)).squeeze(-1)  # (B, R, L)
         weights = torch.softmax(energy.float(), dim=-1).to(features.dtype)
-        context = torch.bmm(weights, features)  # (B, R, L) x (B, L, D) -> (B, R, D)
-        return context.flatten(0, 1), weights.flatten(0, 1)
+        context = torch.bmm(weights, features).flatten(0, 1)  # (B, R, L) x (B, L, D) -> (B, R, D)
+        weights = weights.flatten(0, 1)
+        return (context, weights) if rows is None else (context[rows.place], weights[rows.place])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from wordgaze.model.attention import AdditiveAttention
+from wordgaze.model.attention import AdditiveAttention, Rows
 from wordgaze.params import ModelParams
 from wordgaze.text.vocabulary import PAD, START
 
@@ -23,6 +23,23 @@ class State(NamedTuple):
 
     hidden: Tensor
     cell: Tensor
+
+
+class Glimpse(NamedTuple):
+    """What a state sees before the next word, whichever that word will be: its share of the gates (N, 4H), the cell
+    (N, H), the gated context (N, D) and the weights (N, L). Hypotheses that part at this word share it."""
+
+    gates: Tensor
+    cell: Tensor
+    context: Tensor
+    weights: Tensor
+
+
+class Lexicon(NamedTuple):
+    """Every word embedded (V, E), and its share of the gates (V, 4H)."""
+
+    embedded: Tensor
+    gates: Tensor
 
 
 class Taught(NamedTuple):
@@ -69,11 +86,25 @@ class Decoder(nn.Module):
         mean = memory.features.mean(dim=1).repeat_interleave(captions, dim=0)
         return State(torch.tanh(self.start_hidden(mean)), torch.tanh(self.start_cell(mean)))
 
-    def step(self, words: Tensor, state: State, memory: Memory) -> tuple[Tensor, State, Tensor]:
-        """words (B·R,), the last ones said → logits (B·R, V) of the next, the new state, weights (B·R, L)."""
+    def lexicon(self) -> Lexicon:
+        """What the steps need of the words, for all of them at once: it pays where many words are to be said."""
+        return Lexicon(self.embed.weight, self.word_gates(self.embed.weight))
+
+    def glimpse(self, state: State, memory: Memory, rows: Rows | None = None) -> Glimpse:
+        """Looks at the pictures: state (B·R, …), or (N, …) with ``rows``."""
+        context, weights = self.attend(state.hidden, memory.keys, memory.features, rows)
+        context = torch.sigmoid(self.gate(state.hidden)) * context
+        return Glimpse(self.state_gates(torch.cat([context, state.hidden], dim=1)), state.cell, context, weights)
+
+    def say(self, words: Tensor, glimpse: Glimpse, lexicon: Lexicon | None = None) -> tuple[Tensor, State]:
+        """words (N,), the last ones said, after a glimpse → logits (N, V) of the next words, the new state."""
         embedded = self.embed(words)
-        state, context, weights = self._move(self.word_gates(embedded), state, memory)
-        return self._output(embedded, state.hidden, context), state, weights
+        state = _move(lexicon.gates[words] if lexicon else self.word_gates(embedded), glimpse)
+        return self._output(embedded, state.hidden, glimpse.context), state
+
+    def attention(self, glimpse: Glimpse) -> Tensor:
+        """The weights (N, L) of a glimpse."""
+        return glimpse.weights
 
     def teach(self, features: Tensor, captions: Tensor) -> Taught:
         """Teacher forcing: features (B, L, channels), captions (B, R, T), padded behind END with PAD.
@@ -100,29 +131,30 @@ class Decoder(nn.Module):
                 rows = active[t]
             if not rows:
                 break
-            state, context, weights = self._move(word_gates[:, :rows, t].flatten(0, 1), state, memory)
+            glimpse = self.glimpse(state, memory)
+            state = _move(word_gates[:, :rows, t].flatten(0, 1), glimpse)
             targets = captions[:, :rows, t].flatten()
             real = targets != PAD
-            steps.append((embedded[:, :rows, t].flatten(0, 1)[real], state.hidden[real], context[real], targets[real]))
-            shown = (weights * real.unsqueeze(1)).view(batch, rows, -1)
+            said_now = embedded[:, :rows, t].flatten(0, 1)
+            steps.append((said_now[real], state.hidden[real], glimpse.context[real], targets[real]))
+            shown = (glimpse.weights * real.unsqueeze(1)).view(batch, rows, -1)
             all_weights.append(nn.functional.pad(shown, (0, 0, 0, ranks - rows)))
         words, hidden, context, targets = (torch.cat(part) for part in zip(*steps, strict=True))
         weights = torch.stack(all_weights, dim=2).flatten(0, 1)  # (B·R, T, L)
         return Taught(self._output(words, hidden, context), targets, weights)
-
-    def _move(self, word_gates: Tensor, state: State, memory: Memory) -> tuple[State, Tensor, Tensor]:
-        context, weights = self.attend(state.hidden, memory.keys, memory.features)
-        context = torch.sigmoid(self.gate(state.hidden)) * context
-        gates = word_gates + self.state_gates(torch.cat([context, state.hidden], dim=1))
-        into, forget, out, new = gates.chunk(4, dim=1)
-        cell = torch.sigmoid(forget) * state.cell + torch.sigmoid(into) * torch.tanh(new)
-        return State(torch.sigmoid(out) * torch.tanh(cell), cell), context, weights
 
     def _output(self, embedded: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
         """p(word) ∝ exp(L_o(E y + L_h h + L_z z)), equation 7."""
         hidden = dropout(hidden, self.sizes.dropout_output, self.training)
         mixed = embedded + self.hidden_out(hidden) + self.context_out(context)
         return self.classify(dropout(torch.tanh(mixed), self.sizes.dropout_output, self.training))  # type: ignore[no-any-return]
+
+
+def _move(word_gates: Tensor, glimpse: Glimpse) -> State:
+    """The LSTM cell (Hochreiter and Schmidhuber 1997), its products done."""
+    into, forget, out, new = (word_gates + glimpse.gates).chunk(4, dim=1)
+    cell = torch.sigmoid(forget) * glimpse.cell + torch.sigmoid(into) * torch.tanh(new)
+    return State(torch.sigmoid(out) * torch.tanh(cell), cell)
 
 
 def _first(rows: Tensor, batch: int, ranks: int, kept: int) -> Tensor:

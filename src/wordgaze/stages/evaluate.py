@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wordgaze import paths
@@ -10,7 +10,8 @@ from wordgaze.captioner import WEIGHTS, Captioner, caption_stored
 from wordgaze.errors import ModelError
 from wordgaze.explain.overlay import attention_sheet
 from wordgaze.files import replacing, replacing_folder, sha256, write_json
-from wordgaze.metrics.captions import constant_caption, human_scores, score_captions
+from wordgaze.metrics.baselines import constant_caption, human_scores
+from wordgaze.metrics.captions import score_captions
 from wordgaze.params import DecodeParams, Params
 from wordgaze.prepared import Prepared
 from wordgaze.text import tokenizer
@@ -32,11 +33,12 @@ def run(params: Params) -> None:
     sections = {"dataset": params.dataset.model_dump(), "decode": params.decode.model_dump()}
     with stage_run("evaluate", {**sections, "evaluate": settings.model_dump()}) as tracked:
         images, truths = prepared.references(split)
-        searches = {"greedy": _greedy(params.decode), "beam": params.decode.model_copy(update={"strategy": "beam"})}
-        said = {
-            name: caption_stored(captioner.decoder, captioner.vocabulary, store, images, decode, settings.batch_size)
-            for name, decode in searches.items()
+        decoder, vocabulary = captioner.decoder, captioner.vocabulary
+        found = {
+            name: caption_stored(decoder, vocabulary, store, images, decode, settings.batch_size, params.seed)
+            for name, decode in _strategies(params.decode).items()
         }
+        said = {name: [of_one[0].words for of_one in captions] for name, captions in found.items()}
         decoding = {name: score_captions(words, truths) for name, words in said.items()}
         report = {
             "dataset": params.dataset.name,
@@ -48,7 +50,7 @@ def run(params: Params) -> None:
         }
         write_json(paths.REPORTS / "evaluation.json", _rounded(report))
         _write_captions(paths.REPORTS / "captions.csv", images, said, prepared)
-        _draw_attention(captioner, images[: settings.attention_pictures], searches["beam"])
+        _draw_attention(captioner, images[: settings.attention_pictures], params.decode, params.seed)
         flat = {f"{split}/{name}/{key}": value for name, scores in decoding.items() for key, value in scores.items()}
         tracked.tag("dataset", params.dataset.name)
         trained = find_stage_run("weights.sha256", sha256(paths.STAGE2 / WEIGHTS), stage="train_stage2")
@@ -56,11 +58,13 @@ def run(params: Params) -> None:
             tracked.tag("train_run_id", trained)
         for artifact in ("evaluation.json", "captions.csv", "attention"):
             tracked.artifact(paths.REPORTS / artifact, "reports")
-        log_captioner(tracked, paths.STAGE2, paths.RAW / "images" / images[0], flat, searches["beam"])
+        log_captioner(tracked, paths.STAGE2, paths.RAW / "images" / images[0], flat, params.decode)
 
 
-def _greedy(decode: DecodeParams) -> DecodeParams:
-    return decode.model_copy(update={"strategy": "greedy", "num": 1})
+def _strategies(decode: DecodeParams) -> dict[str, DecodeParams]:
+    """Greedy and beam search always, so that every report can be compared, and the strategy of the parameters."""
+    changes: dict[str, dict[str, object]] = {"greedy": {"strategy": "greedy", "num": 1}, "beam": {"strategy": "beam"}}
+    return {name: decode.model_copy(update=change) for name, change in changes.items()} | {decode.strategy: decode}
 
 
 def _baselines(prepared: Prepared, truths: list[list[list[str]]]) -> dict[str, object]:
@@ -80,7 +84,7 @@ def _rounded(value: object) -> object:
     return value
 
 
-def _write_captions(path: Path, images: list[str], said: dict[str, list[list[str]]], prepared: Prepared) -> None:
+def _write_captions(path: Path, images: list[str], said: Mapping[str, Sequence[Words]], prepared: Prepared) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", *said, "references"])
@@ -88,11 +92,11 @@ def _write_captions(path: Path, images: list[str], said: dict[str, list[list[str
             writer.writerow([image, *(" ".join(words[i]) for words in said.values()), " | ".join(prepared.raw[image])])
 
 
-def _draw_attention(captioner: Captioner, images: list[str], decode: DecodeParams) -> None:
+def _draw_attention(captioner: Captioner, images: list[str], decode: DecodeParams, seed: int) -> None:
     with replacing_folder(paths.REPORTS / "attention") as folder:
         for name in images:
             image = load_image(paths.RAW / "images" / name)
-            best = captioner.caption([image], decode)[0][0]
+            best = captioner.caption([image], decode, seed)[0][0]
             attention_sheet(image, best, captioner.encoder.spec.grid).save(
                 folder / f"{Path(name).stem}.jpg", quality=88
             )

@@ -36,8 +36,8 @@ def log_captioner(
 ) -> str:
     """Logs a captioner folder, with the code that runs it, as a model of this run; returns the model's address.
 
-    The model takes strategy, beam_width, length_penalty and max_length, by default as in ``decode``, so that it
-    captions as it was measured. ``metrics`` are logged to the run and to the model, and the run is tagged with the
+    The model takes the fields of ``decode`` as params, by default as they are there, so that it captions as it was
+    measured. ``metrics`` are logged to the run and to the model, and the run is tagged with the
     checksum of the weights. The model captions ``example_image`` before its address is returned, so an error of the
     captioner surfaces here.
     """
@@ -72,11 +72,13 @@ def _signature(decode: "DecodeParams") -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
+    kinds = {str: "string", bool: "boolean", int: "long", float: "double"}
+    settings = decode.model_dump(exclude={"num"})  # a row in, a row out
     params = [
-        ParamSpec("strategy", "string", decode.strategy),
-        ParamSpec("beam_width", "long", decode.beam_width),
-        ParamSpec("length_penalty", "double", decode.length_penalty),
-        ParamSpec("max_length", "long", decode.max_length),
+        ParamSpec(name, "string", list(value), shape=(-1,))
+        if isinstance(value, tuple)
+        else ParamSpec(name, kinds[type(value)], value)
+        for name, value in settings.items()
     ]
     return ModelSignature(
         inputs=Schema([ColSpec("string", "image")]),

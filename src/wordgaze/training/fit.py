@@ -77,6 +77,7 @@ def _dev_score(task: Task) -> Callable[[Decoder], float]:
     greedy = DecodeParams(strategy="greedy", max_length=task.max_words)
 
     def score(decoder: Decoder) -> float:
-        return cider.score(caption_stored(decoder, task.prepared.vocabulary, task.store, images, greedy, DEV_BATCH))
+        found = caption_stored(decoder, task.prepared.vocabulary, task.store, images, greedy, DEV_BATCH)
+        return cider.score([of_one[0].words for of_one in found])
 
     return score

@@ -1,0 +1,79 @@
+"""What may be said: rules that every strategy keeps, as words that are struck out before it chooses."""
+
+import torch
+from torch import Tensor
+
+from wordgaze.errors import ParamsError
+from wordgaze.params import DecodeParams
+from wordgaze.text.vocabulary import END, PAD, START, UNK, Vocabulary
+
+FUNCTION_WORDS = frozenset(
+    "a an the this that these those his her its their my your our some each every another "
+    "in on at of with and or but by for from to into onto near behind beside between under above through "
+    "against around across along towards toward during while as than is are was were be being has have".split()
+)
+"""A caption does not end on one of these: "a man in a"."""
+
+
+class Constraints:
+    """The rules of some decoding parameters, for one vocabulary.
+
+    ``required``: each entry is a word or several separated by ``|``, of which one is to be said. Raises ParamsError
+    where a vocabulary has none of them, so that they could never be said.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, params: DecodeParams, device: torch.device) -> None:
+        self.params = params
+        banned = [PAD, START, UNK, *(vocabulary.index[w] for w in params.banned if w in vocabulary.index)]
+        self.never = torch.tensor(banned, device=device)
+        forms = [[vocabulary.index[w] for w in entry.split("|") if w in vocabulary.index] for entry in params.required]
+        for entry, found in zip(params.required, forms, strict=True):
+            if not set(found) - set(banned):
+                raise ParamsError(f"required: the captioner does not know the word {entry!r}, or it is banned")
+        self.required = len(forms)
+        self.forms = torch.tensor([i for found in forms for i in found], dtype=torch.long, device=device)
+        owner = torch.zeros(len(vocabulary), len(forms), dtype=torch.bool, device=device)
+        for number, found in enumerate(forms):
+            owner[found, number] = True
+        self.owner = owner  # (V, m): which entry a word belongs to
+        dangling = [vocabulary.index[w] for w in sorted(FUNCTION_WORDS) if w in vocabulary.index]
+        self.dangling = torch.tensor(dangling, dtype=torch.long, device=device)
+
+    def said(self, words: Tensor) -> Tensor:
+        """words (N, t) → which of the required ones each hypothesis has said, (N, m)."""
+        return self.owner[words].any(dim=1)
+
+    def strike(self, log_probs: Tensor, words: Tensor) -> None:
+        """Sets what may not follow ``words`` (N, t) to minus infinity in ``log_probs`` (N, V), in place."""
+        length, params = words.shape[1], self.params
+        log_probs[:, self.never] = -torch.inf
+        if length < params.min_length:
+            log_probs[:, END] = -torch.inf
+        if params.no_repeat_ngram and length >= params.no_repeat_ngram:
+            _strike_repeated(log_probs, words, params.no_repeat_ngram)
+        if params.complete:
+            self._strike_dangling(log_probs, words)
+        if self.required:
+            self._strike_forgetting(log_probs, words)
+
+    def _strike_dangling(self, log_probs: Tensor, words: Tensor) -> None:
+        if words.shape[1]:
+            unfinished = torch.isin(words[:, -1], self.dangling)
+            log_probs[:, END] = log_probs[:, END].masked_fill(unfinished, -torch.inf)
+        if words.shape[1] == self.params.max_length - 1:  # the next word is the last one
+            log_probs[:, self.dangling] = -torch.inf
+
+    def _strike_forgetting(self, log_probs: Tensor, words: Tensor) -> None:
+        """END waits for the required words, and the last places are kept for them."""
+        missing = ~self.said(words)  # (N, m)
+        log_probs[:, END] = log_probs[:, END].masked_fill(missing.any(1), -torch.inf)
+        late = missing.sum(1) >= self.params.max_length - words.shape[1]
+        useful = (self.owner.unsqueeze(0) & missing[late].unsqueeze(1)).any(2)  # (late rows, V)
+        log_probs[late] = log_probs[late].masked_fill(~useful, -torch.inf)
+
+
+def _strike_repeated(log_probs: Tensor, words: Tensor, n: int) -> None:
+    windows = words.unfold(1, n, 1)  # (N, t-n+1, n)
+    last = words[:, words.shape[1] - n + 1 :].unsqueeze(1)  # (N, 1, n-1)
+    rows, places = (windows[:, :, : n - 1] == last).all(2).nonzero(as_tuple=True)
+    log_probs[rows, windows[rows, places, n - 1]] = -torch.inf

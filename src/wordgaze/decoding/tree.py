@@ -1,0 +1,141 @@
+"""The hypotheses of all pictures, growing word by word in one batch, whichever strategy chooses the words.
+
+What a picture's hypotheses have in common is computed once: its keys, and what a hypothesis sees before the next word,
+which all that part at that word share. A hypothesis that has ended takes no part in any later step.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wordgaze.decoding.base import Caption, Ended, Speaker, take
+from wordgaze.errors import ModelError
+from wordgaze.model.attention import Rows
+from wordgaze.text.vocabulary import START, Vocabulary
+
+KEPT = 0.75  # memory is packed once this share of its pictures or less still has hypotheses
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A hypothesis that is over: row ``row`` of level ``level``, and the logarithm of END's probability if it ended."""
+
+    level: int
+    row: int
+    end_log_prob: float | None
+    score: float
+    ended: Ended
+
+
+@dataclass(frozen=True)
+class _Level:
+    words: Tensor  # (N, t), said so far
+    log_probs: Tensor  # (N, t)
+    parent: Tensor  # (N,), rows of the level before
+    weights: Tensor  # (U, L), of the glimpses before the next word
+    seen: Tensor  # (N,), which glimpse is whose
+
+
+class Tree:
+    """Open hypotheses, one a row, ordered by picture. A level is all hypotheses of one length.
+
+    ``picture`` (N,): whose; ``words`` (N, t): said so far; ``total`` (N,): the logarithm of their probability.
+    """
+
+    def __init__(self, speaker: Speaker, features: Any, lexicon: Any = None) -> None:
+        self.speaker, self.lexicon = speaker, lexicon
+        self.memory = speaker.look(features)
+        self.state = speaker.start(self.memory, 1)
+        some = _first_tensor(self.memory)
+        self.count, self.device = len(some), some.device
+        self.picture = self.parent = self._slot = torch.arange(self.count, device=self.device)
+        self.words = torch.zeros(self.count, 0, dtype=torch.long, device=self.device)
+        self.log_probs = torch.zeros(self.count, 0, device=self.device)
+        self.total = torch.zeros(self.count, device=self.device)
+        self.levels: list[_Level] = []
+
+    def expand(self) -> Tensor:
+        """The logarithm of every next word's probability (N, V). Raises ModelError where the decoder gives NaN."""
+        said = self.words[:, -1] if self.words.shape[1] else torch.full_like(self.picture, START)
+        parents, seen = torch.unique(self.parent, return_inverse=True)
+        glimpse = self.speaker.glimpse(take(self.state, parents), self.memory, self._rows(parents, seen))
+        logits, self.state = self.speaker.say(said, take(glimpse, seen), self.lexicon)
+        self._seal(self.speaker.attention(glimpse).float(), seen)
+        log_probs = torch.log_softmax(logits.float(), dim=-1)
+        if torch.isnan(log_probs).any():
+            raise ModelError("the decoder gives NaN; its weights or the features are broken, train again")
+        return log_probs
+
+    def grow(self, rows: Tensor, words: Tensor, log_probs: Tensor) -> None:
+        """The next level: hypothesis ``rows[m]`` goes on with ``words[m]``. (M,) each, ordered by picture."""
+        self.parent = rows
+        self.picture = self.picture[rows]
+        self.words = torch.cat([self.words[rows], words.unsqueeze(1)], dim=1)
+        self.log_probs = torch.cat([self.log_probs[rows], log_probs.unsqueeze(1)], dim=1)
+        self.total = self.total[rows] + log_probs
+        self._pack()
+
+    def finish(self) -> None:
+        """Closes the book after the last :meth:`grow`, so that open hypotheses can be read too."""
+        nothing = torch.zeros(0, 0, device=self.device)
+        self._seal(nothing, self.parent.new_zeros(0))
+
+    def read(self, leaves: list[list[Leaf]], vocabulary: Vocabulary) -> list[list[Caption]]:
+        """The captions of these leaves."""
+        reader = _Reader(self.levels, vocabulary)
+        return [[reader.caption(leaf) for leaf in of_one] for of_one in leaves]
+
+    def _rows(self, parents: Tensor, seen: Tensor) -> Rows | None:
+        owner = torch.empty_like(parents)
+        owner[seen] = self._slot[self.picture]
+        counts = torch.bincount(owner, minlength=len(_first_tensor(self.memory)))
+        width = int(counts.max())
+        if len(parents) == len(counts) * width:
+            return None
+        rank = torch.arange(len(parents), device=self.device) - (counts.cumsum(0) - counts)[owner]
+        return Rows(owner * width + rank, width)
+
+    def _pack(self) -> None:
+        alive = torch.unique_consecutive(self.picture)
+        if 0 < len(alive) <= KEPT * len(_first_tensor(self.memory)):
+            self.memory = take(self.memory, self._slot[alive])
+            self._slot = torch.zeros(self.count, dtype=torch.long, device=self.device)
+            self._slot[alive] = torch.arange(len(alive), device=self.device)
+
+    def _seal(self, weights: Tensor, seen: Tensor) -> None:
+        self.levels.append(_Level(self.words, self.log_probs, self.parent, weights, seen))
+
+
+class _Reader:
+    """Reads hypotheses back, from their last word to the first."""
+
+    def __init__(self, levels: list[_Level], vocabulary: Vocabulary) -> None:
+        self.levels = [{name: part.cpu().numpy() for name, part in vars(level).items()} for level in levels]
+        self.vocabulary = vocabulary
+
+    def caption(self, leaf: Leaf) -> Caption:
+        level = self.levels[leaf.level]
+        looked, row = [], leaf.row
+        for now, before in zip(self.levels[leaf.level : 0 : -1], self.levels[leaf.level - 1 :: -1], strict=False):
+            row = now["parent"][row]
+            looked.append(before["weights"][before["seen"][row]])
+        cells = self.levels[0]["weights"].shape[1]
+        log_probs: list[float] = level["log_probs"][leaf.row].tolist()
+        return Caption(
+            words=tuple(self.vocabulary.words[i] for i in level["words"][leaf.row]),
+            log_prob=math.fsum(log_probs) + (leaf.end_log_prob or 0.0),
+            score=leaf.score,
+            word_log_probs=tuple(log_probs),
+            weights=np.stack(looked[::-1]) if looked else np.zeros((0, cells), np.float32),
+            ended=leaf.ended,
+        )
+
+
+def _first_tensor(parts: Any) -> Tensor:
+    while not isinstance(parts, Tensor):
+        parts = parts[0]
+    return parts
