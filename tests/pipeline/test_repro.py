@@ -9,6 +9,8 @@ import pytest
 from wordgaze.tracking.store import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlflow.entities import Run
 
     from tests.conftest import Project
@@ -49,7 +51,7 @@ def test_every_output_is_there(finished: "Project") -> None:
 
 def test_the_evaluation_has_all_scores(finished: "Project") -> None:
     found = report(finished)
-    assert set(found) == {"dataset", "split", "images", "tokenizer", "decoding", "baselines"}
+    assert set(found) == {"dataset", "split", "images", "tokenizer", "weights", "decode", "decoding", "baselines"}
     assert (found["dataset"], found["split"], found["images"], found["tokenizer"]) == ("scenes", "test", 5, "ptb")
     assert set(found["decoding"]) == {"greedy", "beam"}
     assert set(found["baselines"]) == {"constant", "human"}
@@ -124,3 +126,16 @@ def test_the_captioner_is_registered_promoted_and_used(finished: "Project") -> N
     assert (champion.returncode, champion.stderr) == (0, "")
     assert champion.stdout == ours.stdout
     assert champion.stdout.startswith(f"{picture}\t")
+
+
+def test_an_evaluation_that_was_not_repeated_is_registered_all_the_same(copied: "Callable[[], Project]") -> None:
+    project = copied()  # as a clone with reports/ and dvc.lock in git, whose MLflow store knows of no run
+    for command, told in (("register", "version 1 is the challenger"), ("promote", "version 1 is the champion")):
+        done = project.stage(command)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert told in done.stdout
+    weights = project.root / "models" / "stage2" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    refused = project.stage("register")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no evaluation of models/stage2 is in MLflow or in reports/evaluation.json" in refused.stderr

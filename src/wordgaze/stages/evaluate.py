@@ -4,6 +4,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from wordgaze import paths
 from wordgaze.captioner import WEIGHTS, Captioner, caption_stored
@@ -15,8 +16,8 @@ from wordgaze.metrics.captions import score_captions
 from wordgaze.params import DecodeParams, Params
 from wordgaze.prepared import Prepared
 from wordgaze.text import tokenizer
-from wordgaze.tracking.package import log_captioner
-from wordgaze.tracking.runs import find_stage_run, stage_run
+from wordgaze.tracking.evaluated import log_evaluation
+from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.images import load_image
 from wordgaze.vision.store import FeatureStore
 
@@ -40,25 +41,20 @@ def run(params: Params) -> None:
         }
         said = {name: [of_one[0].words for of_one in captions] for name, captions in found.items()}
         decoding = {name: score_captions(words, truths) for name, words in said.items()}
-        report = {
+        report: dict[str, Any] = {
             "dataset": params.dataset.name,
             "split": split,
             "images": len(images),
             "tokenizer": tokenizer.NAME,
+            "weights": sha256(paths.STAGE2 / WEIGHTS),
+            "decode": params.decode.model_dump(mode="json"),
             "decoding": decoding,
             "baselines": _baselines(prepared, truths),
         }
         write_json(paths.REPORTS / "evaluation.json", _rounded(report))
         _write_captions(paths.REPORTS / "captions.csv", images, said, prepared)
         _draw_attention(captioner, images[: settings.attention_pictures], params.decode, params.seed)
-        flat = {f"{split}/{name}/{key}": value for name, scores in decoding.items() for key, value in scores.items()}
-        tracked.tag("dataset", params.dataset.name)
-        trained = find_stage_run("weights.sha256", sha256(paths.STAGE2 / WEIGHTS), stage="train_stage2")
-        if trained:
-            tracked.tag("train_run_id", trained)
-        for artifact in ("evaluation.json", "captions.csv", "attention"):
-            tracked.artifact(paths.REPORTS / artifact, "reports")
-        log_captioner(tracked, paths.STAGE2, paths.RAW / "images" / images[0], flat, params.decode)
+        log_evaluation(tracked, report)
 
 
 def _strategies(decode: DecodeParams) -> dict[str, DecodeParams]:

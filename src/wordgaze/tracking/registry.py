@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from wordgaze import paths
 from wordgaze.errors import TrackingError
 from wordgaze.files import replacing_folder, sha256
+from wordgaze.tracking.evaluated import log_finished_evaluation
 from wordgaze.tracking.package import ARTIFACT
 from wordgaze.tracking.runs import COMMIT, DATASET, STAGE, WEIGHTS, newest_run
 from wordgaze.tracking.store import Store, lock, open_store, quoted, telling
@@ -23,13 +24,18 @@ EVALUATE = "run `dvc repro -f -s evaluate`"
 def register(captioner_folder: Path | None = None) -> int:
     """Registers the model that ``evaluate`` logged for these weights as a version, and makes it the challenger.
 
-    The same weights give the same version again. Raises TrackingError where no finished run has evaluated them.
+    The same weights give the same version again. An evaluation that DVC did not repeat, because its report was there
+    already, is logged first. Raises TrackingError where these weights were not evaluated.
     """
-    weights = (captioner_folder or paths.STAGE2) / "weights.safetensors"
+    folder = captioner_folder or paths.STAGE2
+    weights = folder / "weights.safetensors"
     if not weights.is_file():
         raise TrackingError(f"{weights} is missing, so there is no captioner to register; run `dvc repro`")
-    store = open_store(create=False)
+    store = open_store()
     run = _evaluation(store, sha256(weights))
+    if run is None:
+        log_finished_evaluation(folder)
+        run = _evaluation(store, sha256(weights))
     model_id = _model_of(run) if run else None
     if run is None or model_id is None:
         raise TrackingError(f"no finished evaluate run has logged the model of {weights}; {EVALUATE}")
