@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.decoding.test_search import EVERY, every_strategy
 from tests.decoding.tiny import decoder_of, model, pictures, with_bias
 from wordgaze.decoding.base import Caption
-from wordgaze.decoding.constraints import FUNCTION_WORDS
 from wordgaze.decoding.search import search
 from wordgaze.errors import ParamsError
+from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
 

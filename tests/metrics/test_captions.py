@@ -1,11 +1,14 @@
-"""The scores of a set of captions."""
+"""All scores at once are the scores one by one."""
 
+import numpy as np
 import pytest
 
 from wordgaze.errors import ScoreError
 from wordgaze.metrics.bleu import corpus_bleu
-from wordgaze.metrics.captions import score_captions
+from wordgaze.metrics.captions import SCORES, CaptionScores, score_captions
 from wordgaze.metrics.cider import Cider
+from wordgaze.metrics.meteor import Meteor
+from wordgaze.metrics.rouge import RougeL
 
 
 def words(*captions: str) -> list[list[str]]:
@@ -20,23 +23,32 @@ REFERENCES = [
 CANDIDATES = words("a dog runs over grass", "two kids play with a dog", "a man rides a bike")
 
 
-def test_scores_are_bleu_and_cider() -> None:
+def test_scores_are_those_of_each_metric() -> None:
     scores = score_captions(CANDIDATES, REFERENCES)
-    assert scores == {**corpus_bleu(CANDIDATES, REFERENCES), "cider": Cider(REFERENCES).score(CANDIDATES)}
-    assert list(scores) == ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider"]
+    assert tuple(scores) == SCORES
+    expected = corpus_bleu(CANDIDATES, REFERENCES)
+    for metric in (RougeL(REFERENCES), Meteor(REFERENCES), Cider(REFERENCES)):
+        expected |= {k: float(v) for k, v in metric.scores(metric.statistics(CANDIDATES).sum(0)).items()}
+    assert scores == pytest.approx(expected)
     assert all(score > 0 for score in scores.values())
 
 
+def test_statistics_have_the_columns_that_they_promise_and_any_sums_of_them_are_scored() -> None:
+    metric = CaptionScores(REFERENCES)
+    table = metric.statistics(CANDIDATES)
+    assert table.shape == (3, metric.columns)
+    sums = np.stack([table.sum(0), table[:1].sum(0)])
+    scores = metric.scores(sums)
+    alone = score_captions(CANDIDATES[:1], REFERENCES[:1])
+    assert {name: of_both.shape for name, of_both in scores.items()} == dict.fromkeys(SCORES, (2,))
+    for name in ("bleu_4", "rouge_l", "meteor"):  # CIDEr's rare words are those of all the pictures
+        assert scores[name][1] == pytest.approx(alone[name])
+
+
 @pytest.mark.parametrize(
-    ("candidates", "references", "message"),
-    [
-        ([], [], "0 captions for 0 pictures"),
-        (CANDIDATES[:2], REFERENCES, "2 captions for 3 pictures"),
-        (CANDIDATES, [REFERENCES[0], [], REFERENCES[2]], "picture number 1 has no reference"),
-    ],
+    ("candidates", "references"),
+    [([], []), (CANDIDATES[:2], REFERENCES), (CANDIDATES, [REFERENCES[0], [], REFERENCES[2]])],
 )
-def test_what_cannot_be_compared_is_refused(
-    candidates: list[list[str]], references: list[list[list[str]]], message: str
-) -> None:
-    with pytest.raises(ScoreError, match=message):
+def test_what_cannot_be_compared_is_refused(candidates: list[list[str]], references: list[list[list[str]]]) -> None:
+    with pytest.raises(ScoreError):
         score_captions(candidates, references)

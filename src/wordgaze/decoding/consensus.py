@@ -1,24 +1,22 @@
 """Minimum Bayes risk: of many candidates, the caption that agrees most with the others (Kumar and Byrne 2004)."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from wordgaze.decoding.base import Caption
-from wordgaze.metrics.bleu import corpus_bleu
+from wordgaze.metrics.bleu import Bleu
+from wordgaze.metrics.cider import Cider, DocumentFrequencies
+from wordgaze.metrics.ngrams import ORDERS
 
-ORDERS = 4
-SIGMA = 6.0  # of CIDEr-D's penalty for a difference in length
+ALIKE = DocumentFrequencies({}, 1.0)
+"""Every n-gram weighs the same: candidates are judged by each other alone, whatever the captioner was trained on."""
 
 
 def consensus(candidates: Sequence[Caption], num: int, utility: Literal["cider", "bleu"]) -> list[Caption]:
     """The ``num`` different captions with the highest mean utility against all other candidates, best first.
 
-    A caption that was found several times counts as often. ``score`` is the mean utility: 0…1 by BLEU-4, by CIDEr-D
+    A caption that was found several times counts as often. ``score`` is the mean utility: 0…1 by BLEU-4, by CIDEr
     with every n-gram weighted alike 0…10.
     """
     words = [caption.words for caption in candidates]
@@ -29,37 +27,16 @@ def consensus(candidates: Sequence[Caption], num: int, utility: Literal["cider",
 
 
 def _by_bleu(words: Sequence[tuple[str, ...]]) -> list[float]:
-    if len(words) == 1:
-        return [1.0]
-    return [
-        corpus_bleu([mine], [[other for j, other in enumerate(words) if j != i]])["bleu_4"]
-        for i, mine in enumerate(words)
-    ]
+    others = [[*words[:i], *words[i + 1 :]] or list(words) for i in range(len(words))]
+    metric = Bleu(others)
+    return metric.scores(metric.statistics(words))["bleu_4"].tolist()  # type: ignore[no-any-return]
 
 
 def _by_cider(words: Sequence[tuple[str, ...]]) -> list[float]:
-    if len(words) == 1:
+    """One picture whose references are all candidates; what each scores against itself is taken off again."""
+    count = len(words)
+    if count == 1:
         return [10.0]
-    lengths = np.array([len(caption) for caption in words], dtype=np.float64)
-    penalty = np.exp(-((lengths[:, None] - lengths) ** 2) / (2 * SIGMA**2))
-    similarity = sum(_clipped_cosine(_counts(words, n)) for n in range(1, ORDERS + 1)) * penalty * 10 / ORDERS
-    np.fill_diagonal(similarity, 0)
-    return [float(row.sum()) / (len(words) - 1) for row in similarity]
-
-
-def _counts(words: Sequence[tuple[str, ...]], n: int) -> npt.NDArray[np.float64]:
-    grams = [Counter(zip(*(caption[i:] for i in range(n)), strict=False)) for caption in words]
-    index = {gram: i for i, gram in enumerate(sorted(set().union(*grams)))}
-    counts = np.zeros((len(words), len(index)))
-    for row, of_one in zip(counts, grams, strict=True):
-        for gram, count in of_one.items():
-            row[index[gram]] = count
-    return counts
-
-
-def _clipped_cosine(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    dots = (np.minimum(counts[:, None], counts[None]) * counts[None]).sum(2)
-    norms = np.sqrt((counts**2).sum(1))
-    scale = norms[:, None] * norms
-    cosine: npt.NDArray[np.float64] = np.divide(dots, scale, out=np.zeros_like(dots), where=scale > 0)
-    return cosine
+    against_all = Cider([words], ALIKE).reward([0] * count, words)
+    itself = [10.0 * min(len(caption), ORDERS) / ORDERS for caption in words]
+    return [(count * every - own) / (count - 1) for every, own in zip(against_all, itself, strict=True)]

@@ -5,14 +5,8 @@ from torch import Tensor
 
 from wordgaze.errors import ParamsError
 from wordgaze.params import DecodeParams
+from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import END, PAD, START, UNK, Vocabulary
-
-FUNCTION_WORDS = frozenset(
-    "a an the this that these those his her its their my your our some each every another "
-    "in on at of with and or but by for from to into onto near behind beside between under above through "
-    "against around across along towards toward during while as than is are was were be being has have".split()
-)
-"""A caption does not end on one of these: "a man in a"."""
 
 
 class Constraints:

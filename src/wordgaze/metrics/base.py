@@ -15,7 +15,9 @@ Floats = npt.NDArray[np.float64]
 
 
 class Metric(Protocol):
-    """A score against fixed references, which it is made with."""
+    """A score against fixed references, which it is made with. ``columns`` is K."""
+
+    columns: int
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
         """(N, K): what the caption of each of the N pictures adds, in the references' order."""

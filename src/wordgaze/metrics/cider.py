@@ -1,75 +1,124 @@
-"""CIDEr (Vedantam, Zitnick and Parikh 2015) as the COCO caption evaluation computes it.
+"""CIDEr (Vedantam, Zitnick and Parikh 2015) as the COCO caption evaluation computes it, and as a training reward.
 
-The score named CIDEr in papers is CIDEr-D's formula (clipped counts, Gaussian length penalty with σ = 6, factor 10)
-without stemming; equal to the toolkit's ``Cider`` class.
+What papers report as CIDEr is the toolkit's ``Cider`` class, and its formula is the paper's CIDEr-D without stemming:
+counts clipped at the reference's, a Gaussian penalty on the difference of lengths (σ = 6, counted in bigrams), times
+10. So there is no second number to be called CIDEr-D: ``Cider`` is both. The paper's first formula, plain cosines, is
+``PlainCider``; repeating a rare word raises it, so it is for comparison only and no reward.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
-Tokens = Sequence[str]
-Grams = Counter[tuple[str, ...]]
-ORDERS = 4
+import numpy as np
+
+from wordgaze.errors import ScoreError
+from wordgaze.metrics.base import Floats, Tokens
+from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams, refuse_misfit, refuse_unscorable
+
 SIGMA = 6.0
 
 
+class DocumentFrequencies(NamedTuple):
+    """Inverse document frequencies. A document is a picture: all its references count once."""
+
+    rarity: dict[Gram, float]
+    unknown: float  # that of an n-gram which no picture has
+
+
+def document_frequencies(references: Sequence[Sequence[Tokens]]) -> DocumentFrequencies:
+    """Counted over all references of all pictures, to be handed to a ``Cider`` of other or fewer pictures."""
+    return _frequencies([[ngrams(words) for words in of_one] for of_one in references])
+
+
+def _frequencies(pictures: Sequence[Sequence[Counter[Gram]]]) -> DocumentFrequencies:
+    documents = Counter(chain.from_iterable(set().union(*of_one) for of_one in pictures))
+    most = math.log(max(len(pictures), 1))
+    idf = {count: most - math.log(count) for count in set(documents.values())}
+    return DocumentFrequencies({gram: idf[count] for gram, count in documents.items()}, most)
+
+
 class _Vector(NamedTuple):
-    weights: tuple[dict[tuple[str, ...], float], ...]  # tf-idf of each order
-    norms: tuple[float, ...]
-    length: int  # bigrams, as the toolkit counts it
+    weights: dict[Gram, float]  # tf-idf
+    norms: tuple[float, ...]  # of each order
+    length: int  # in bigrams, as the toolkit counts it
 
 
 class Cider:
-    """CIDEr against fixed references, whose document frequencies and vectors are computed once.
+    """CIDEr against fixed references, all of whose weights are computed once.
 
-    ``references[i]`` are all the references of picture i. A document is a picture: an n-gram counts once for each
-    picture that has it in any reference.
+    ``references[i]`` are all the references of picture i. Document frequencies are those of these references, or the
+    ones handed in: a reward takes those of the whole training set. Raises ScoreError if a picture has no reference.
     """
 
-    def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
-        grams = [[_grams(reference) for reference in of_one] for of_one in references]
-        self._frequency: Counter[tuple[str, ...]] = Counter()
-        for of_one in grams:
-            self._frequency.update({gram for counts in of_one for gram in counts})
-        self._log_documents = math.log(max(len(references), 1))
-        self._references = [[self._vector(counts) for counts in of_one] for of_one in grams]
+    columns = 2
+    name = "cider"
+    _clipped = True
 
-    def scores(self, candidates: Sequence[Tokens]) -> list[float]:
+    def __init__(self, references: Sequence[Sequence[Tokens]], frequencies: DocumentFrequencies | None = None) -> None:
+        refuse_unscorable(references)
+        counts = [[ngrams(words) for words in of_one] for of_one in references]
+        self._frequencies = frequencies or _frequencies(counts)
+        self._references = [list(map(self._vector, *pair)) for pair in zip(counts, references, strict=True)]
+
+    def statistics(self, candidates: Sequence[Tokens]) -> Floats:
+        """(N, 2): the picture's score, and 1."""
+        return np.array([(score, 1) for score in self.per_picture(candidates)])
+
+    def scores(self, totals: Floats) -> dict[str, Floats]:
+        """The mean over pictures, 0…10."""
+        return {self.name: totals[..., 0] / totals[..., 1]}
+
+    def per_picture(self, candidates: Sequence[Tokens]) -> list[float]:
         """One score a picture, in the references' order; 10 is a perfect match of every reference."""
-        if len(candidates) != len(self._references):
-            raise ValueError(f"{len(candidates)} candidates for {len(self._references)} pictures")
-        return [self._score(words, refs) for words, refs in zip(candidates, self._references, strict=True)]
+        refuse_misfit(candidates, len(self._references))
+        return self.reward(range(len(candidates)), candidates)
 
     def score(self, candidates: Sequence[Tokens]) -> float:
         """The mean over pictures."""
-        scores = self.scores(candidates)
-        return math.fsum(scores) / len(scores)
+        return math.fsum(self.per_picture(candidates)) / len(candidates)
 
-    def _score(self, candidate: Tokens, references: Sequence[_Vector]) -> float:
-        mine = self._vector(_grams(candidate))
-        total = math.fsum(_similarity(mine, reference) for reference in references)
-        return 10.0 * total / (ORDERS * len(references)) if references else 0.0
+    def reward(self, pictures: Iterable[int], candidates: Sequence[Tokens]) -> list[float]:
+        """The score of each candidate against the references of its picture; any number of candidates a picture.
 
-    def _vector(self, counts: Grams) -> _Vector:
-        weights: tuple[dict[tuple[str, ...], float], ...] = tuple({} for _ in range(ORDERS))
-        for gram, count in counts.items():
-            idf = self._log_documents - math.log(max(1, self._frequency[gram]))
-            weights[len(gram) - 1][gram] = count * idf
-        norms = tuple(math.sqrt(math.fsum(w * w for w in order.values())) for order in weights)
-        return _Vector(weights, norms, sum(n for gram, n in counts.items() if len(gram) == 2))
+        ``pictures[i]`` is the place of candidate i's picture among the references.
+        """
+        places = list(pictures)
+        if len(places) != len(candidates):
+            raise ScoreError(f"{len(candidates)} captions with {len(places)} places of pictures: give one place each")
+        return [self._score(words, self._references[i]) for words, i in zip(candidates, places, strict=True)]
+
+    def _vector(self, counts: Counter[Gram], words: Tokens) -> _Vector:
+        rarity, unknown = self._frequencies
+        weights = {gram: count * rarity.get(gram, unknown) for gram, count in counts.items()}
+        squares = [0.0] * ORDERS
+        for gram, weight in weights.items():
+            squares[len(gram) - 1] += weight * weight
+        return _Vector(weights, tuple(map(math.sqrt, squares)), max(0, len(words) - 1))
+
+    def _score(self, words: Tokens, references: Sequence[_Vector]) -> float:
+        candidate = self._vector(ngrams(words), words)
+        total = math.fsum(self._similarity(candidate, reference) for reference in references)
+        return 10 * total / (ORDERS * len(references))
+
+    def _similarity(self, candidate: _Vector, reference: _Vector) -> float:
+        """The cosines of all orders, summed; clipped, and times the penalty on the difference of lengths."""
+        products: tuple[list[float], ...] = tuple([] for _ in range(ORDERS))
+        for gram in candidate.weights.keys() & reference.weights.keys():
+            mine, theirs = candidate.weights[gram], reference.weights[gram]
+            if mine and theirs:
+                products[len(gram) - 1].append((min(mine, theirs) if self._clipped else mine) * theirs)
+        # A set's order changes from run to run; fsum is exact, so the score does not.
+        norms = zip(products, candidate.norms, reference.norms, strict=True)
+        cosines = math.fsum(math.fsum(found) / (a * b) for found, a, b in norms if found)
+        gap = candidate.length - reference.length
+        return cosines * math.exp(-(gap**2) / (2 * SIGMA**2)) if self._clipped else cosines
 
 
-def _grams(words: Tokens) -> Grams:
-    return Counter(tuple(words[i : i + n]) for n in range(1, ORDERS + 1) for i in range(len(words) - n + 1))
+class PlainCider(Cider):
+    """CIDEr as the paper first defines it: the mean cosine of tf-idf, with neither clipping nor a length penalty."""
 
-
-def _similarity(candidate: _Vector, reference: _Vector) -> float:
-    """The clipped cosine of every order, summed, times the length penalty."""
-    total = 0.0
-    for mine, theirs, a, b in zip(candidate.weights, reference.weights, candidate.norms, reference.norms, strict=True):
-        dot = math.fsum(min(weight, theirs[gram]) * theirs[gram] for gram, weight in mine.items() if gram in theirs)
-        total += dot / (a * b) if a and b else dot
-    gap = candidate.length - reference.length
-    return total * math.exp(-(gap**2) / (2 * SIGMA**2))
+    name = "cider_plain"
+    _clipped = False

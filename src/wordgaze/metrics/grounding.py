@@ -77,6 +77,8 @@ class Grounding:
     Gaussian as a share of the picture's width and height. Raises ScoreError for an empty box or picture.
     """
 
+    columns = 2 + 2 * len(KINDS)
+
     def __init__(
         self,
         pictures: Sequence[Boxed],

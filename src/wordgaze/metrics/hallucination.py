@@ -126,6 +126,8 @@ class Chair:
     missed. Raises ScoreError where the numbers of pictures differ or a box's noun is not in the lexicon.
     """
 
+    columns = 6
+
     def __init__(
         self,
         references: Sequence[Sequence[Tokens]],

@@ -1,0 +1,182 @@
+"""METEOR against its published Java program, and against numbers frozen from it."""
+
+import random
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wordgaze.errors import ScoreError
+from wordgaze.metrics.meteor import Meteor, toolkit_meteor
+
+needs_java = pytest.mark.skipif(
+    shutil.which("java") is None or find_spec("pycocoevalcap") is None,
+    reason="METEOR's own program needs Java (java on PATH) and pycocoevalcap",
+)
+CAPTION = st.lists(st.sampled_from("a the dog dogs runs running on".split()), max_size=8)
+REFERENCES = [
+    ["a dog runs fast", "the dogs are running over green grass"],
+    ["two kids play with a red ball", "children playing"],
+    ["a man rides a bike", "someone bikes"],
+]
+CANDIDATES = ["a dog run over the grass", "two children played with a ball", "a man rides a bike"]
+
+
+def split(captions: list[list[str]]) -> list[list[list[str]]]:
+    return [[caption.split() for caption in of_one] for of_one in captions]
+
+
+def score(caption: str, *references: str) -> float:
+    meteor = Meteor(split([list(references)]))
+    return float(meteor.scores(meteor.statistics([caption.split()]))["meteor"][0])
+
+
+def java(folder: Path, candidates: list[list[str]], references: list[list[list[str]]]) -> tuple[list[float], float]:
+    """The published program, exact and stem matches: the scores of the captions and of the set."""
+    import pycocoevalcap.meteor
+
+    jar = Path(pycocoevalcap.meteor.__path__[0]) / "meteor-1.5.jar"
+    said, truths = folder / "said", folder / "truths"
+    said.write_text("".join(" ".join(words) + "\n" for words in candidates))
+    truths.write_text("".join(" ".join(words) + "\n" for of_one in references for words in of_one))
+    options = ["-r", str(len(references[0])), "-l", "en", "-lower", "-m", "exact stem"]
+    command = ["java", "-jar", str(jar), str(said), str(truths), *options]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    whole = next(line for line in lines if line.startswith("Final score"))
+    return [float(line.split()[-1]) for line in lines if line.startswith("Segment")], float(whole.split()[-1])
+
+
+def test_frozen_numbers_of_the_published_program() -> None:
+    meteor = Meteor(split(REFERENCES))
+    statistics = meteor.statistics([caption.split() for caption in CANDIDATES])
+    assert meteor.scores(statistics)["meteor"] == pytest.approx([0.2918892587450871, 0.3322919387981395, 1.0])
+    assert meteor.scores(statistics.sum(axis=0))["meteor"] == pytest.approx(0.43286721839493136)
+
+
+def test_one_score_by_hand() -> None:
+    precision, recall = 1, (0.25 + 2 * 0.75) / (0.25 + 3 * 0.75)
+    f_mean = precision * recall / (0.85 * precision + 0.15 * recall)
+    assert score("a dog runs", "a dog runs fast") == pytest.approx(f_mean * (1 - 0.6 * (1 / 3) ** 0.2))
+
+
+@needs_java
+def test_equal_to_the_published_program(tmp_path: Path) -> None:
+    words = "a the on two of dog dogs man runs running run red grass plays played playing".split()
+    chance = random.Random(1)
+    corpus = [[chance.sample(words, chance.randint(1, 10)) for _ in range(4)] for _ in range(200)]
+    corpus.append(
+        split([["a man rides a bike on a road", "a man on a bike", "a bike", "a man rides a bike on a road"]])[0]
+    )
+    candidates, references = [captions[0] for captions in corpus], [captions[1:] for captions in corpus]
+    segments, whole = java(tmp_path, candidates, references)
+    meteor = Meteor(references)
+    statistics = meteor.statistics(candidates)
+    assert meteor.scores(statistics)["meteor"] == pytest.approx(segments, abs=1e-9)
+    assert meteor.scores(statistics.sum(axis=0))["meteor"] == pytest.approx(whole, abs=1e-9)
+    assert segments[-1] == 1
+    assert min(segments) < 0.1
+
+
+@pytest.mark.slow
+@needs_java
+def test_the_toolkit_matches_synonyms_too() -> None:
+    candidates, references = [["a", "kid", "runs"]], split([["a", "a child runs"]])
+    own = score("a kid runs", "a", "a child runs")
+    toolkit = toolkit_meteor(candidates, references)
+    assert toolkit is not None
+    assert own < toolkit < 1
+
+
+def test_the_toolkit_is_left_out_without_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert toolkit_meteor([["a"]], [[["a"]]]) is None
+
+
+@pytest.fixture
+def broken_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "java"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("broken_java")
+def test_the_toolkit_is_left_out_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycocoevalcap.meteor.meteor", None)
+    assert toolkit_meteor([["a"]], [[["a"]]]) is None
+
+
+@pytest.mark.usefixtures("broken_java")
+def test_a_java_that_ends_is_told_of() -> None:
+    pytest.importorskip("pycocoevalcap")
+    with pytest.raises(ScoreError, match="try: java -version"):
+        toolkit_meteor([["a"]], [[["a"]]])
+
+
+@given(CAPTION, st.lists(CAPTION, min_size=1, max_size=3))
+def test_any_score_is_between_0_and_1(caption: list[str], references: list[list[str]]) -> None:
+    meteor = Meteor([references])
+    value = meteor.scores(meteor.statistics([caption]))["meteor"][0]
+    assert 0 <= value <= 1 + 1e-12
+    assert (value == 1) or caption not in references or not caption
+
+
+@given(CAPTION, CAPTION, CAPTION)
+def test_one_more_reference_never_lowers_the_score_of_a_caption(a: list[str], b: list[str], c: list[str]) -> None:
+    one, two = Meteor([[b]]), Meteor([[b, c]])
+    assert two.scores(two.statistics([a]))["meteor"] >= one.scores(one.statistics([a]))["meteor"]
+
+
+def test_what_makes_a_score_higher() -> None:
+    exact, stem, none = (score(f"a {verb} dog", "a running dog") for verb in ("running", "run", "sleeping"))
+    assert exact > stem > none
+    assert score("a dog runs on grass", "a dog runs on grass today") > score(
+        "grass on runs dog a", "a dog runs on grass today"
+    )
+    assert score("dog runs", "the dog runs") > score("the dog", "the dog runs")  # function words count less
+
+
+def test_a_word_is_matched_once() -> None:
+    assert score("dog dog dog dog", "a dog") < score("dog", "a dog")
+
+
+def test_the_alignment_has_the_fewest_chunks() -> None:
+    meteor = Meteor(split([["a dog and a cat"]]))
+    assert meteor.statistics([["a", "cat", "and", "a", "dog"]])[0, -1] == 3
+    assert meteor.statistics([["the", "a", "cat"]])[0, -1] == 1
+
+
+def test_a_captioner_that_repeats_itself_is_scored_in_time() -> None:
+    counts = Meteor(split([["a man on a bike on a road in a city with a dog"]])).statistics([["a"] * 50])
+    assert counts[0].tolist() == pytest.approx([1.25, 1.25, 12.5, 6.0, 5, 5])
+
+
+def test_empty_captions_and_empty_references_score_zero_without_a_warning() -> None:
+    meteor = Meteor([[[]], [["a"]], [[], ["a"]]])
+    assert meteor.scores(meteor.statistics([["a"], [], ["a"]]))["meteor"].tolist() == [0, 0, 1]
+    assert meteor.scores(np.zeros(6))["meteor"] == 0
+    assert meteor.statistics([[], [], []]).shape == (3, 6)
+
+
+def test_sums_of_any_shape_are_scored() -> None:
+    meteor = Meteor(split(REFERENCES))
+    statistics = meteor.statistics([caption.split() for caption in CANDIDATES])
+    assert meteor.scores(np.broadcast_to(statistics, (4, 3, 6)))["meteor"].shape == (4, 3)
+    assert np.isnan(meteor.scores(np.full(6, np.nan))["meteor"])
+
+
+def test_misfits_are_refused() -> None:
+    with pytest.raises(ScoreError, match="picture number 1 has no reference"):
+        Meteor([[["a"]], []])
+    with pytest.raises(ScoreError, match="no picture has references"):
+        Meteor([])
+    with pytest.raises(ScoreError, match="2 captions for 1 pictures"):
+        Meteor([[["a"]]]).statistics([["a"], ["b"]])
+    with pytest.raises(ScoreError, match="2 captions for 1 pictures"):
+        toolkit_meteor([["a"], ["b"]], [[["a"]]])
