@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.captioner import Captioner
 from wordgaze.decoding.search import search
-from wordgaze.model.decoder import Decoder, State
+from wordgaze.model.decoder import Decoder, State, WordTable
 from wordgaze.params import DecodeParams, ModelParams
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 
@@ -86,15 +87,15 @@ def timed(work: Callable[[], object], device: torch.device, repeats: int = 3) ->
     return statistics.median(times)
 
 
-def batched(decoder: Decoder, vocabulary: Vocabulary, features: Tensor, params: DecodeParams, batch: int) -> list[str]:
-    with torch.inference_mode():
-        lexicon = decoder.lexicon()
+def batched(
+    decoder: Decoder, vocabulary: Vocabulary, table: WordTable, features: Tensor, params: DecodeParams, batch: int
+) -> list[str]:
     keys = [str(i) for i in range(len(features))]
     return [
         captions[0].text
         for i in range(0, len(features), batch)
         for captions in search(
-            decoder, features[i : i + batch], vocabulary, params, keys=keys[i : i + batch], lexicon=lexicon
+            decoder, features[i : i + batch], vocabulary, params, keys=keys[i : i + batch], table=table
         )
     ]
 
@@ -113,6 +114,8 @@ def main() -> None:
     else:
         decoder, vocabulary = random_decoder()
     decoder = decoder.to(device)
+    with torch.inference_mode():
+        table = decoder.table()  # once a captioner
     channels = decoder.project.in_features if decoder.sizes.feature_size else CHANNELS
     features = torch.rand(given.pictures, CELLS, int(channels), generator=torch.Generator().manual_seed(1)).to(device)
     weights = sum(p.numel() * p.element_size() for p in decoder.parameters())
@@ -122,7 +125,7 @@ def main() -> None:
     for name in ("greedy", "beam 5"):
         params = CASES[name]
         said = [" ".join(vocabulary.words[i] for i in plain(decoder, p.unsqueeze(0), params)) for p in some]
-        if said != batched(decoder, vocabulary, some, params, PLAIN_PICTURES):
+        if said != batched(decoder, vocabulary, table, some, params, PLAIN_PICTURES):
             raise SystemExit(f"{name}: the plain loop says something else")
         seconds = timed(lambda p=params: [plain(decoder, one.unsqueeze(0), p) for one in some], device)
         slow[name] = seconds / len(some)
@@ -132,12 +135,13 @@ def main() -> None:
     for batch in given.batches:
         chosen = features[: max(16, min(len(features), 8 * batch))] if batch < 64 else features
         for name, params in CASES.items():
-            work = lambda p=params, c=chosen, b=batch: batched(decoder, vocabulary, c, p, b)
-            each = timed(work, device) / len(chosen)
+            each = timed(partial(batched, decoder, vocabulary, table, chosen, params, batch), device) / len(chosen)
             ratio = f"  {slow[name] / each:6.1f}x the plain loop" if name in slow else ""
             print(f"batch {batch:4}   {name:11} {1 / each:8.1f} images/s  {1e3 * each:8.1f} ms an image{ratio}")
             if device.type == "cuda" and batch == 1 and name == "greedy":
-                steps = sum(len(t.split()) + 1 for t in batched(decoder, vocabulary, chosen, params, 1)) / len(chosen)
+                steps = sum(len(t.split()) + 1 for t in batched(decoder, vocabulary, table, chosen, params, 1)) / len(
+                    chosen
+                )
                 print(f"             greedy reads {weights * steps / each / 1e9:.0f} GB/s of weights")
     peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else _peak()
     print(f"peak memory {peak:,.0f} MB")

@@ -1,5 +1,6 @@
 """The command line: quick to start, a line a picture, and one line on stderr and exit code 1 for what is wrong."""
 
+import json
 import os
 import re
 import resource
@@ -278,3 +279,36 @@ def test_a_place_that_cannot_be_written_is_named(run: Run, picture: Path) -> Non
     code, _, err = run("caption", picture, "--attention", "folder.png")
     assert (code, err) == (1, "wordgaze: Is a directory: folder.png\n")
     assert here() == ["folder.png", "models", "pictures", "taken"]
+
+
+def test_a_file_of_captions_is_scored(run: Run, refused: Callable[..., str]) -> None:
+    Path("truth.csv").write_text("image,caption\n1,a dog runs\n1,the dog runs fast\n2,a red car\n2,a car drives\n")
+    Path("said.csv").write_text("image,caption\n1,a dog runs\n2,a car\n")
+    code, out, err = run("score", "said.csv", "truth.csv", "--output", "report.html")
+    assert (code, err) == (0, "")
+    for name in ("BLEU-4", "ROUGE-L", "METEOR", "CIDEr", "95 % of said"):
+        assert name in out
+    assert Path("report.html").stat().st_size > 1000
+    Path("said.csv").write_text("image,caption\n1,a dog runs\n3,a car\n")
+    assert "3" in refused("score", "said.csv", "truth.csv")
+    assert "nowhere.csv" in refused("score", "nowhere.csv", "truth.csv")
+
+
+def test_attention_is_measured_against_a_file_of_boxes(
+    run: Run, refused: Callable[..., str], captioner_folder: Path, picture: Path
+) -> None:
+    name, nouns = picture.name, ("a", "dog", "cat", "sleeps", "outside")  # whatever this captioner says, it is there
+    boxes = {
+        "images": [{"id": 1, "file_name": name, "width": 48, "height": 32}],
+        "categories": [{"id": n, "name": noun} for n, noun in enumerate(nouns)],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": n, "bbox": [0, 0, 48, 32], "iscrowd": 0} for n in range(len(nouns))
+        ],
+    }
+    Path("instances.json").write_text(json.dumps(boxes))
+    code, out, err = run("ground", picture, "--boxes", "instances.json")
+    assert (code, err) == (0, "")
+    assert "the captioner's │ 1.000 [1.000, 1.000]" in out
+    boxes["images"] = [{"id": 1, "file_name": "other.png", "width": 48, "height": 32}]
+    Path("instances.json").write_text(json.dumps(boxes))
+    assert "has no boxes of these pictures" in refused("ground", picture, "--boxes", "instances.json")

@@ -10,6 +10,7 @@ import hashlib
 import json
 import textwrap
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from wordgaze.decoding.search import search
 from wordgaze.device import pick_device
 from wordgaze.errors import ModelError
 from wordgaze.files import replacing_folder, write_json, write_tensors
-from wordgaze.model.decoder import Decoder
+from wordgaze.model.decoder import Decoder, WordTable
 from wordgaze.params import DecodeParams, ModelParams
 from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import Vocabulary
@@ -41,6 +42,12 @@ class Captioner:
 
     def __init__(self, decoder: Decoder, vocabulary: Vocabulary, encoder: Encoder) -> None:
         self.decoder, self.vocabulary, self.encoder = decoder, vocabulary, encoder
+
+    @cached_property
+    def table(self) -> WordTable:
+        """What decoding needs of the words; a captioner's weights do not change."""
+        with torch.inference_mode():
+            return self.decoder.table()
 
     @property
     def device(self) -> torch.device:
@@ -86,9 +93,10 @@ def caption_together(
     keys = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     features = [captioner.features(images) for captioner in captioners]
     if len(captioners) == 1:
-        return search(first.decoder, features[0], first.vocabulary, decode, keys=keys, seed=seed)
+        return search(first.decoder, features[0], first.vocabulary, decode, keys=keys, seed=seed, table=first.table)
     together = Ensemble([captioner.decoder for captioner in captioners])
-    return search(together, features, first.vocabulary, decode, keys=keys, seed=seed)
+    table = tuple(captioner.table for captioner in captioners)
+    return search(together, features, first.vocabulary, decode, keys=keys, seed=seed, table=table)
 
 
 def save_captioner(
@@ -121,11 +129,11 @@ def caption_stored(
     """``decode.num`` captions of each image, best first, from its stored features, ``batch`` images at a time."""
     found: list[list[Caption]] = []
     with torch.inference_mode():
-        lexicon = decoder.lexicon()
+        table = decoder.table()
     for i in range(0, len(images), batch):
         names = images[i : i + batch]
         features = store.read(names).to(decoder.classify.weight)
-        found += search(decoder, features, vocabulary, decode, keys=names, seed=seed, lexicon=lexicon)
+        found += search(decoder, features, vocabulary, decode, keys=names, seed=seed, table=table)
     return found
 
 

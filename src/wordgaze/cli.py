@@ -110,6 +110,38 @@ def compare(
 
 
 @app.command()
+def score(
+    captions: Annotated[Path, typer.Argument(help="Captions: COCO results, CSV, JSON lines or a token file.")],
+    references: Annotated[Path, typer.Argument(help="References: COCO annotations, CSV, JSON lines or a token file.")],
+    against: Annotated[Path | None, typer.Option(help="Another system's captions of the same pictures.")] = None,
+    column: Annotated[str | None, typer.Option(help="The CSV's column of captions, where there are several.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the report here: a page, or .json.")] = None,
+) -> None:
+    """Score captions from any system as the COCO evaluation does, with intervals."""
+    from wordgaze.score import score_files
+    from wordgaze.summary import print_scores
+
+    print_scores(score_files(captions, references, against, column, output))
+    if output is not None:
+        typer.echo(f"the report is {output}")
+
+
+@app.command()
+def ground(
+    pictures: Pictures,
+    boxes: Annotated[Path, typer.Option(help="COCO's instances JSON, or the folder of Flickr30k Entities.")],
+    model: Annotated[str, typer.Option(help="A captioner folder, or an address of the registry.")] = "models/stage2",
+    beam_width: BeamWidth = 5,
+) -> None:
+    """Measure whether the words of captions look at the objects that they name."""
+    from wordgaze.ground import ground_pictures
+    from wordgaze.params import decode_params
+    from wordgaze.summary import print_grounding
+
+    print_grounding(*ground_pictures(pictures, boxes, model, decode_params(beam_width=beam_width)))
+
+
+@app.command()
 def register() -> None:
     """Put the evaluated captioner into the registry, as captioner@challenger."""
     from wordgaze.tracking.registry import register as do

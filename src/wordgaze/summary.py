@@ -14,12 +14,15 @@ from rich.table import Table
 
 from wordgaze import paths
 from wordgaze.errors import DataError
+from wordgaze.report import SCORES
 
 if TYPE_CHECKING:
     from wordgaze.caption import Compared
     from wordgaze.decoding.base import Caption
+    from wordgaze.metrics.intervals import Interval
 
 NEXT = """Where to look next:
+  reports/evaluation.html              the report: how sure, how good, where it fails
   reports/attention/                   where each word looked
   reports/captions.csv                 every caption beside its references
   dvc plots show                       the curves of both training stages
@@ -33,13 +36,45 @@ def print_summary() -> None:
     if not path.is_file():
         raise DataError(f"{path} is missing; run dvc repro first")
     report = json.loads(path.read_text(encoding="utf-8"))
-    console = Console(highlight=False)
+    console = _console()
     console.print(_table(report))
     with (paths.REPORTS / "captions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows[:: max(1, len(rows) // 3)][:3]:
         console.print(f"  {escape(row['image'])}: [bold]{escape(row['beam'])}[/bold]")
     console.print(NEXT, markup=False)
+
+
+def print_scores(report: dict[str, Any]) -> None:
+    """Prints the scores of captions that were read from a file, and how sure they are."""
+    console = _console()
+    console.print(_table(report))
+    for name, scores in report["intervals"].items():
+        sure = ", ".join(f"{SCORES[key]} {scores[key][0]:.3f}–{scores[key][1]:.3f}" for key in ("bleu_4", "cider"))
+        console.print(f"95 % of {escape(name)}: {sure}")
+    for name, scores in (report["differences"] or {}).items():
+        found = scores["cider"]
+        sure = f"[{found['low']:+.3f}, {found['high']:+.3f}], p = {found['p']:.3f}"
+        console.print(f"{escape(name)}: CIDEr {found['value']:+.3f} {escape(sure)}")
+
+
+def print_grounding(pictures: int, words: int, scores: "dict[str, Interval]") -> None:
+    """Prints the pointing game and the share of attention inside the boxes, beside what needs no picture."""
+    table = Table(title=f"{words} words that name a boxed object, in {pictures} pictures", title_justify="left")
+    table.add_column("attention")
+    table.add_column("points into the box", justify="right")
+    table.add_column("share inside the box", justify="right")
+    for kind, label in (
+        ("", "the captioner's"),
+        ("_uniform", "uniform"),
+        ("_centre", "to the centre"),
+        ("_shuffled", "shuffled"),
+    ):
+        found = (scores[f"{measure}{kind}"] for measure in ("pointing", "mass"))
+        table.add_row(
+            label, *("–" if math.isnan(i.value) else f"{i.value:.3f} [{i.low:.3f}, {i.high:.3f}]" for i in found)
+        )
+    _console().print(table)
 
 
 def print_comparison(picture: Path, compared: "Iterable[Compared]") -> None:
@@ -51,7 +86,12 @@ def print_comparison(picture: Path, compared: "Iterable[Compared]") -> None:
         said = "\n".join(f"[bold]{escape(caption.text)}[/bold]\n{_word_probabilities(caption)}" for caption in captions)
         probabilities = "\n\n".join(f"{math.exp(caption.log_prob):.1e}" for caption in captions)
         table.add_row(strategy, said, probabilities, f"{seconds:.2f}")
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """A terminal as it is; what is not one, such as a file, has room for every column."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def _word_probabilities(caption: "Caption") -> str:
@@ -60,13 +100,12 @@ def _word_probabilities(caption: "Caption") -> str:
 
 def _table(report: dict[str, Any]) -> Table:
     rows = {**report["decoding"], **report["baselines"]}
-    table = Table(
-        title=f"{report['dataset']}, {report['split']} split, {report['images']} images", title_justify="left"
-    )
+    split = f", {report['split']} split" if "split" in report else ""
+    table = Table(title=f"{report['dataset']}{split}, {report['images']} images", title_justify="left")
     table.add_column("captions by")
-    names = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider")
+    names = list(next(iter(report["decoding"].values())))
     for name in names:
-        table.add_column(name.upper().replace("_", "-"), justify="right")
+        table.add_column(SCORES.get(name, name), justify="right")
     for by, scores in rows.items():
         table.add_row(by, *(_score((scores or {}).get(name)) for name in names))
     return table

@@ -35,7 +35,7 @@ def test_the_probability_of_a_word_is_the_mean_of_the_members() -> None:
     ]
     torch.testing.assert_close(logits.exp(), (expected[0] + expected[1]) / 2)
     assert both.attention(glimpse).shape == (3, 4)  # the first one's grid
-    torch.testing.assert_close(both.say(words, glimpse, both.lexicon())[0], logits)
+    torch.testing.assert_close(both.say(words, glimpse, both.table())[0], logits)
 
 
 def test_two_decoders_agree_on_one_caption_that_neither_need_say_alone() -> None:

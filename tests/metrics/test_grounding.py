@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from wordgaze.datasets.scenes import Scenes
 from wordgaze.errors import ScoreError
 from wordgaze.metrics.grounding import Boxed, Grounding, cells_covered, centre_attention
-from wordgaze.metrics.hallucination import Lexicon
 from wordgaze.records import Box
+from wordgaze.text.objects import Lexicon
 
 Array = npt.NDArray[np.float64]
 

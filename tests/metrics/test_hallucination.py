@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from wordgaze.datasets.scenes import Scenes
 from wordgaze.datasets.scenes.nouns import NOUNS, plural
 from wordgaze.errors import ScoreError
-from wordgaze.metrics.hallucination import Chair, Lexicon, coco_lexicon, singular
+from wordgaze.metrics.hallucination import Chair
+from wordgaze.text.objects import Lexicon, coco_lexicon, singular
 from wordgaze.text.tokenizer import tokenize
 
 

@@ -138,7 +138,7 @@ def test_a_lexicon_says_the_same() -> None:
     memory = decoder.look(features)
     glimpse = decoder.glimpse(decoder.start(memory, 1), memory)
     words = torch.tensor([4, 7])
-    torch.testing.assert_close(decoder.say(words, glimpse, decoder.lexicon()), decoder.say(words, glimpse))
+    torch.testing.assert_close(decoder.say(words, glimpse, decoder.table()), decoder.say(words, glimpse))
 
 
 def test_every_parameter_learns() -> None:

@@ -39,7 +39,8 @@ def test_every_output_is_there(finished: "Project") -> None:
         "data/features/manifest.json", "data/features/index.json", "data/features/encoder.safetensors",
         "models/stage1/captioner.json", "models/stage1/weights.safetensors",
         "models/stage2/captioner.json", "models/stage2/weights.safetensors",
-        "reports/train_stage1.csv", "reports/train_stage2.csv", "reports/captions.csv",
+        "reports/train_stage1.csv", "reports/train_stage2.csv", "reports/captions.csv", "reports/details.json",
+        "reports/evaluation.html", "reports/calibration.csv",
     ):  # fmt: skip
         assert (finished.root / path).stat().st_size > 0, path
     assert len(list((finished.root / "data/raw/images").iterdir())) == 60
@@ -51,16 +52,30 @@ def test_every_output_is_there(finished: "Project") -> None:
 
 def test_the_evaluation_has_all_scores(finished: "Project") -> None:
     found = report(finished)
-    assert set(found) == {"dataset", "split", "images", "tokenizer", "weights", "decode", "decoding", "baselines"}
+    about = {"dataset", "split", "images", "tokenizer", "weights", "decode"}
+    assert set(found) == about | {"decoding", "baselines", "grounding", "hallucination", "calibration"}
     assert (found["dataset"], found["split"], found["images"], found["tokenizer"]) == ("scenes", "test", 5, "ptb")
     assert set(found["decoding"]) == {"greedy", "beam"}
-    assert set(found["baselines"]) == {"constant", "human"}
+    assert set(found["baselines"]) == {"constant", "random", "nearest", "human", "beam, one reference fewer"}
     for scores in (*found["decoding"].values(), *found["baselines"].values()):
+        assert 0 <= scores["rouge_l"] <= 1
+        assert 0 <= scores["meteor"] <= 1
         for order in (1, 2, 3, 4):
             assert 0 <= scores[f"bleu_{order}"] <= 1
         assert 0 <= scores["cider"] <= 10
     assert found["baselines"]["human"]["bleu_4"] > 0.2
     assert found["baselines"]["constant"]["caption"]
+
+
+def test_the_page_tells_how_sure_the_scores_are(finished: "Project") -> None:
+    details = json.loads((finished.root / "reports" / "details.json").read_text(encoding="utf-8"))
+    scores = report(finished)["decoding"]["beam"]
+    for name, (low, high) in details["intervals"]["beam"].items():
+        assert low - 1e-6 <= scores[name] <= high + 1e-6
+    assert sum(part["pictures"] for part in details["by_objects"].values()) == 5
+    page = (finished.root / "reports" / "evaluation.html").read_text(encoding="utf-8")
+    assert f"{scores['cider']:.3f}" in page
+    assert page.count("data:image/jpeg;base64,") >= 5
 
 
 def test_the_captions_stand_beside_their_references(finished: "Project") -> None:

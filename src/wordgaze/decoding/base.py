@@ -36,7 +36,7 @@ class Caption:
 
 
 class Speaker(Protocol):
-    """A decoder, or several that speak as one. Memory, state, glimpse and lexicon are (nested) tuples of tensors,
+    """A decoder, or several that speak as one. Memory, state, glimpse and table are (nested) tuples of tensors,
     which mean nothing to a strategy; their first dimension is pictures, rows, rows and words."""
 
     def look(self, features: Any) -> Any:
@@ -47,7 +47,7 @@ class Speaker(Protocol):
         """The state before the first word, ``captions`` rows a picture."""
         ...
 
-    def lexicon(self) -> Any:
+    def table(self) -> Any:
         """What the steps need of the words."""
         ...
 
@@ -55,7 +55,7 @@ class Speaker(Protocol):
         """What a state sees before the next word, whichever that is."""
         ...
 
-    def say(self, words: Tensor, glimpse: Any, lexicon: Any = None) -> tuple[Tensor, Any]:
+    def say(self, words: Tensor, glimpse: Any, table: Any = None) -> tuple[Tensor, Any]:
         """words (N,), the last ones said → logits (N, V) of the next, the new state."""
         ...
 
@@ -67,6 +67,6 @@ class Speaker(Protocol):
 def take(parts: Any, rows: Tensor) -> Any:
     """These rows of every tensor in a tensor or a (nested, named or plain) tuple of them."""
     if isinstance(parts, Tensor):
-        return parts[rows]
+        return parts if len(parts) == len(rows) == 1 else parts[rows]
     chosen = [take(part, rows) for part in parts]
     return type(parts)(*chosen) if hasattr(parts, "_fields") else tuple(chosen)

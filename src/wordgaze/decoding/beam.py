@@ -39,6 +39,10 @@ class BeamSearch:
         # What an open hypothesis of a picture's group has to beat.
         self.bar = torch.full((tree.count * self.groups,), -torch.inf, device=tree.device)
 
+    @property
+    def _is_greedy(self) -> bool:
+        return self.width == self.groups == 1 and not self.constraints.required
+
     def run(self) -> list[list[Leaf]]:
         """Goes on while any open hypothesis can still be among the best, at most to the maximum length."""
         for _ in range(self.params.max_length):
@@ -59,14 +63,16 @@ class BeamSearch:
             self._close(c.ended, number, log_probs)
         rows, words = torch.cat([c.rows for c in chosen]), torch.cat([c.words for c in chosen])
         gain = log_probs[rows, words]
-        self._close_stuck(rows, group)
-        going = self._can_win(rows, group, gain)
-        rows, words, group, gain = rows[going], words[going], group[going], gain[going]
+        if self.constraints.can_stick:
+            self._close_stuck(rows, group)
+        if not self._is_greedy:  # which ends with its first END, even where going on would score better
+            going = self._can_win(rows, group, gain)
+            rows, words, group, gain = rows[going], words[going], group[going], gain[going]
         if self.groups > 1:
             order = torch.argsort(tree.picture[rows], stable=True)
             rows, words, group, gain = rows[order], words[order], group[order], gain[order]
         self.group = group
-        tree.grow(rows, words, gain)
+        tree.grow(rows, words, gain, apart=self._is_greedy)
 
     def _choose(self, group: int, free: Tensor) -> _Chosen:
         tree = self.tree
@@ -76,7 +82,7 @@ class BeamSearch:
         rows = torch.arange(len(free), device=free.device) if mine is None else mine
         if not len(rows):
             return _Chosen(rows, rows, rows)
-        chosen = self._within_banks(scores, rows)
+        chosen = _likeliest(scores) if self._is_greedy else self._within_banks(scores, rows)
         if group + 1 < self.groups:
             repelled = free.new_zeros(tree.count, free.shape[1])
             rows = torch.cat([chosen.rows, chosen.ended])
@@ -89,7 +95,6 @@ class BeamSearch:
     def _within_banks(self, scores: Tensor, rows: Tensor) -> _Chosen:
         """``scores`` (n, V) of the next words of the hypotheses ``rows`` (n,)."""
         constraints = self.constraints
-        said = constraints.said(self.tree.words[rows])  # (n, m)
         values, words = scores.topk(min(self.width + 1, scores.shape[1]), dim=1)
         if constraints.required:  # the required words are candidates however unlikely they are
             extra = constraints.forms.expand(len(rows), -1)
@@ -97,12 +102,9 @@ class BeamSearch:
             values = torch.cat([values.masked_fill(~fresh, -torch.inf), scores.gather(1, extra)], dim=1)
             words = torch.cat([words, extra], dim=1)
         totals = values + self.tree.total[rows].unsqueeze(1)
-        powers = 2 ** torch.arange(constraints.required, device=rows.device)
-        bank = ((said.unsqueeze(1) | constraints.owner[words]) * powers).sum(2)  # (n, c): where a candidate comes to
         picture, end = self.tree.picture[rows], words == END
         going, ended = [], []
-        for number in range(2**constraints.required):
-            here = totals.masked_fill(bank != number, -torch.inf) if constraints.required else totals
+        for here in self._banks(totals, rows, words):
             # END counts where it is among the best `width`; as many others go on beside it.
             n, c = _best(here, picture, self.width)
             ended.append(n[end[n, c]])
@@ -112,6 +114,16 @@ class BeamSearch:
             order = torch.argsort(picture[n], stable=True)
             n, c = n[order], c[order]
         return _Chosen(rows[n], words[n, c], rows[torch.cat(ended)])
+
+    def _banks(self, totals: Tensor, rows: Tensor, words: Tensor) -> list[Tensor]:
+        """``totals`` (n, c) of candidates once for each bank, minus infinity where a candidate comes to another."""
+        constraints = self.constraints
+        if not constraints.required:
+            return [totals]
+        said = constraints.said(self.tree.words[rows])  # (n, m)
+        powers = 2 ** torch.arange(constraints.required, device=rows.device)
+        bank = ((said.unsqueeze(1) | constraints.owner[words]) * powers).sum(2)  # (n, c)
+        return [totals.masked_fill(bank != number, -torch.inf) for number in range(2**constraints.required)]
 
     def _close(self, rows: Tensor, group: int, log_probs: Tensor) -> None:
         if not len(rows):
@@ -156,7 +168,7 @@ class BeamSearch:
         """Open hypotheses, best first, where too few have ended."""
         tree = self.tree
         tree.finish()
-        done = self.constraints.said(tree.words).all(1).tolist()
+        done = self.constraints.said(tree.words).all(1).tolist()  # all, where nothing is required
         order = sorted(range(len(tree.picture)), key=lambda row: -float(tree.total[row]))
         for row in order:
             place = int(tree.picture[row]) * self.groups + int(self.group[row])
@@ -184,6 +196,15 @@ class BeamSearch:
         """What a log-probability is divided by: |Y|^α, or ((5 + |Y|) / 6)^α of Wu et al. 2016, equation 14."""
         base = (5 + length) / 6 if self.params.length_normalisation == "wu" else length
         return float(base**self.params.length_penalty)
+
+
+def _likeliest(scores: Tensor) -> _Chosen:
+    """Of ``scores`` (n, V) the best word of each hypothesis: a beam of width one, with less ado."""
+    values, words = scores.max(dim=1)
+    possible = values > -torch.inf
+    ended = (words == END) & possible
+    going = (possible & ~ended).nonzero().squeeze(1)
+    return _Chosen(going, words[going], ended.nonzero().squeeze(1))
 
 
 def _best(values: Tensor, picture: Tensor, width: int) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,8 @@ class Constraints:
             if not set(found) - set(banned):
                 raise ParamsError(f"required: the captioner does not know the word {entry!r}, or it is banned")
         self.required = len(forms)
+        # Whether a hypothesis may be left without a word: END is a way out unless a rule forbids it.
+        self.can_stick = bool(params.min_length or params.complete or forms)
         self.forms = torch.tensor([i for found in forms for i in found], dtype=torch.long, device=device)
         owner = torch.zeros(len(vocabulary), len(forms), dtype=torch.bool, device=device)
         for number, found in enumerate(forms):

@@ -13,7 +13,7 @@ from wordgaze.model.attention import Rows
 
 class Ensemble:
     """A speaker made of speakers with one vocabulary. ``features`` of :meth:`look` is a sequence, one a member, so that
-    each may have an encoder of its own; memory, state, glimpse and lexicon are tuples of the members'."""
+    each may have an encoder of its own; memory, state, glimpse and table are tuples of the members'."""
 
     def __init__(self, members: Sequence[Speaker]) -> None:
         self.members = tuple(members)
@@ -26,18 +26,18 @@ class Ensemble:
         """Every member's state before the first word."""
         return tuple(member.start(of_one, captions) for member, of_one in zip(self.members, memory, strict=True))
 
-    def lexicon(self) -> Any:
-        """Every member's lexicon."""
-        return tuple(member.lexicon() for member in self.members)
+    def table(self) -> Any:
+        """Every member's table."""
+        return tuple(member.table() for member in self.members)
 
     def glimpse(self, state: Any, memory: Any, rows: Rows | None = None) -> Any:
         """What every member sees."""
         return tuple(m.glimpse(s, of_one, rows) for m, s, of_one in zip(self.members, state, memory, strict=True))
 
-    def say(self, words: Tensor, glimpse: Any, lexicon: Any = None) -> tuple[Tensor, Any]:
+    def say(self, words: Tensor, glimpse: Any, table: Any = None) -> tuple[Tensor, Any]:
         """words (N,) → the logarithm of the mean probability (N, V), the members' new states."""
-        lexicon = lexicon or (None,) * len(self.members)
-        said = [m.say(words, g, known) for m, g, known in zip(self.members, glimpse, lexicon, strict=True)]
+        table = table or (None,) * len(self.members)
+        said = [m.say(words, g, known) for m, g, known in zip(self.members, glimpse, table, strict=True)]
         log_probs = torch.stack([torch.log_softmax(logits.float(), dim=-1) for logits, _ in said])
         return log_probs.logsumexp(0) - math.log(len(said)), tuple(state for _, state in said)
 

@@ -40,7 +40,7 @@ def sample(
         ended = words == END
         _collect(leaves, tree, rows[ended], number[ended], log_probs[:, END])
         rows, number, words = rows[~ended], number[~ended], words[~ended]
-        tree.grow(rows, words, log_probs[rows, words])
+        tree.grow(rows, words, log_probs[rows, words], apart=t > 0)
         if not len(rows):
             break
     else:

@@ -24,16 +24,16 @@ def search(
     *,
     keys: Sequence[str] | None = None,
     seed: int = 0,
-    lexicon: Any = None,
+    table: Any = None,
 ) -> list[list[Caption]]:
     """``params.num`` captions of each picture, best first; samples in the order of their drawing.
 
     features (B, L, channels), or for an ensemble a sequence of such, one a member. ``keys`` name the pictures and
-    decide with ``seed`` what is sampled; left out, they are the places in the batch. ``lexicon`` saves work where one
+    decide with ``seed`` what is sampled; left out, they are the places in the batch. ``table`` saves work where one
     vocabulary is decoded with again and again. Raises ModelError where the decoder gives NaN, ParamsError for a
     required word that the vocabulary lacks.
     """
-    tree = Tree(speaker, features, lexicon)
+    tree = Tree(speaker, features, table)
     constraints = Constraints(vocabulary, params, tree.device)
     names = [str(i) for i in range(tree.count)] if keys is None else keys
     match params.strategy:
@@ -43,7 +43,7 @@ def search(
             every = params.model_copy(update={"strategy": "beam", "num": params.beam_width})
             candidates = tree.read(BeamSearch(tree, constraints, every).run(), vocabulary)
             if params.mbr_samples:
-                again = Tree(speaker, features, lexicon)
+                again = Tree(speaker, features, table)
                 drawn = again.read(sample(again, constraints, params, params.mbr_samples, names, seed), vocabulary)
                 candidates = [found + more for found, more in zip(candidates, drawn, strict=True)]
             return [consensus(of_one, params.num, params.mbr_utility) for of_one in candidates]

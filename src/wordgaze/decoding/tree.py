@@ -46,8 +46,8 @@ class Tree:
     ``picture`` (N,): whose; ``words`` (N, t): said so far; ``total`` (N,): the logarithm of their probability.
     """
 
-    def __init__(self, speaker: Speaker, features: Any, lexicon: Any = None) -> None:
-        self.speaker, self.lexicon = speaker, lexicon
+    def __init__(self, speaker: Speaker, features: Any, table: Any = None) -> None:
+        self.speaker, self.table = speaker, table
         self.memory = speaker.look(features)
         self.state = speaker.start(self.memory, 1)
         some = _first_tensor(self.memory)
@@ -56,22 +56,31 @@ class Tree:
         self.words = torch.zeros(self.count, 0, dtype=torch.long, device=self.device)
         self.log_probs = torch.zeros(self.count, 0, device=self.device)
         self.total = torch.zeros(self.count, device=self.device)
+        self._apart = True
         self.levels: list[_Level] = []
 
     def expand(self) -> Tensor:
         """The logarithm of every next word's probability (N, V). Raises ModelError where the decoder gives NaN."""
         said = self.words[:, -1] if self.words.shape[1] else torch.full_like(self.picture, START)
-        parents, seen = torch.unique(self.parent, return_inverse=True)
+        if self._apart:
+            parents, seen = self.parent, torch.arange(len(self.parent), device=self.device)
+        else:
+            parents, seen = torch.unique(self.parent, return_inverse=True)
         glimpse = self.speaker.glimpse(take(self.state, parents), self.memory, self._rows(parents, seen))
-        logits, self.state = self.speaker.say(said, take(glimpse, seen), self.lexicon)
+        shared = glimpse if self._apart else take(glimpse, seen)
+        logits, self.state = self.speaker.say(said, shared, self.table)
         self._seal(self.speaker.attention(glimpse).float(), seen)
         log_probs = torch.log_softmax(logits.float(), dim=-1)
-        if torch.isnan(log_probs).any():
+        if torch.isnan(log_probs[:, 0]).any():  # one logit that is none makes its whole row so
             raise ModelError("the decoder gives NaN; its weights or the features are broken, train again")
         return log_probs
 
-    def grow(self, rows: Tensor, words: Tensor, log_probs: Tensor) -> None:
-        """The next level: hypothesis ``rows[m]`` goes on with ``words[m]``. (M,) each, ordered by picture."""
+    def grow(self, rows: Tensor, words: Tensor, log_probs: Tensor, apart: bool = False) -> None:
+        """The next level: hypothesis ``rows[m]`` goes on with ``words[m]``. (M,) each, ordered by picture.
+
+        ``apart``: ``rows`` is ascending and no two are the same, which saves looking for what they share.
+        """
+        self._apart = apart
         self.parent = rows
         self.picture = self.picture[rows]
         self.words = torch.cat([self.words[rows], words.unsqueeze(1)], dim=1)

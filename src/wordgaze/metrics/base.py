@@ -14,15 +14,19 @@ Tokens = Sequence[str]
 Floats = npt.NDArray[np.float64]
 
 
-class Metric(Protocol):
-    """A score against fixed references, which it is made with. ``columns`` is K."""
+class Summed(Protocol):
+    """A score that is a function of a sum over pictures."""
+
+    def scores(self, totals: Floats) -> dict[str, Floats]:
+        """totals (..., K), sums over pictures → each score by name, (...)."""
+        ...
+
+
+class Metric(Summed, Protocol):
+    """A score of captions against fixed references, which it is made with. ``columns`` is K."""
 
     columns: int
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
         """(N, K): what the caption of each of the N pictures adds, in the references' order."""
-        ...
-
-    def scores(self, totals: Floats) -> dict[str, Floats]:
-        """totals (..., K), sums over pictures → each score by name, (...). All in 0…1, CIDEr in 0…10."""
         ...

@@ -1,5 +1,6 @@
 """Several systems on the same pictures: their scores, how sure they are, and what sets them apart."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -93,5 +94,5 @@ def _length_group(mean: float) -> str:
 
 
 def _natural(name: str) -> tuple[int, str]:
-    number = name.split("–")[0].split(" ")[0]
-    return (int(number) if number.isdigit() else 0, name)
+    number = re.match(r"\d+", name)
+    return (int(number[0]) if number else 0, name)

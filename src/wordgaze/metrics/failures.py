@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from wordgaze.metrics.base import Tokens
 from wordgaze.text.function_words import FUNCTION_WORDS
@@ -31,5 +32,5 @@ def _dangles(words: Tokens) -> bool:
 
 def _repeats(words: Tokens) -> bool:
     """Whether two words in a row come a second time, or a word follows itself."""
-    pairs = Counter(zip(words, words[1:], strict=False))
+    pairs = Counter(pairwise(words))
     return any(n > 1 or first == second for (first, second), n in pairs.items())

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wordgaze.errors import ScoreError
-from wordgaze.metrics.hallucination import Lexicon, share
+from wordgaze.metrics.hallucination import share
 from wordgaze.records import Box
+from wordgaze.text.objects import Lexicon
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from wordgaze.errors import ScoreError
-from wordgaze.metrics.base import Floats, Metric
+from wordgaze.metrics.base import Floats, Summed
 
 LEVEL = 95.0
 """Per cent of the resamples that an interval holds."""
@@ -46,7 +46,7 @@ class Spread:
     deviation: float | None
 
 
-def bootstrap(metric: Metric, statistics: Floats, samples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+def bootstrap(metric: Summed, statistics: Floats, samples: int = 1000, seed: int = 0) -> dict[str, Interval]:
     """An interval for each of the metric's scores (Efron's percentiles, pictures drawn with replacement).
 
     Equal seeds draw equal resamples for all metrics of the same pictures. Raises ScoreError on an unusable input.
@@ -54,11 +54,11 @@ def bootstrap(metric: Metric, statistics: Floats, samples: int = 1000, seed: int
     _check(statistics, samples)
     values = metric.scores(statistics.sum(axis=0))
     drawn = _gather(metric.scores(counts @ statistics) for counts in _resamples(len(statistics), samples, seed))
-    return {name: Interval(float(values[name]), *_percentiles(name, drawn[name])) for name in drawn}
+    return {name: Interval(float(values[name]), *_percentiles(drawn[name])) for name in drawn}
 
 
 def difference(
-    metric: Metric, ours: Floats, theirs: Floats, samples: int = 1000, seed: int = 0
+    metric: Summed, ours: Floats, theirs: Floats, samples: int = 1000, seed: int = 0
 ) -> dict[str, Difference]:
     """The paired bootstrap (Koehn 2004) of two systems on the same pictures: both are scored on equal resamples.
 
@@ -73,11 +73,11 @@ def difference(
     for name, gaps in drawn.items():
         beyond = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
         p = min(1.0, 2 * (beyond + 1) / (samples + 1))
-        found[name] = Difference(float(values[name]), *_percentiles(name, gaps), p)
+        found[name] = Difference(float(values[name]), *_percentiles(gaps), p)
     return found
 
 
-def randomisation(metric: Metric, ours: Floats, theirs: Floats, samples: int = 1000, seed: int = 0) -> dict[str, float]:
+def randomisation(metric: Summed, ours: Floats, theirs: Floats, samples: int = 1000, seed: int = 0) -> dict[str, float]:
     """Two-sided p of approximate randomisation (Noreen 1989): the systems change places at random, by picture.
 
     The share of exchanges that part the systems at least as far as they are, one added to both counts. Raises
@@ -98,7 +98,7 @@ def randomisation(metric: Metric, ours: Floats, theirs: Floats, samples: int = 1
     }
 
 
-def by_group(metric: Metric, statistics: Floats, groups: Sequence[Label]) -> dict[Label, dict[str, float]]:
+def by_group(metric: Summed, statistics: Floats, groups: Sequence[Label]) -> dict[Label, dict[str, float]]:
     """The scores of parts of the pictures: ``groups[i]`` names the part of picture i, such as its number of objects.
 
     Parts are in the order of their names. What the metric knows of all pictures (CIDEr's document frequencies)
@@ -141,10 +141,12 @@ def _minus(ours: dict[str, Floats], theirs: dict[str, Floats]) -> dict[str, Floa
     return {name: np.asarray(ours[name] - theirs[name]) for name in ours}
 
 
-def _percentiles(name: str, drawn: Floats) -> tuple[float, float]:
-    if not np.isfinite(drawn).all():
-        raise ScoreError(f"{name} is no number for {int((~np.isfinite(drawn)).sum())} resamples; score more pictures")
-    low, high = np.percentile(drawn, [50 - LEVEL / 2, 50 + LEVEL / 2])
+def _percentiles(drawn: Floats) -> tuple[float, float]:
+    """Of the resamples that have the score: one in which no word was measured, say, tells nothing. NaN if none has."""
+    known = drawn[np.isfinite(drawn)]
+    if not len(known):
+        return np.nan, np.nan
+    low, high = np.percentile(known, [50 - LEVEL / 2, 50 + LEVEL / 2])
     return float(low), float(high)
 
 

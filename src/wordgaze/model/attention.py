@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wordgaze.model.energy import additive_energy
+
 
 class Rows(NamedTuple):
     """Row n of a query is the ``place[n] % width``-th to ask about picture ``place[n] // width``; place: (N,)."""
@@ -30,9 +32,7 @@ class AdditiveAttention(nn.Module):
         """features (B, L, D) → keys (B, L, A): the part that does not depend on the words."""
         return self.key(features)  # type: ignore[no-any-return]
 
-    def forward(
-        self, query: Tensor, keys: Tensor, features: Tensor, rows: Rows | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, query: Tensor, keys: Tensor, features: Tensor, rows: Rows | None = None) -> tuple[Tensor, Tensor]:
         """query (B·R, H), keys (B, L, A), features (B, L, D) → context (B·R, D), weights (B·R, L).
 
         With ``rows``, query (N, H) → context (N, D), weights (N, L).
@@ -41,8 +41,7 @@ class AdditiveAttention(nn.Module):
         asked = self.query(query)
         if rows is not None:
             asked = asked.new_zeros(batch * rows.width, size).index_copy(0, rows.place, asked)
-        asked = asked.view(batch, -1, 1, size)  # (B, R, 1, A)
-        energy = self.energy(torch.tanh(keys.unsqueeze(1) + asked)).squeeze(-1)  # (B, R, L)
+        energy = additive_energy(keys, asked.view(batch, -1, size), self.energy.weight[0])  # (B, R, L)
         weights = torch.softmax(energy.float(), dim=-1).to(features.dtype)
         context = torch.bmm(weights, features).flatten(0, 1)  # (B, R, L) x (B, L, D) -> (B, R, D)
         weights = weights.flatten(0, 1)

@@ -8,53 +8,61 @@ from typing import Any
 
 from wordgaze import paths
 from wordgaze.captioner import WEIGHTS, Captioner, caption_stored
+from wordgaze.decoding.base import Caption
 from wordgaze.errors import ModelError
+from wordgaze.evaluation import Evaluation, boxed
 from wordgaze.explain.overlay import attention_sheet
-from wordgaze.files import replacing, replacing_folder, sha256, write_json
-from wordgaze.metrics.baselines import constant_caption, human_scores
-from wordgaze.metrics.captions import score_captions
+from wordgaze.files import replacing, replacing_folder, sha256, write_json, write_text
 from wordgaze.params import DecodeParams, Params
 from wordgaze.prepared import Prepared
+from wordgaze.records import read_records
+from wordgaze.report.page import Example, render_page
 from wordgaze.text import tokenizer
 from wordgaze.tracking.evaluated import log_evaluation
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.images import load_image
 from wordgaze.vision.store import FeatureStore
 
-Words = Sequence[str]
+EXAMPLES = 6  # best ones and worst ones on the page
 
 
 def run(params: Params) -> None:
-    """Writes ``reports/evaluation.json``, ``captions.csv`` and ``attention/``, and logs the captioner as a model."""
-    settings, split = params.evaluate, params.evaluate.split
+    """Writes the reports and logs them, with the captioner as a model."""
     prepared, store = Prepared.load(paths.PREPARED), FeatureStore(paths.FEATURES)
     captioner = Captioner.load(paths.STAGE2)
     if captioner.encoder.spec != store.spec:
         raise ModelError(f"{paths.STAGE2} was trained on other features than {paths.FEATURES}; run dvc repro")
-    sections = {"dataset": params.dataset.model_dump(), "decode": params.decode.model_dump()}
-    with stage_run("evaluate", {**sections, "evaluate": settings.model_dump()}) as tracked:
-        images, truths = prepared.references(split)
-        decoder, vocabulary = captioner.decoder, captioner.vocabulary
-        found = {
-            name: caption_stored(decoder, vocabulary, store, images, decode, settings.batch_size, params.seed)
-            for name, decode in _strategies(params.decode).items()
-        }
-        said = {name: [of_one[0].words for of_one in captions] for name, captions in found.items()}
-        decoding = {name: score_captions(words, truths) for name, words in said.items()}
-        report: dict[str, Any] = {
-            "dataset": params.dataset.name,
-            "split": split,
-            "images": len(images),
-            "tokenizer": tokenizer.NAME,
-            "weights": sha256(paths.STAGE2 / WEIGHTS),
-            "decode": params.decode.model_dump(mode="json"),
-            "decoding": decoding,
-            "baselines": _baselines(prepared, truths),
-        }
-        write_json(paths.REPORTS / "evaluation.json", _rounded(report))
-        _write_captions(paths.REPORTS / "captions.csv", images, said, prepared)
-        _draw_attention(captioner, images[: settings.attention_pictures], params.decode, params.seed)
+    sections = {"dataset": params.dataset, "decode": params.decode, "evaluate": params.evaluate}
+    with stage_run("evaluate", {name: section.model_dump() for name, section in sections.items()}) as tracked:
+        done = _evaluate(captioner, prepared, store, params)
+        report = _rounded(_head(done, params) | done.headline())
+        details = _rounded(done.details())
+        write_json(paths.REPORTS / "evaluation.json", report)
+        write_json(paths.REPORTS / "details.json", details)
+        _write_table(paths.REPORTS / "calibration.csv", details["calibration"])
+        _write_captions(paths.REPORTS / "captions.csv", done)
+        _draw_attention(done, params.evaluate.attention_pictures)
+        page = render_page(_page(report, details), _examples(done), f"wordgaze on {params.dataset.name}")
+        write_text(paths.REPORTS / "evaluation.html", page)
         log_evaluation(tracked, report)
+
+
+def _evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, params: Params) -> Evaluation:
+    settings, split = params.evaluate, params.evaluate.split
+    images, _ = prepared.references(split)
+    decoder, vocabulary = captioner.decoder, captioner.vocabulary
+    found = {
+        name: caption_stored(decoder, vocabulary, store, images, decode, settings.batch_size, params.seed)
+        for name, decode in _strategies(params.decode).items()
+    }
+    records = {record.image: record for record in read_records(paths.RAW / "captions.jsonl")}
+    objects = [records[image].objects for image in images]
+    sizes = [_picture(image).size for image in images] if all(objects) else []
+    nouns = frozenset(box.noun for record in records.values() for box in record.objects)
+    return Evaluation(
+        prepared, split, store, found, params.decode.strategy, boxed(sizes, objects), nouns, settings.resamples,
+        params.seed,
+    )  # fmt: skip
 
 
 def _strategies(decode: DecodeParams) -> dict[str, DecodeParams]:
@@ -63,36 +71,85 @@ def _strategies(decode: DecodeParams) -> dict[str, DecodeParams]:
     return {name: decode.model_copy(update=change) for name, change in changes.items()} | {decode.strategy: decode}
 
 
-def _baselines(prepared: Prepared, truths: list[list[list[str]]]) -> dict[str, object]:
-    train = [words for captions in prepared.captions["train"].values() for words in captions]
-    constant = constant_caption(train, truths)
+def _head(done: Evaluation, params: Params) -> dict[str, Any]:
     return {
-        "constant": {"caption": " ".join(constant), **score_captions([constant] * len(truths), truths)},
-        "human": human_scores(truths),
+        "dataset": params.dataset.name,
+        "split": done.split,
+        "images": len(done.images),
+        "tokenizer": tokenizer.NAME,
+        "weights": sha256(paths.STAGE2 / WEIGHTS),
+        "decode": params.decode.model_dump(mode="json"),
     }
 
 
-def _rounded(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _rounded(v) for key, v in value.items()}
+def _page(report: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
+    """The report and its details as the page takes them."""
+    together = {**details, **report}
+    if report["grounding"] and details["grounding"]:
+        together["grounding"] = {**report["grounding"], **details["grounding"]}
+    together["calibration"] = {**report["calibration"], "bins": details["calibration"]}
+    return together
+
+
+def _examples(done: Evaluation) -> list[Example]:
+    cider = done.comparison.per_picture(done.strategy)["cider"]
+    return [
+        Example(
+            image=done.images[place],
+            caption=done.best[place].text,
+            references=tuple(done.prepared.raw[done.images[place]]),
+            score=float(cider[place]),
+            picture=_sheet(done, place),
+            kind=kind,
+        )
+        for kind, place in done.examples(EXAMPLES)
+    ]
+
+
+def _sheet(done: Evaluation, place: int) -> Any:
+    return attention_sheet(_picture(done.images[place]), done.best[place], done.store.spec.grid)
+
+
+def _picture(name: str) -> Any:
+    return load_image(paths.RAW / "images" / name)
+
+
+def _rounded(value: Any) -> Any:
+    """Six places are enough to compare; what is no number is told as none."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(of_one) for key, of_one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(of_one) for of_one in value]
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
 
 
-def _write_captions(path: Path, images: list[str], said: Mapping[str, Sequence[Words]], prepared: Prepared) -> None:
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", *said, "references"])
-        for i, image in enumerate(images):
-            writer.writerow([image, *(" ".join(words[i]) for words in said.values()), " | ".join(prepared.raw[image])])
+        writer = csv.DictWriter(file, rows[0].keys() if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
-def _draw_attention(captioner: Captioner, images: list[str], decode: DecodeParams, seed: int) -> None:
+def _write_captions(path: Path, done: Evaluation) -> None:
+    def first(captions: Sequence[Sequence[Caption]], place: int) -> str:
+        return captions[place][0].text
+
+    _write_table(
+        path,
+        [
+            {
+                "image": image,
+                **{name: first(captions, place) for name, captions in done.found.items()},
+                "references": " | ".join(done.prepared.raw[image]),
+            }
+            for place, image in enumerate(done.images)
+        ],
+    )
+
+
+def _draw_attention(done: Evaluation, count: int) -> None:
     with replacing_folder(paths.REPORTS / "attention") as folder:
-        for name in images:
-            image = load_image(paths.RAW / "images" / name)
-            best = captioner.caption([image], decode, seed)[0][0]
-            attention_sheet(image, best, captioner.encoder.spec.grid).save(
-                folder / f"{Path(name).stem}.jpg", quality=88
-            )
+        for place, name in enumerate(done.images[:count]):
+            _sheet(done, place).save(folder / f"{Path(name).stem}.jpg", quality=88)

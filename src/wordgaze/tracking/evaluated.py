@@ -15,7 +15,7 @@ from wordgaze.params import DecodeParams
 from wordgaze.tracking.package import log_captioner
 from wordgaze.tracking.runs import DATASET, WEIGHTS, StageRun, find_stage_run, stage_run
 
-LOGGED = ("evaluation.json", "captions.csv", "attention")
+LOGGED = ("evaluation.json", "details.json", "evaluation.html", "captions.csv", "attention")
 
 
 def log_evaluation(run: StageRun, report: dict[str, Any]) -> None:
@@ -25,7 +25,8 @@ def log_evaluation(run: StageRun, report: dict[str, Any]) -> None:
     if trained:
         run.tag("train_run_id", trained)
     for name in LOGGED:
-        run.artifact(paths.REPORTS / name, "reports")
+        if (paths.REPORTS / name).exists():  # the page is DVC's: a clone without its cache has none
+            run.artifact(paths.REPORTS / name, "reports")
     scores = {
         f"{report['split']}/{strategy}/{name}": value
         for strategy, of_one in report["decoding"].items()

@@ -13,8 +13,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from wordgaze.errors import DataError
-from wordgaze.metrics.hallucination import singular
 from wordgaze.records import Box
+from wordgaze.text.objects import singular
 
 Boxes = dict[str, tuple[Box, ...]]
 

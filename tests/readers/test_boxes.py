@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from wordgaze.datasets.boxes import coco_boxes, flickr30k_boxes
 from wordgaze.errors import DataError
+from wordgaze.readers.boxes import coco_boxes, flickr30k_boxes
 from wordgaze.records import Box
 
 SHARED = Path(os.environ.get("WORDGAZE_SHARED", Path(__file__).parents[2] / "../shared/datasets"))

@@ -1,0 +1,60 @@
+"""The energies of additive attention, v · tanh(keys + query), at a quarter of the cost of taking every tanh.
+
+With r = 1 / (1 + e^(2k) e^(2q)) it is tanh(k + q) = 1 − 2r: the exponentials are taken once a key and once a query,
+and what is left for each pair of them is a product and a reciprocal. The slope is tanh' = 1 − tanh² = 4 r (1 − r).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LIMIT = 43.0  # e^(2 · 43) is still a number in single precision, and e^(-2 · 43) is not zero
+CHUNK = 8  # pictures whose sums are in the processor's cache together
+
+
+class AdditiveEnergy(torch.autograd.Function):
+    """keys (B, L, A), asked (B, R, A), v (A,) → energies (B, R, L). In single precision, on the CPU.
+
+    Keys and queries beyond ±43 count as ±43; tanh is ±1 there unless both are that far out with opposite signs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
+        """Keeps r for the slopes."""
+        r = torch.cat(list(_reciprocals(keys, asked)))  # (B, R, L, A)
+        ctx.save_for_backward(r, v)
+        return v.sum() - 2 * (r @ v)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The slopes of keys, queries and v."""
+        (slope,) = gradients  # (B, R, L)
+        r, v = ctx.saved_tensors
+        of_v = slope.sum() - 2 * (slope.flatten() @ r.flatten(0, 2))
+        tanh = torch.addcmul(r, r, r, value=-1).mul_(slope.unsqueeze(3))  # r (1 − r) · slope
+        scale = 4 * v
+        return tanh.sum(1) * scale, tanh.sum(2) * scale, of_v
+
+
+def additive_energy(keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
+    """v · tanh(keys + asked): keys (B, L, A), asked (B, R, A), v (A,) → (B, R, L)."""
+    if keys.device.type != "cpu" or not keys.dtype == asked.dtype == torch.float32:
+        return torch.tanh(keys.unsqueeze(1) + asked.unsqueeze(2)) @ v
+    if torch.is_grad_enabled():
+        energy: Tensor = AdditiveEnergy.apply(keys, asked, v)  # type: ignore[no-untyped-call]
+        return energy
+    return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(keys, asked)])
+
+
+def _reciprocals(keys: Tensor, asked: Tensor) -> Iterator[Tensor]:
+    """r (·, R, L, A) of some pictures after the other."""
+    k, q = _exponential(keys).unsqueeze(1), _exponential(asked).unsqueeze(2)
+    one = k.new_ones(1)
+    for a, b in zip(torch.split(k, CHUNK), torch.split(q, CHUNK), strict=True):
+        yield torch.addcmul(one, a, b).reciprocal_()
+
+
+def _exponential(x: Tensor) -> Tensor:
+    return (2 * x.clamp(-LIMIT, LIMIT)).exp_()

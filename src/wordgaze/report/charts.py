@@ -1,0 +1,119 @@
+"""Two small charts as SVG for the inside of an HTML page, which gives the colours by class and follows its theme.
+
+Drawn 420 units wide, so that the text can still be read on a phone. What a chart shows is told to screen readers in
+its label, and every value stands in it as text: nothing is told by colour alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+WIDTH = 420
+_ROW = 46  # units of height for a bar with its label above it
+_RIGHT = 62  # units kept free for the values
+_SIDE = 300  # of the square in the reliability diagram
+_LEFT, _BELOW = 56, 44  # room for the names of its axes
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row: a value of None has no bar, and a dash. ``plain`` bars are what the others are compared with."""
+
+    label: str
+    value: float | None
+    shown: str
+    interval: tuple[float, float] | None = None
+    plain: bool = False
+
+
+@dataclass(frozen=True)
+class Dot:
+    """Words of nearly one probability: its mean, the share of them that is right, how many they are."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+def bar_chart(name: str, bars: Sequence[Bar], top: float | None = None) -> Markup:
+    """Horizontal bars from 0, with whiskers for intervals. ``top`` is the end of the scale, else the highest value."""
+    ends = [end for bar in bars for end in (bar.value, *(bar.interval or ())) if end is not None]
+    scale = (WIDTH - _RIGHT) / (top or max(ends, default=0) or 1)
+    height = _ROW * len(bars) + 4
+    rows = Markup().join(_bar(bar, _ROW * i, scale) for i, bar in enumerate(bars))
+    told = f"{name}: " + "; ".join(_told(bar) for bar in bars)
+    return Markup(
+        '<svg class="chart" role="img" viewBox="0 0 {w} {h}" aria-label="{told}">'
+        '<line class="axis" x1="0.5" y1="0" x2="0.5" y2="{h}"/>{rows}</svg>'
+    ).format(w=WIDTH, h=height, told=told, rows=rows)
+
+
+def reliability_diagram(dots: Sequence[Dot]) -> Markup:
+    """Accuracy over confidence; dots on the diagonal are honest, below it too sure. A dot's area is its share."""
+    most = max((dot.count for dot in dots), default=0) or 1
+    told = "; ".join(f"{dot.count} words at {dot.confidence:.0%}, of them {dot.accuracy:.0%} right" for dot in dots)
+    marks = Markup().join(
+        Markup('<line class="gap" x1="{x:.1f}" y1="{y:.1f}" x2="{x:.1f}" y2="{d:.1f}"/>').format(
+            x=_LEFT + _SIDE * dot.confidence, y=_y(dot.accuracy), d=_y(dot.confidence)
+        )
+        for dot in dots
+    ) + Markup().join(
+        Markup('<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>').format(
+            x=_LEFT + _SIDE * dot.confidence, y=_y(dot.accuracy), r=3 + 9 * (dot.count / most) ** 0.5
+        )
+        for dot in dots
+    )
+    return Markup(
+        '<svg class="chart square" role="img" viewBox="0 0 {w} {h}" aria-label="How often words are right: {told}">'
+        '{frame}<line class="diagonal" x1="{l}" y1="{b:.0f}" x2="{r}" y2="{t:.0f}"/>{marks}</svg>'
+    ).format(
+        w=_LEFT + _SIDE + 22, h=_SIDE + _BELOW + 10, told=told, frame=_frame(), marks=marks,
+        l=_LEFT, r=_LEFT + _SIDE, b=_y(0), t=_y(1),
+    )  # fmt: skip
+
+
+def _told(bar: Bar) -> str:
+    return f"{bar.label} {bar.shown}" + (f", {bar.interval[0]:.3f} to {bar.interval[1]:.3f}" if bar.interval else "")
+
+
+def _bar(bar: Bar, y: int, scale: float) -> Markup:
+    kind = "plain" if bar.plain else "ours"
+    label = Markup('<text class="label" x="6" y="{y}">{label}</text>').format(y=y + 14, label=bar.label)
+    if bar.value is None:
+        return label + Markup('<text class="value" x="6" y="{y}">–</text>').format(y=y + 31)
+    end = max(0.0, bar.value) * scale
+    drawn = Markup('<rect class="{kind}" x="1" y="{y}" width="{w:.1f}" height="14" rx="2"/>').format(
+        kind=kind, y=y + 20, w=end
+    )
+    right = end
+    if bar.interval:
+        low, right = (max(0.0, x) * scale for x in bar.interval)
+        path = f"M{low:.1f} {y + 23}v8M{low:.1f} {y + 27}H{right:.1f}M{right:.1f} {y + 23}v8"
+        drawn += Markup('<path class="halo" d="{d}"/><path class="whisker" d="{d}"/>').format(d=path)
+    shown = Markup('<text class="value" x="{x:.1f}" y="{y}">{shown}</text>').format(
+        x=max(end, right) + 8, y=y + 31, shown=bar.shown
+    )
+    return label + drawn + shown
+
+
+def _y(share: float) -> float:
+    return 8 + _SIDE * (1 - share)
+
+
+def _frame() -> Markup:
+    ticks = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y, shown = _LEFT + _SIDE * share, _y(share), f"{share:.0%}"
+        ticks += [
+            f'<line class="grid" x1="{x:.0f}" y1="{_y(1):.0f}" x2="{x:.0f}" y2="{_y(0):.0f}"/>',
+            f'<line class="grid" x1="{_LEFT}" y1="{y:.0f}" x2="{_LEFT + _SIDE}" y2="{y:.0f}"/>',
+            f'<text class="tick" x="{x:.0f}" y="{_y(0) + 16:.0f}" text-anchor="middle">{escape(shown)}</text>',
+            f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.0f}" text-anchor="end">{escape(shown)}</text>',
+        ]
+    middle, upward = _LEFT + _SIDE // 2, f"translate(12 {_y(0.5):.0f}) rotate(-90)"
+    ticks += [
+        f'<text class="label" x="{middle}" y="{_SIDE + _BELOW + 4}" text-anchor="middle">the word’s probability</text>',
+        f'<text class="label" transform="{upward}" text-anchor="middle">how many are right</text>',
+    ]
+    return Markup("".join(ticks))
