@@ -154,7 +154,7 @@ class EvaluateParams(Section):
     """``evaluate``: the split, how many pictures get their attention drawn, how often the bootstrap draws."""
 
     split: Literal["dev", "test"] = "test"
-    batch_size: Count = 64
+    batch_size: Count = 128
     attention_pictures: int = Field(6, ge=0, le=200)
     resamples: int = Field(1000, ge=100, le=10**6)
 

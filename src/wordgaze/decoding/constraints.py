@@ -42,7 +42,7 @@ class Constraints:
     def strike(self, log_probs: Tensor, words: Tensor) -> None:
         """Sets what may not follow ``words`` (N, t) to minus infinity in ``log_probs`` (N, V), in place."""
         length, params = words.shape[1], self.params
-        log_probs[:, self.never] = -torch.inf
+        log_probs.index_fill_(1, self.never, -torch.inf)
         if length < params.min_length:
             log_probs[:, END] = -torch.inf
         if params.no_repeat_ngram and length >= params.no_repeat_ngram:

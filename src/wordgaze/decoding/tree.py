@@ -99,6 +99,8 @@ class Tree:
         return [[reader.caption(leaf) for leaf in of_one] for of_one in leaves]
 
     def _rows(self, parents: Tensor, seen: Tensor) -> Rows | None:
+        if len(parents) == len(_first_tensor(self.memory)) == 1:
+            return None
         owner = torch.empty_like(parents)
         owner[seen] = self._slot[self.picture]
         counts = torch.bincount(owner, minlength=len(_first_tensor(self.memory)))

@@ -40,7 +40,8 @@ class AdditiveEnergy(torch.autograd.Function):
 
 def additive_energy(keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
     """v · tanh(keys + asked): keys (B, L, A), asked (B, R, A), v (A,) → (B, R, L)."""
-    if keys.device.type != "cpu" or not keys.dtype == asked.dtype == torch.float32:
+    fast = keys.device.type == "cpu" and keys.dtype == asked.dtype == torch.float32
+    if not fast or asked.shape[:2].numel() == 1:  # a single query: nothing to share
         return torch.tanh(keys.unsqueeze(1) + asked.unsqueeze(2)) @ v
     if torch.is_grad_enabled():
         energy: Tensor = AdditiveEnergy.apply(keys, asked, v)  # type: ignore[no-untyped-call]
