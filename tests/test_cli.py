@@ -312,3 +312,21 @@ def test_attention_is_measured_against_a_file_of_boxes(
     boxes["images"] = [{"id": 1, "file_name": "other.png", "width": 48, "height": 32}]
     Path("instances.json").write_text(json.dumps(boxes))
     assert "has no boxes of these pictures" in refused("ground", picture, "--boxes", "instances.json")
+
+
+def test_runs_with_several_seeds_have_a_mean_and_a_spread(run: Run, refused: Callable[..., str]) -> None:
+    def report(name: str, cider: float, dataset: str = "scenes") -> Path:
+        path = Path(name)
+        path.write_text(
+            json.dumps({"dataset": dataset, "split": "test", "decode": {}, "decoding": {"beam": {"cider": cider}}})
+        )
+        return path
+
+    one, two = report("one.json", 0.5), report("two.json", 0.7)
+    code, out, err = run("spread", one, two)
+    assert (code, err) == (0, "")
+    assert "0.600 ± 0.141" in out
+    assert "0.500 ± –" in run("spread", one)[1]  # one run has no spread
+    assert "other.json is of another data set" in refused("spread", one, report("other.json", 0.6, "flickr8k"))
+    one.write_text("[]")
+    assert "one.json is no evaluation.json" in refused("spread", one)

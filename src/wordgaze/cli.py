@@ -127,6 +127,16 @@ def score(
 
 
 @app.command()
+def spread(
+    reports: Annotated[list[Path], typer.Argument(help="The evaluation.json of runs that differ in their seed.")],
+) -> None:
+    """Print mean and standard deviation of the scores over several runs."""
+    from wordgaze.summary import print_spread
+
+    print_spread(reports)
+
+
+@app.command()
 def ground(
     pictures: Pictures,
     boxes: Annotated[Path, typer.Option(help="COCO's instances JSON, or the folder of Flickr30k Entities.")],

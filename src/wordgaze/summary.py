@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,40 @@ def print_scores(report: dict[str, Any]) -> None:
         found = scores["cider"]
         sure = f"[{found['low']:+.3f}, {found['high']:+.3f}], p = {found['p']:.3f}"
         console.print(f"{escape(name)}: CIDEr {found['value']:+.3f} {escape(sure)}")
+
+
+def print_spread(paths: Sequence[Path]) -> None:
+    """Prints each score's mean and standard deviation over evaluations. Raises DataError where they do not belong
+    together."""
+    from wordgaze.metrics.intervals import spread
+
+    reports = [_read_report(path) for path in paths]
+    for path, report in zip(paths, reports, strict=True):
+        if any(report.get(key) != reports[0].get(key) for key in ("dataset", "split", "decode")):
+            raise DataError(f"{path} is of another data set, split or decoding than {paths[0]}; compare like with like")
+    decoding = {strategy: list(scores) for strategy, scores in reports[0]["decoding"].items()}
+    names = next(iter(decoding.values()))
+    table = Table(
+        title=f"{reports[0]['dataset']}, {len(reports)} runs: mean ± standard deviation", title_justify="left"
+    )
+    table.add_column("captions by")
+    for name in names:
+        table.add_column(SCORES.get(name, name), justify="right")
+    for strategy in decoding:
+        found = [spread([report["decoding"][strategy][name] for report in reports]) for name in names]
+        table.add_row(strategy, *(f"{of.mean:.3f} ± {_score(of.deviation)}" for of in found))
+    _console().print(table)
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        report["decoding"]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; give the evaluation.json of a run") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no evaluation.json ({error}); give those that evaluate wrote") from error
+    return report
 
 
 def print_grounding(pictures: int, words: int, scores: "dict[str, Interval]") -> None:

@@ -52,7 +52,7 @@ def test_every_output_is_there(finished: "Project") -> None:
 
 def test_the_evaluation_has_all_scores(finished: "Project") -> None:
     found = report(finished)
-    about = {"dataset", "split", "images", "tokenizer", "weights", "decode"}
+    about = {"dataset", "split", "images", "tokenizer", "cider_frequencies", "weights", "decode"}
     assert set(found) == about | {"decoding", "baselines", "grounding", "hallucination", "calibration"}
     assert (found["dataset"], found["split"], found["images"], found["tokenizer"]) == ("scenes", "test", 5, "ptb")
     assert set(found["decoding"]) == {"greedy", "beam"}

@@ -24,6 +24,7 @@ BASELINES = {
     "human": "people, one against the others",
 }
 DRAWN = ("cider", "bleu_4")
+ABOUT = ("dataset", "split", "images", "tokenizer", "weights", "cider_frequencies")
 SURE = 0.05  # a difference with a smaller p is called one
 LONG_SIDE = 1200  # pixels of an embedded picture, enough to read the words of an attention sheet
 WIDE_FROM = 640  # pixels: wider than the photographs of the data sets, an attention sheet needs the whole width
@@ -77,7 +78,7 @@ def render_page(report: Mapping[str, Any], examples: Sequence[Example], title: s
     return template.render(
         title=title,
         wide_from=WIDE_FROM,
-        report={key: given.get(key) for key in ("dataset", "split", "images", "tokenizer", "weights")},
+        report={key: given.get(key) for key in ABOUT},
         headline=_headline(given),
         scores=_score_table(given),
         differences=_differences(given.get("differences") or {}),

@@ -77,6 +77,7 @@ def _head(done: Evaluation, params: Params) -> dict[str, Any]:
         "split": done.split,
         "images": len(done.images),
         "tokenizer": tokenizer.NAME,
+        "cider_frequencies": "evaluated references",
         "weights": sha256(paths.STAGE2 / WEIGHTS),
         "decode": params.decode.model_dump(mode="json"),
     }
