@@ -3,17 +3,16 @@
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.disk import full_disk
 from wordgaze.cli import main
 
 CHECKOUT = Path(__file__).parents[1]
@@ -62,17 +61,6 @@ def refused(run: Run) -> Callable[..., str]:
         return err.removeprefix("wordgaze: ").strip()
 
     return refused
-
-
-@contextmanager
-def small_disk() -> Iterator[None]:
-    """No file may grow beyond 2,000 bytes, which the disk tells as it tells that it is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
-    try:
-        yield
-    finally:  # before pytest goes on to write its own log
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def here() -> list[str]:
@@ -252,7 +240,7 @@ def test_a_stage_without_its_input_names_the_stage_before(
 @pytest.mark.usefixtures("captioner_folder")
 def test_a_full_disk_is_one_line_and_leaves_no_half_written_sheet(run: Run, picture: Path) -> None:
     Path("sheet.png").write_bytes(b"the old one")
-    with small_disk():
+    with full_disk(2_000):
         code, out, err = run("caption", picture, "--attention", "sheet.png")
     assert (code, len(out.splitlines())) == (1, 1)
     assert err == "wordgaze: File too large: sheet.png\n"

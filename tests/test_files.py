@@ -1,15 +1,13 @@
 """Files are there whole or not at all, whatever goes wrong, and equal values are equal bytes."""
 
 import os
-import resource
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.disk import full_disk
 from wordgaze.files import (
     fingerprint,
     replacing,
@@ -20,17 +18,6 @@ from wordgaze.files import (
     write_tensors,
     write_text,
 )
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """No file may grow beyond 1,000 bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
-    try:
-        yield
-    finally:  # before pytest goes on to write its own log
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def names(folder: Path) -> list[str]:
@@ -94,10 +81,10 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path) -> None:
     write_text(text, "old")
     write_tensors(tensors, {"a": torch.zeros(2)})
     before = tensors.read_bytes()
-    with full_disk(), pytest.raises(OSError, match="File too large") as caught:
+    with full_disk(1_000), pytest.raises(OSError, match="File too large") as caught:
         write_text(text, "new" * 1_000)
     assert caught.value.filename == str(text)
-    with full_disk(), pytest.raises(OSError, match="File too large") as caught:
+    with full_disk(1_000), pytest.raises(OSError, match="File too large") as caught:
         write_tensors(tensors, {"a": torch.zeros(1_000)})
     assert caught.value.filename == str(tensors)
     assert (text.read_text(), tensors.read_bytes()) == ("old", before)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.metrics.examples import CANDIDATES, REFERENCES, words
 from wordgaze.errors import ScoreError
 from wordgaze.metrics.baselines import (
     consensus,
@@ -21,18 +22,6 @@ from wordgaze.metrics.baselines import (
 )
 from wordgaze.metrics.captions import score_captions
 from wordgaze.summary import print_summary
-
-
-def words(*captions: str) -> list[list[str]]:
-    return [caption.split() for caption in captions]
-
-
-REFERENCES = [
-    words("a brown dog runs over grass", "a dog runs over the grass", "the dog"),
-    words("two kids play with a ball", "kids play with a red ball"),
-    words("a man rides a bike"),
-]
-CANDIDATES = words("a dog runs over grass", "two kids play with a dog", "a man rides a bike")
 
 
 def test_human_scores_average_each_reference_against_the_others() -> None:

@@ -3,24 +3,13 @@
 import numpy as np
 import pytest
 
+from tests.metrics.examples import CANDIDATES, REFERENCES
 from wordgaze.errors import ScoreError
 from wordgaze.metrics.bleu import corpus_bleu
 from wordgaze.metrics.captions import SCORES, CaptionScores, score_captions
 from wordgaze.metrics.cider import Cider
 from wordgaze.metrics.meteor import Meteor
 from wordgaze.metrics.rouge import RougeL
-
-
-def words(*captions: str) -> list[list[str]]:
-    return [caption.split() for caption in captions]
-
-
-REFERENCES = [
-    words("a brown dog runs over grass", "a dog runs over the grass", "the dog"),
-    words("two kids play with a ball", "kids play with a red ball"),
-    words("a man rides a bike"),
-]
-CANDIDATES = words("a dog runs over grass", "two kids play with a dog", "a man rides a bike")
 
 
 def test_scores_are_those_of_each_metric() -> None:

@@ -12,12 +12,10 @@ from torch.nn.functional import normalize
 from wordgaze.errors import ScoreError
 from wordgaze.metrics.bleu import corpus_bleu
 from wordgaze.metrics.captions import score_captions
+from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams
 
 Tokens = Sequence[str]
 Floats = npt.NDArray[np.float32]
-Gram = tuple[str, ...]
-
-ORDERS = 4
 
 
 class Store(Protocol):
@@ -68,7 +66,7 @@ def nearest_captions(
         return [list(train_captions[row[0]][0]) for row in nearest.tolist()]
     frequency: Counter[Gram] = Counter()
     for of_one in train_captions:
-        frequency.update({gram for words in of_one for gram in _grams(words)})
+        frequency.update({gram for words in of_one for gram in ngrams(words)})
     idf = {gram: float(np.log(len(train_captions) / count)) for gram, count in frequency.items()}
     return [consensus([words for j in row for words in train_captions[j]], idf) for row in nearest.tolist()]
 
@@ -150,13 +148,9 @@ def _unit_rows(rows: Floats) -> Floats:
     return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
-def _grams(words: Tokens) -> Counter[Gram]:
-    return Counter(tuple(words[i : i + n]) for n in range(1, ORDERS + 1) for i in range(len(words) - n + 1))
-
-
 def _unit(words: Tokens, idf: dict[Gram, float]) -> dict[Gram, float]:
     """The tf-idf of a caption's n-grams, of length 1 within each order."""
-    weights = {gram: count * idf[gram] for gram, count in _grams(words).items()}
+    weights = {gram: count * idf[gram] for gram, count in ngrams(words).items()}
     squares = dict.fromkeys(range(1, ORDERS + 1), 0.0)
     for gram, weight in weights.items():
         squares[len(gram)] += weight**2
