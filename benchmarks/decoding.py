@@ -46,7 +46,7 @@ def random_decoder() -> tuple[Decoder, Vocabulary]:
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.mul_(2.5)
-        decoder.classify.bias[END] += 4.2
+        decoder.biases[END] += 4.2
     return decoder, vocabulary
 
 
@@ -61,7 +61,7 @@ def plain(decoder: Decoder, picture: Tensor, params: DecodeParams) -> list[int]:
         grown: list[tuple[float, list[int], State]] = []
         for total, words, state in open_:
             said = torch.tensor([words[-1] if words else START], device=picture.device)
-            logits, after = decoder.say(said, decoder.glimpse(state, memory))
+            logits, after, _ = decoder.say(said, decoder.glimpse(state, memory), memory)
             log_probs = torch.log_softmax(logits[0].float(), 0)
             log_probs[[PAD, START, UNK, *([END] if len(words) < params.min_length else [])]] = -torch.inf
             best = log_probs.topk(width + 1)

@@ -192,7 +192,7 @@ def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
     from wordgaze.params import ModelParams
     from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
-    def write(folder: Path, seed: int = 1) -> Path:
+    def write(folder: Path, seed: int = 10) -> Path:
         vocabulary = Vocabulary((*SPECIAL, "a", "dog", "cat", "runs", "sleeps", "outside"))
         sizes = ModelParams(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
         with torch.random.fork_rng(devices=[]):

@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from wordgaze.captioner import Captioner, load_decoder, save_captioner
+from wordgaze.captioner import Captioner, read_decoder, save_captioner
 from wordgaze.errors import ModelError
-from wordgaze.model.decoder import Decoder
-from wordgaze.params import DecodeParams, ModelParams
+from wordgaze.params import DecodeParams
 
 WIDE = DecodeParams(beam_width=3, num=3, max_length=6)
 
@@ -78,8 +77,8 @@ def test_a_folder_without_a_captioner_is_told_with_the_way_out(tmp_path: Path) -
 
 
 def test_another_version_of_the_format_is_told(captioner_folder: Path) -> None:
-    edit(captioner_folder, format=2)
-    assert "has format 2, this wordgaze reads format 1" in told(captioner_folder)
+    edit(captioner_folder, format=1)
+    assert "has format 1, this wordgaze reads format 2" in told(captioner_folder)
     (captioner_folder / "captioner.json").write_text("[]")
     assert "has format None" in told(captioner_folder)
 
@@ -98,11 +97,11 @@ def drop(folder: Path) -> None:
 
 
 def half(folder: Path) -> None:
-    (folder / "captioner.json").write_text('{"format": 1')
+    (folder / "captioner.json").write_text('{"format": 2')
 
 
 def bare(folder: Path) -> None:
-    (folder / "captioner.json").write_text('{"format": 1}')
+    (folder / "captioner.json").write_text('{"format": 2}')
 
 
 def twice(folder: Path) -> None:
@@ -142,13 +141,10 @@ def test_weights_without_a_part_of_the_encoder_are_refused(captioner_folder: Pat
 
 
 def test_a_second_training_starts_from_the_weights_of_the_first(captioner_folder: Path) -> None:
-    sizes = ModelParams(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
-    decoder = Decoder(sizes, 256, 10)
-    load_decoder(captioner_folder, decoder)
+    decoder, vocabulary = read_decoder(captioner_folder)
     saved = load_file(captioner_folder / "weights.safetensors")
     assert all(torch.equal(saved[f"decoder.{key}"], value) for key, value in decoder.state_dict().items())
-    with pytest.raises(ModelError, match="other sizes of the model or other words; run dvc repro"):
-        load_decoder(captioner_folder, Decoder(sizes, 256, 11))
+    assert len(vocabulary) == 10
 
 
 def test_a_captioner_that_cannot_be_written_leaves_the_old_one(
@@ -164,3 +160,14 @@ def test_a_captioner_that_cannot_be_written_leaves_the_old_one(
         write_captioner(captioner_folder, seed=2)
     assert {path.name: path.read_bytes() for path in captioner_folder.iterdir()} == before
     assert [path.name for path in captioner_folder.parent.iterdir()] == ["stage2"]
+
+
+def test_attention_to_given_words_is_that_of_saying_them(
+    tiny_captioner: Captioner, pictures: list[Image.Image]
+) -> None:
+    found = tiny_captioner.caption(pictures[:1], DecodeParams(strategy="greedy", max_length=6, complete=False))[0][0]
+    made = tiny_captioner.attention(pictures[0], found.words)
+    np.testing.assert_allclose(made.weights, found.weights, atol=1e-5)
+    np.testing.assert_allclose(made.word_log_probs, found.word_log_probs, atol=1e-4)
+    with pytest.raises(ModelError, match="does not know 'zebra'; say it in other words"):
+        tiny_captioner.attention(pictures[0], ["zebra"])

@@ -302,6 +302,41 @@ def test_attention_is_measured_against_a_file_of_boxes(
     assert "has no boxes of these pictures" in refused("ground", picture, "--boxes", "instances.json")
 
 
+@pytest.fixture
+def recipes(run: Run) -> None:  # run has changed to its folder
+    shutil.copy(CHECKOUT / "params.yaml", "params.yaml")
+    shutil.copytree(CHECKOUT / "pipeline/recipes", "pipeline/recipes")
+
+
+@pytest.mark.usefixtures("recipes")
+def test_recipes_are_listed_and_shown(run: Run) -> None:
+    code, out, err = run("recipe", "list")
+    assert (code, err) == (0, "")
+    for path in Path("pipeline/recipes").iterdir():
+        assert f" {path.stem} " in out
+    code, out, err = run("recipe", "show", "show_attend_tell_hard")
+    assert (code, err) == (0, "")
+    assert re.search(r"model\.hard +│ false +│ true ", out)
+    assert out.splitlines()[-1].startswith("dvc exp run -S dataset.name=flickr8k -S ")
+
+
+@pytest.mark.usefixtures("recipes")
+def test_a_recipe_is_used_scaled_down(run: Run) -> None:
+    code, out, err = run("recipe", "use", "inception_coco", "--set", "train_stage1.epochs=2", "--set", "seed=7")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"params\.yaml has the settings of inception_coco; \d+ changed; next: dvc repro\n", out)
+    written = Path("params.yaml").read_text()
+    assert "\n  epochs: 2\n" in written
+    assert "\nseed: 7                        # of everything" in written
+    assert "\n  name: coco                   # scenes" in written
+
+
+@pytest.mark.usefixtures("recipes")
+def test_a_recipe_that_is_not_there_is_one_line(refused: Callable[..., str]) -> None:
+    for command in ("show", "use"):
+        assert refused("recipe", command, "b7").startswith("recipe 'b7' is unknown; near it: b7_flickr30k")
+
+
 def test_runs_with_several_seeds_have_a_mean_and_a_spread(run: Run, refused: Callable[..., str]) -> None:
     def report(name: str, cider: float, dataset: str = "scenes") -> Path:
         path = Path(name)
@@ -318,3 +353,24 @@ def test_runs_with_several_seeds_have_a_mean_and_a_spread(run: Run, refused: Cal
     assert "other.json is of another data set" in refused("spread", one, report("other.json", 0.6, "flickr8k"))
     one.write_text("[]")
     assert "one.json is no evaluation.json" in refused("spread", one)
+
+
+def test_look_draws_a_row_a_captioner_for_the_same_words(run: Run, captioner_folder: Path, picture: Path) -> None:
+    words = json.loads((captioner_folder / "captioner.json").read_text())["vocabulary"][4:7]
+    models = ("--model", captioner_folder, "--model", captioner_folder)
+    code, out, err = run("look", picture, "--words", " ".join(words), *models, "--output", "rows.png")
+    assert (code, err) == (0, "")
+    first, second = out.splitlines()
+    assert first == second
+    assert first.startswith(f"{captioner_folder}\t-")
+    with Image.open("rows.png") as sheet:
+        assert sheet.width > 4 * 224
+        assert sheet.height > 2 * 149
+
+
+def test_look_asks_for_words_and_a_picture_to_write(
+    refused: Callable[..., str], captioner_folder: Path, picture: Path
+) -> None:
+    assert "has no word in it; give --words a caption" in refused("look", picture, "--words", " .", "--output", "a.png")
+    assert "give --output a file name" in refused("look", picture, "--words", "w", "--output", "a.gif")
+    assert "does not know 'zebra'" in refused("look", picture, "--words", "Zebra", "--output", "a.png")

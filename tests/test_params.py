@@ -63,6 +63,14 @@ def test_every_wrong_key_is_told_at_once(load: Callable[[str], Params]) -> None:
     ("text", "key"),
     [
         ("dataset: {name: scenes, source: there.zip}", "dataset: scenes is drawn"),
+        ("dataset: {name: folder}", "dataset: folder takes your own pictures; set source"),
+        ("dataset: {name: coco, captions: a.csv}", "dataset: captions names the caption file of the data set folder"),
+        (
+            "dataset: {karpathy: a.json}",
+            "dataset: karpathy is of flickr8k, flickr30k and coco; empty it, or set name, scenes",
+        ),
+        ("dataset: {name: folder, source: a, karpathy: a.json}", "or set name, folder"),
+        ("dataset: {train_images: -1}", "dataset.train_images: "),
         ("prepare: {dev_share: 0.6, test_share: 0.5}", "prepare: dev_share (0.6) and test_share (0.5)"),
         ("decode: {strategy: greedy, num: 2}", "decode: num (2)"),
         ("decode: {beam_width: 3, num: 4}", "num (4) is more than the 3 captions beam finds"),
@@ -80,11 +88,15 @@ def test_what_cannot_go_together_is_told_with_its_values(load: Callable[[str], P
 def test_settings_that_go_together_are_taken(load: Callable[[str], Params]) -> None:
     assert load("{train_stage1: {samples: 5}, train_stage2: {samples: 5}}").train_stage2.samples == 5
     assert load("train_stage1: {samples: 5}").train_stage2.samples == 0
+    assert load("dataset: {name: folder, source: a, captions: b.csv}").dataset.captions == "b.csv"
+    assert load("dataset: {name: coco, karpathy: a.json, train_images: 25600}").dataset.train_images == 25600
     assert load("decode: {beam_width: 3, num: 3}").decode.num == 3
 
 
 def test_what_dvc_writes_is_read_as_it_was_meant(load: Callable[[str], Params]) -> None:
-    params = load("dataset:\n  source:\nfeatures:\n  weights:\ntrain_stage1:\n  learning_rate: 1e-05\n  clip_norm: 1\n")
+    params = load(
+        "dataset:\n  source:\n  captions:\n  karpathy:\nfeatures:\n  weights:\ntrain_stage1:\n  learning_rate: 1e-05\n  clip_norm: 1\n"
+    )
     assert (params.dataset.source, params.features.weights) == ("", "")
     assert params.train_stage1.learning_rate == 1e-5
     assert params.train_stage1.clip_norm == 1.0

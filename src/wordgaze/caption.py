@@ -10,10 +10,11 @@ from PIL import Image
 from wordgaze.captioner import Captioner, caption_together
 from wordgaze.decoding.base import Caption
 from wordgaze.decoding.presets import PRESETS
-from wordgaze.errors import ImageError
-from wordgaze.explain.overlay import attention_sheet
+from wordgaze.errors import CaptionsError, ImageError
+from wordgaze.explain.overlay import attention_sheet, comparison_sheet
 from wordgaze.files import replacing
 from wordgaze.params import DecodeParams, decode_params
+from wordgaze.text.tokenizer import tokenize
 from wordgaze.vision.images import find_images, load_image
 
 BATCH = 16
@@ -37,8 +38,8 @@ def caption_pictures(
     its batch is reached.
     """
     paths = find_images(pictures)
-    if attention is not None and attention.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ImageError(f"{attention} is no .png or .jpg; give --attention a file name with one of these endings")
+    if attention is not None:
+        _check_picture_name(attention, "--attention")
     captioners = load_captioners(models)
     sheets: list[Image.Image] = []
     for start in range(0, len(paths), BATCH):
@@ -66,6 +67,26 @@ def compare_strategies(
         started = time.perf_counter()
         [captions] = caption_together(captioners, [image], decode, seed)
         yield Compared(name, captions, time.perf_counter() - started)
+
+
+def look(picture: Path, words: str, models: Sequence[str], output: Path) -> list[tuple[str, Caption]]:
+    """What several captioners look at when each says the same words of a picture: drawn to ``output``, a row each."""
+    _check_picture_name(output, "--output")
+    image = load_image(picture)
+    tokens = tokenize(words)
+    if not tokens:
+        raise CaptionsError(f"{words!r} has no word in it; give --words a caption")
+    captioners = load_captioners(models)
+    said = [captioner.attention(image, tokens) for captioner in captioners]
+    grids = [captioner.encoder.spec.grid for captioner in captioners]
+    with replacing(output) as temporary:
+        comparison_sheet(image, list(zip(models, said, grids, strict=True))).save(temporary)
+    return list(zip(models, said, strict=True))
+
+
+def _check_picture_name(path: Path, option: str) -> None:
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ImageError(f"{path} is no .png or .jpg; give {option} a file name with one of these endings")
 
 
 def load_captioners(models: Sequence[str]) -> list[Captioner]:

@@ -31,17 +31,17 @@ from wordgaze.params import DecodeParams, ModelParams
 from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.encoders import Encoder, EncoderSpec, encoder_from_spec
-from wordgaze.vision.store import FeatureStore
+from wordgaze.vision.store import Source
 
-FORMAT = 1
+FORMAT = 2
 CARD, WEIGHTS = "captioner.json", "weights.safetensors"
 
 
 class Captioner:
     """Captions pictures. Made by training, or loaded from a folder with :meth:`load`."""
 
-    def __init__(self, decoder: Decoder, vocabulary: Vocabulary, encoder: Encoder) -> None:
-        self.decoder, self.vocabulary, self.encoder = decoder, vocabulary, encoder
+    def __init__(self, decoder: Decoder, vocabulary: Vocabulary, encoder: Encoder, tuned: bool = False) -> None:
+        self.decoder, self.vocabulary, self.encoder, self.tuned = decoder, vocabulary, encoder, tuned
 
     @cached_property
     def table(self) -> WordTable:
@@ -52,27 +52,37 @@ class Captioner:
     @property
     def device(self) -> torch.device:
         """Where its weights lie."""
-        return self.decoder.classify.weight.device
+        return self.decoder.device
 
     @classmethod
     def load(cls, folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
         """Reads a captioner folder. Raises ModelError where there is none, it is broken or of another version."""
         card, state = _read(folder)
-        try:
-            vocabulary = Vocabulary(tuple(card["vocabulary"]))
-            spec = EncoderSpec.model_validate(card["encoder"])
-            decoder = Decoder(ModelParams.model_validate(card["model"]), spec.channels, len(vocabulary))
-            decoder.load_state_dict(_part(state, "decoder."))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise _broken(folder, error) from error
+        decoder, vocabulary, spec = _decoder(folder, card, state)
         encoder = encoder_from_spec(spec, _part(state, "encoder."))
         where = pick_device(device)
-        return cls(decoder.eval().to(where), vocabulary, encoder.optimised(where, torch.float32))
+        fast = encoder.optimised(where, torch.float32)
+        return cls(decoder.eval().to(where), vocabulary, fast, bool(card.get("tuned")))
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """The grids of RGB pictures, (B, L, channels)."""
         with torch.inference_mode():
             return self.encoder(self.encoder.pixels(images).to(self.device))  # type: ignore[no-any-return]
+
+    def attention(self, image: Image.Image, words: Sequence[str]) -> Caption:
+        """Where it looks, and how likely it finds each word, when it is made to say these words of an RGB picture.
+
+        Raises ModelError for a word that it does not know.
+        """
+        if unknown := [word for word in words if word not in self.vocabulary.index]:
+            raise ModelError(f"the captioner does not know {', '.join(map(repr, unknown))}; say it in other words")
+        said = torch.tensor([[self.vocabulary.encode(words, len(words))]], device=self.device)
+        with torch.inference_mode():
+            taught = self.decoder.teach(self.features([image]), said)
+        log_probs = torch.log_softmax(taught.logits.float(), 1).gather(1, taught.targets.unsqueeze(1)).squeeze(1)
+        total, each = float(log_probs.sum()), log_probs[:-1].tolist()
+        weights = taught.weights[0, : len(words)].float().cpu().numpy()
+        return Caption(tuple(words), total, total, tuple(each), weights, "end")
 
     def caption(self, images: Sequence[Image.Image], decode: DecodeParams, seed: int = 0) -> list[list[Caption]]:
         """``decode.num`` captions of each RGB picture, best first."""
@@ -100,9 +110,16 @@ def caption_together(
 
 
 def save_captioner(
-    folder: Path, decoder: Decoder, vocabulary: Vocabulary, spec: EncoderSpec, encoder_state: dict[str, Tensor]
+    folder: Path,
+    decoder: Decoder,
+    vocabulary: Vocabulary,
+    spec: EncoderSpec,
+    encoder_state: dict[str, Tensor],
+    *,
+    tuned: bool = False,
 ) -> None:
-    """Writes a captioner folder, whole or not at all. Equal weights give equal bytes."""
+    """Writes a captioner folder, whole or not at all. Equal weights give equal bytes. ``tuned``: the encoder has been
+    trained along, so that stored features are not its own."""
     state = {f"encoder.{k}": v for k, v in encoder_state.items()}
     state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
     card = {
@@ -110,6 +127,8 @@ def save_captioner(
         "tokenizer": tokenizer.NAME,
         "vocabulary": list(vocabulary.words),
         "model": decoder.sizes.model_dump(),
+        "vector_size": decoder.vector_size,
+        "tuned": tuned,
         "encoder": spec.model_dump(mode="json"),
     }
     with replacing_folder(folder) as temporary:
@@ -120,30 +139,38 @@ def save_captioner(
 def caption_stored(
     decoder: Decoder,
     vocabulary: Vocabulary,
-    store: FeatureStore,
+    store: Source,
     images: Sequence[str],
     decode: DecodeParams,
     batch: int,
     seed: int = 0,
 ) -> list[list[Caption]]:
-    """``decode.num`` captions of each image, best first, from its stored features, ``batch`` images at a time."""
+    """``decode.num`` captions of each image, best first, from the features of ``store``, ``batch`` images at a time."""
     found: list[list[Caption]] = []
     with torch.inference_mode():
         table = decoder.table()
     for i in range(0, len(images), batch):
         names = images[i : i + batch]
-        features = store.read(names).to(decoder.classify.weight)
+        features = store.read(names).to(decoder.device, decoder.dtype)
         found += search(decoder, features, vocabulary, decode, keys=names, seed=seed, table=table)
     return found
 
 
-def load_decoder(folder: Path, decoder: Decoder) -> None:
-    """Gives ``decoder`` the weights of a captioner folder: where a second training starts from."""
-    state = _part(_read(folder)[1], "decoder.")
+def read_decoder(folder: Path) -> tuple[Decoder, Vocabulary]:
+    """The decoder of a captioner folder and its words: where a second training starts from. Raises ModelError."""
+    return _decoder(folder, *_read(folder))[:2]
+
+
+def _decoder(folder: Path, card: dict[str, Any], state: dict[str, Tensor]) -> tuple[Decoder, Vocabulary, EncoderSpec]:
     try:
-        decoder.load_state_dict(state)
-    except RuntimeError as error:
-        raise ModelError(f"{folder} was trained with other sizes of the model or other words; run dvc repro") from error
+        vocabulary = Vocabulary(tuple(card["vocabulary"]))
+        spec = EncoderSpec.model_validate(card["encoder"])
+        sizes = ModelParams.model_validate(card["model"])
+        decoder = Decoder(sizes, spec.channels, len(vocabulary), card["vector_size"])
+        decoder.load_state_dict(_part(state, "decoder."))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _broken(folder, error) from error
+    return decoder, vocabulary, spec
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

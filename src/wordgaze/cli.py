@@ -50,6 +50,7 @@ MaxLength = Annotated[int, typer.Option(min=1, max=200, help="Words at most.")]
 Ban = Annotated[list[str], typer.Option(help="A word not to be said; repeat for more.")]
 Require = Annotated[list[str], typer.Option(help='A word to be said, or "dog|puppy" for either; repeat for more.')]
 Seed = Annotated[int, typer.Option(min=0, help="Of what is sampled.")]
+RecipeName = Annotated[str, typer.Argument(metavar="NAME", help="A file of pipeline/recipes, without .yaml.")]
 
 
 @app.command()
@@ -110,6 +111,20 @@ def compare(
 
 
 @app.command()
+def look(
+    picture: Annotated[Path, typer.Argument(help="A picture.")],
+    words: Annotated[str, typer.Option(help="The caption that each captioner is made to say.")],
+    output: Annotated[Path, typer.Option(help="The picture to write: a row of panels a captioner.")],
+    model: Models = ["models/stage2"],  # noqa: B006
+) -> None:
+    """Show where several captioners look when they say the same words."""
+    from wordgaze.caption import look as do
+
+    for name, said in do(picture, words, model, output):
+        typer.echo(f"{name}\t{said.log_prob:.2f}")
+
+
+@app.command()
 def score(
     captions: Annotated[Path, typer.Argument(help="Captions: COCO results, CSV, JSON lines or a token file.")],
     references: Annotated[Path, typer.Argument(help="References: COCO annotations, CSV, JSON lines or a token file.")],
@@ -167,6 +182,40 @@ def promote(
     from wordgaze.tracking.registry import promote as do
 
     typer.echo(f"captioner version {do(force=force)} is the champion: --model models:/captioner@champion")
+
+
+recipe = typer.Typer(name="recipe", help="Settings of published systems.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(recipe)
+
+
+@recipe.command("list")
+def recipe_list() -> None:
+    """Print the recipes: encoder, data set, and what each reproduces."""
+    from wordgaze.recipes import print_recipes
+
+    print_recipes()
+
+
+@recipe.command("show")
+def recipe_show(name: RecipeName) -> None:
+    """Print a recipe's settings beside the present ones, and the dvc command that runs it."""
+    from wordgaze.recipes import print_recipe
+
+    print_recipe(name)
+
+
+@recipe.command("use")
+def recipe_use(
+    name: RecipeName,
+    change: Annotated[
+        list[str], typer.Option("--set", help="Another setting, such as train_stage1.epochs=2; repeat for more.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Write a recipe's settings into params.yaml."""
+    from wordgaze.recipes import use_recipe
+
+    changed = use_recipe(name, change)
+    typer.echo(f"params.yaml has the settings of {name}; {len(changed)} changed; next: dvc repro")
 
 
 @app.command()

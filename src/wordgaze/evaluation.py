@@ -76,8 +76,10 @@ class Evaluation:
         constant = " ".join(self._baselines["constant"][0])
         baselines: dict[str, Any] = {name: scores[name] for name in BASELINES}
         baselines["constant"] = {"caption": constant, **scores["constant"]}
-        baselines["human"] = human_scores(self.references)
-        baselines[f"{self.strategy}, one reference fewer"] = fewer_references(self._words, self.references)
+        people = human_scores(self.references)
+        if people is not None:  # else every picture has a single caption, and there is nobody to compare with
+            baselines["human"] = people
+            baselines[f"{self.strategy}, one reference fewer"] = fewer_references(self._words, self.references)
         return {
             "decoding": {name: scores[name] for name in self.found},
             "baselines": baselines,

@@ -32,8 +32,13 @@ class ScenesParams(Section):
 class DatasetParams(Section):
     """``download``: which data set, and where it is taken from."""
 
-    name: Literal["scenes", "flickr8k"] = "scenes"
+    name: Literal["scenes", "flickr8k", "flickr30k", "coco", "folder"] = "scenes"
     source: str = ""
+    captions: str = ""
+    karpathy: str = ""
+    train_images: int = Field(0, ge=0)
+    dev_images: int = Field(0, ge=0)
+    test_images: int = Field(0, ge=0)
     max_faulty: Share = 0.05
     scenes: ScenesParams = ScenesParams()
 
@@ -41,6 +46,14 @@ class DatasetParams(Section):
     def _source_is_used(self) -> Self:
         if self.name == "scenes" and self.source:
             raise ValueError("scenes is drawn by the project and takes no source; set name or empty source")
+        if self.name == "folder" and not self.source:
+            raise ValueError("folder takes your own pictures; set source to their folder")
+        if self.name != "folder" and self.captions:
+            raise ValueError(
+                f"captions names the caption file of the data set folder; empty it, or set name, {self.name}"
+            )
+        if self.name in ("scenes", "folder") and self.karpathy:
+            raise ValueError(f"karpathy is of flickr8k, flickr30k and coco; empty it, or set name, {self.name}")
         return self
 
 
@@ -48,6 +61,7 @@ class PrepareParams(Section):
     """``prepare``: cleaning and vocabulary."""
 
     min_count: Count = 5
+    max_vocabulary: int = Field(0, ge=0)
     max_words: int = Field(20, ge=2, le=200)
     dev_share: Share = 0.1
     test_share: Share = 0.1
@@ -75,8 +89,24 @@ class FeaturesParams(Section):
 
 
 class ModelParams(Section):
-    """The decoder's sizes. ``feature_size`` 0 attends over the encoder's channels as they are."""
+    """The decoder. ``layers`` counts all recurrent layers: with ``look: between`` the first one stands before the
+    attention. ``feature_size`` 0 attends over the encoder's channels as they are."""
 
+    cell: Literal["lstm", "gru"] = "lstm"
+    layers: int = Field(1, ge=1, le=8)
+    look: Literal["first", "between", "last"] = "first"
+    attention: Literal["additive", "dot", "general", "concat"] = "additive"
+    span: Literal["global", "local_m", "local_p"] = "global"
+    window: Count = 10
+    pace: float = Field(4.0, gt=0)
+    hard: bool = False
+    soft_share: Share = 0.5
+    sentinel: bool = False
+    gate: bool = True
+    output: Literal["deep", "plain"] = "deep"
+    tied: bool = False
+    vectors: str = ""
+    vectors_frozen: bool = False
     embedding_size: Count = 512
     hidden_size: Count = 512
     attention_size: Count = 512
@@ -85,9 +115,46 @@ class ModelParams(Section):
     dropout_features: Dropout = 0.5
     dropout_output: Dropout = 0.5
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        problems = [
+            (self.look == "between" and self.layers < 2, "look: between needs layers: 2 or more"),
+            (
+                self.sentinel and self.look == "first",
+                "sentinel comes from the last word: look must be between or last",
+            ),
+            (self.sentinel and self.cell == "gru", "sentinel needs a memory cell: cell must be lstm"),
+            (self.sentinel and self.hard, "sentinel and hard exclude each other: it is no place in the picture"),
+            (self.sentinel and self.span != "global", "sentinel needs span: global"),
+            (
+                self.sentinel and self.feature_size != self.hidden_size,
+                f"sentinel is mixed with the features: feature_size ({self.feature_size}) must be"
+                f" hidden_size ({self.hidden_size})",
+            ),
+            (
+                self.attention == "dot" and self.feature_size != self.hidden_size,
+                f"attention: dot needs feature_size ({self.feature_size}) equal to hidden_size ({self.hidden_size})",
+            ),
+            (
+                self.output == "plain" and self.look == "last" and self.feature_size != self.hidden_size,
+                f"output: plain with look: last adds features to states: feature_size ({self.feature_size}) must be"
+                f" hidden_size ({self.hidden_size})",
+            ),
+            (
+                self.tied and self.output == "plain" and self.embedding_size != self.hidden_size,
+                f"tied with output: plain needs embedding_size ({self.embedding_size}) equal to"
+                f" hidden_size ({self.hidden_size})",
+            ),
+            (bool(self.vectors_frozen and not self.vectors), "vectors_frozen needs vectors"),
+        ]
+        if wrong := "; ".join(message for is_wrong, message in problems if is_wrong):
+            raise ValueError(wrong)
+        return self
+
 
 class TrainParams(Section):
-    """What both training stages share. ``samples`` 0 takes every training image."""
+    """What both training stages share. ``samples`` 0 takes every training image. ``reinforce`` and ``entropy`` are of
+    hard attention alone: λ_r and λ_e of Xu et al. 2015, equation 12."""
 
     samples: int = Field(0, ge=0)
     epochs: Count = 20
@@ -97,12 +164,21 @@ class TrainParams(Section):
     weight_decay: float = Field(0.01, ge=0)
     label_smoothing: Dropout = 0.1
     doubly_stochastic: float = Field(1.0, ge=0)
+    reinforce: float = Field(1.0, ge=0)
+    entropy: float = Field(0.002, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     patience: Count = 4
     dev_images: int = Field(0, ge=0)
     checkpoint_seconds: float = Field(30.0, ge=0)
     device: Device = "auto"
     precision: Precision = "auto"
+
+
+class FinetuneParams(TrainParams):
+    """The second stage can train the encoder's last ``finetune_blocks`` blocks too, from the pictures."""
+
+    finetune_blocks: int = Field(0, ge=0)
+    finetune_learning_rate: float = Field(1e-5, gt=0, le=1)
 
 
 Strategy = Literal["greedy", "beam", "diverse", "sample", "mbr"]
@@ -168,7 +244,7 @@ class Params(Section):
     features: FeaturesParams = FeaturesParams()
     model: ModelParams = ModelParams()
     train_stage1: TrainParams = TrainParams()
-    train_stage2: TrainParams = TrainParams()
+    train_stage2: FinetuneParams = FinetuneParams()
     decode: DecodeParams = DecodeParams()
     evaluate: EvaluateParams = EvaluateParams()
 
@@ -185,18 +261,29 @@ class Params(Section):
 
 def load_params(path: Path) -> Params:
     """Reads ``params.yaml``. Raises ParamsError that names every wrong key at once."""
+    return parse_params(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> object:
+    """The plain values of a YAML file, {} of an empty one. Raises ParamsError."""
+    try:
+        values = parse_yaml(path.read_bytes(), str(path))
+    except FileNotFoundError as error:
+        raise ParamsError(f"{path} is missing; run wordgaze from the root of the project") from error
+    return {} if values is None else values
+
+
+def parse_yaml(text: str | bytes, origin: str) -> object:
+    """The plain values that ``text``, as read from ``origin``, stands for. Raises ParamsError."""
     # ruamel.yaml reads YAML 1.2: DVC writes 1e-05, which YAML 1.1 readers take for a string.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ParamsError(f"{path} is missing; run wordgaze from the root of the project") from error
+        return YAML(typ="safe").load(text)
     except (YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise ParamsError(f"{path} is not YAML: {reason}") from error
-    return parse_params({} if values is None else values, str(path))
+        raise ParamsError(f"{origin} is not YAML: {reason}") from error
 
 
 def parse_params(values: object, origin: str) -> Params:
@@ -216,13 +303,13 @@ def decode_params(**values: object) -> DecodeParams:
         raise ParamsError("; ".join(_problem(dict(e)) for e in error.errors(include_url=False))) from error
 
 
+_TEXTS = ("source", "captions", "karpathy", "weights", "vectors")
+
+
 def _nulls_as_text(values: object) -> object:
     """DVC writes ``-S x.source=`` as an empty value, which YAML reads as null; the text keys mean ''."""
     if isinstance(values, dict):
-        return {
-            key: "" if value is None and key in ("source", "weights") else _nulls_as_text(value)
-            for key, value in values.items()
-        }
+        return {key: "" if value is None and key in _TEXTS else _nulls_as_text(value) for key, value in values.items()}
     return values
 
 

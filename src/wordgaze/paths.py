@@ -10,6 +10,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 CONTRACTS = Path("pipeline/contracts")
+RECIPES = Path("pipeline/recipes")
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from wordgaze.errors import CaptionsError
 from wordgaze.files import write_text
@@ -56,13 +57,33 @@ def assign_splits(records: Sequence[Record], dev_share: float, test_share: float
     """Gives every record without a split one, by the hash of its picture's name: splits are by image, never by caption.
 
     A picture's split does not depend on which others there are, so a data set can grow without test pictures
-    wandering into train.
+    wandering into train. Only where a split would stay empty, as among very few pictures, one picture is moved to it.
     """
-    return [r if r.split else replace(r, split=_split(r.image, dev_share, test_share)) for r in records]
+    done = [r if r.split else replace(r, split=_split(r.image, dev_share, test_share)) for r in records]
+    free = {record.image for record in records if record.split is None}
+    for split, share in (("test", test_share), ("dev", dev_share), ("train", 1.0)):
+        if share and not any(record.split == split for record in done):
+            done = _with_one(done, free, cast(Split, split))
+    return done
+
+
+def hash_place(image: str) -> float:
+    """Where a picture stands among all that there could be, from 0 to 1: the same everywhere, and like by chance."""
+    return int.from_bytes(hashlib.sha256(image.encode()).digest()[:8]) / 2**64
 
 
 def _split(image: str, dev_share: float, test_share: float) -> Split:
-    place = int.from_bytes(hashlib.sha256(image.encode()).digest()[:8]) / 2**64
+    place = hash_place(image)
     if place < test_share:
         return "test"
     return "dev" if place < test_share + dev_share else "train"
+
+
+def _with_one(records: list[Record], free: set[str], split: Split) -> list[Record]:
+    """Moves one of the ``free`` pictures to ``split``, from the largest split; none where that would empty another."""
+    sizes = Counter(record.split for record in records)
+    givers = [record for record in records if record.image in free and sizes[record.split] > 1]
+    if not givers:
+        return records
+    moved = min(givers, key=lambda record: (-sizes[record.split], hash_place(record.image))).image
+    return [replace(record, split=split) if record.image == moved else record for record in records]

@@ -92,7 +92,7 @@ def test_without_a_source_the_public_copy_is_asked(
         asked.append(address)
         raise DownloadError("not in a test")
 
-    monkeypatch.setattr("wordgaze.datasets.flickr8k.fetch", refuse)
+    monkeypatch.setattr("wordgaze.datasets.source.fetch", refuse)
     with pytest.raises(DownloadError, match="not in a test"):
         Flickr8k(source, tmp_path).collect(tmp_path)
     assert asked == [f"{PUBLIC}/Flickr8k_text.zip"]
@@ -101,7 +101,7 @@ def test_without_a_source_the_public_copy_is_asked(
 @pytest.mark.parametrize("line", ["a.jpg#0 no tab", "a.jpg\tno number", "a.jpg#x\tno digit", "#0\tno name"])
 def test_a_broken_caption_line_is_named(tmp_path: Path, line: str) -> None:
     source = mirror(tmp_path, tokens=f"a.jpg#0\tA dog .\n\n{line}\n")
-    with pytest.raises(CaptionsError, match=r"Flickr8k_text\.zip: Flickr8k\.token\.txt:3 is not"):
+    with pytest.raises(CaptionsError, match=r"Flickr8k_text\.zip/Flickr8k\.token\.txt:3 is not"):
         Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
 
 
@@ -121,6 +121,7 @@ def test_zips_without_the_expected_files_are_refused(tmp_path: Path) -> None:
     source = mirror(tmp_path, spelling="Elsewhere")
     with pytest.raises(DownloadError, match=r"holds no Flicker8k_Dataset/\*\.jpg"):
         Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
+    mirror(tmp_path)
     with zipfile.ZipFile(tmp_path / "Flickr8k_text.zip", "w") as archive:
         archive.writestr("Flickr8k.token.txt", TOKENS)
     with pytest.raises(DownloadError, match=r"holds no Flickr_8k\.trainImages\.txt"):

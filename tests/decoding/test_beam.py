@@ -58,7 +58,7 @@ def test_several_captions_are_distinct_and_best_first(seed: int) -> None:
 
 @pytest.mark.parametrize(("normalisation", "norm"), [("power", 4**0.9), ("wu", ((5 + 4) / 6) ** 0.9)])
 def test_a_score_is_the_log_prob_over_the_length_as_the_parameters_say(normalisation: str, norm: float) -> None:
-    decoder, vocabulary = model(10, 0)
+    decoder, vocabulary = model(10, 1)
     params = beam(4, max_length=6, num=4, length_penalty=0.9, length_normalisation=normalisation)
     found = [c for of_one in search(decoder, pictures(8), vocabulary, params) for c in of_one]
     three_words = [c for c in found if len(c.words) == 3 and c.ended == "end"]

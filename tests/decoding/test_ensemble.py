@@ -28,14 +28,14 @@ def test_the_probability_of_a_word_is_the_mean_of_the_members() -> None:
     memory = both.look(features)
     words = torch.full((3,), START)
     glimpse = both.glimpse(both.start(memory, 1), memory)
-    logits, _ = both.say(words, glimpse)
+    logits, _, weights = both.say(words, glimpse, memory)
     expected = [
-        torch.softmax(d.say(words, d.glimpse(d.start(d.look(f), 1), d.look(f)))[0], 1)
+        torch.softmax(d.say(words, d.glimpse(d.start(d.look(f), 1), d.look(f)), d.look(f)).logits, 1)
         for d, f in zip((one, two), features, strict=True)
     ]
     torch.testing.assert_close(logits.exp(), (expected[0] + expected[1]) / 2)
-    assert both.attention(glimpse).shape == (3, 4)  # the first one's grid
-    torch.testing.assert_close(both.say(words, glimpse, both.table())[0], logits)
+    assert weights.shape == (3, 4)  # the first one's grid
+    torch.testing.assert_close(both.say(words, glimpse, memory, None, both.table()).logits, logits)
 
 
 def test_two_decoders_agree_on_one_caption_that_neither_need_say_alone() -> None:

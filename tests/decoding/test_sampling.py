@@ -55,7 +55,7 @@ def sayable(decoder: Decoder, picture: torch.Tensor, words: list[int]) -> float:
     memory = decoder.look(picture.unsqueeze(0))
     state, last, probability = decoder.start(memory, 1), START, 1.0
     for word in words:
-        logits, state = decoder.say(torch.tensor([last]), decoder.glimpse(state, memory))
+        logits, state, _ = decoder.say(torch.tensor([last]), decoder.glimpse(state, memory), memory)
         logits[:, [PAD, START, UNK]] = -torch.inf
         probability *= float(torch.softmax(logits, 1)[0, word])
         last = word

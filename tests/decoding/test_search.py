@@ -127,7 +127,7 @@ class Counting:
         return self.decoder.look(features)
 
     def glimpse(self, state: Any, *others: Any) -> Any:
-        self.rows["glimpsed"] += len(state.hidden)
+        self.rows["glimpsed"] += len(state.step)
         return self.decoder.glimpse(state, *others)
 
     def say(self, words: Tensor, *others: Any) -> Any:

@@ -32,13 +32,13 @@ def decoder_of(vocabulary: Vocabulary, seed: int) -> tuple[Decoder, Vocabulary]:
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.8)
     with torch.no_grad():
-        decoder.classify.bias[END] += 1.0  # captions of all lengths
+        decoder.biases[END] += 1.0  # captions of all lengths
     return decoder, vocabulary
 
 
 def with_bias(decoder: Decoder, word: int, value: float) -> Decoder:
     with torch.no_grad():
-        decoder.classify.bias[word] = value
+        decoder.biases[word] = value
     return decoder
 
 
@@ -59,7 +59,7 @@ def argmax_loop(decoder: Decoder, picture: Tensor, max_length: int) -> list[int]
     memory = decoder.look(picture.unsqueeze(0))
     state, word, words = decoder.start(memory, 1), START, []
     for _ in range(max_length):
-        logits, state = decoder.say(torch.tensor([word]), decoder.glimpse(state, memory))
+        logits, state, _ = decoder.say(torch.tensor([word]), decoder.glimpse(state, memory), memory)
         logits[:, [PAD, START, UNK]] = -torch.inf
         word = int(logits.argmax())
         if word == END:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from wordgaze.decoding.base import Caption
-from wordgaze.explain.overlay import MARGIN, PANEL, SHADE, attention_sheet, spotlight
+from wordgaze.explain.overlay import MARGIN, PANEL, SHADE, attention_sheet, comparison_sheet, spotlight
 
 
 def caption(words: int, cells: int) -> Caption:
@@ -76,3 +76,21 @@ def test_each_panel_shows_its_own_word() -> None:
 def test_pictures_of_any_shape_have_a_sheet(size: tuple[int, int]) -> None:
     sheet = attention_sheet(Image.new("RGB", size, "red"), caption(2, 4), (2, 2))
     assert max(sheet.size) < 4 * (PANEL + MARGIN) + 24
+
+
+def test_captioners_are_compared_in_rows_that_are_wrapped() -> None:
+    picture, width, height = Image.new("RGB", (90, 60), "red"), PANEL, round(PANEL * 60 / 90)
+    sheet = comparison_sheet(picture, [("one", caption(3, 4), (2, 2)), ("other", caption(7, 9), (3, 3))], columns=5)
+    corners = panels(sheet, width, height)
+    assert [len([x for x, of_row in corners if of_row == y]) for y in sorted({y for _, y in corners})] == [4, 5, 3]
+
+
+def ink(weights: list[float]) -> int:
+    """Dark pixels of the label under the one word's panel."""
+    said = Caption(("word",), -1.0, -1.0, (-0.5,), np.array([weights], dtype=np.float32), "end")
+    sheet = attention_sheet(Image.new("RGB", (90, 90), "red"), said, (1, 2))
+    return int((np.asarray(sheet.convert("L"))[MARGIN + PANEL :] < 128).sum())
+
+
+def test_attention_that_fell_on_no_cell_is_told_under_the_panel() -> None:
+    assert ink([0.1, 0.3]) > ink([0.25, 0.75]) == ink([0.5, 0.498])

@@ -1,4 +1,4 @@
-"""Captions and references from files of five formats."""
+"""Captions and references from files of six formats."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wordgaze.errors import CaptionsError
-from wordgaze.readers.captions import matched, read_captions, read_references
+from wordgaze.readers.captions import holds_captions, matched, read_captions, read_references
 
 DOG, SEA = "a dog runs .", "the sea, at night"
 SAID = {"a.jpg": DOG, "b.jpg": SEA}
@@ -40,6 +40,10 @@ def write(folder: Path, name: str, content: str | bytes | Any) -> Path:
         ("ours.csv", f'image,greedy,beam,references\na.jpg,a cat,{DOG},x | y\nb.jpg,a cat,"{SEA}",z\n'),
         ("lines.jsonl", f'{{"image": "a.jpg", "caption": "{DOG}"}}\n\n{{"image": "b.jpg", "captions": ["{SEA}"]}}\n'),
         ("one_line.json", f'{{"image": "a.jpg", "caption": "{DOG}"}}\n{{"image": "b.jpg", "caption": "{SEA}"}}'),
+        (
+            "karpathy.json",
+            '{"images": [{"filename": "b.jpg", "sentences": [{"raw": "the sea, at night"}]}, {"filename": "a.jpg", "sentences": [{"raw": "a dog runs ."}]}]}',
+        ),
         ("tokens", f"a.jpg#0\t{DOG}\r\nb.jpg#0\t{SEA}\r\n"),
     ],
 )
@@ -137,7 +141,8 @@ def test_references_without_a_caption_pass_only_where_they_are_allowed() -> None
         ("a.csv", b"image,caption\nb.jpg,caf\xe9\n", r"not UTF-8 at byte 23 \(0xe9, in line 2\)"),
         ("a.txt", "a dog runs\n", r"unknown format, first line 'a dog runs'; known are COCO results.*Flickr8k tokens"),
         ("a.xml", "<captions/>", "unknown format"),
-        ("a.json", {"a.jpg": "a dog"}, "has no id; name it one of image_id, image"),
+        ("a.json", {"a.jpg": "a dog"}, "JSON of an unknown form"),
+        ("a.json", [{"a.jpg": "a dog"}], r"a.json\[0\] has no id; name it one of image_id, image"),
         ("a.json", '{\n "a": 1}', "JSON of an unknown form; known are COCO results"),
         ("a.json", '[{"image_id": 1, "caption": "x"},\n {"image_id" 2}]', "broken JSON at line 2, column 14"),
         ("a.jsonl", '{"image": "a", "caption": "x"}\n{"image": "b"', "a.jsonl:2: broken JSON at line 1, column 14"),
@@ -152,6 +157,9 @@ def test_references_without_a_caption_pass_only_where_they_are_allowed() -> None
         ("a.json", r'[{"image_id": 1, "caption": "\ud83d dog"}]', r"a.json\[0\]: '\\ud83d dog' has half a character"),
         ("a.json", [{"image_id": 1, "caption": "x"}, {"image_id": "1", "caption": "y"}], r"\[1\]: the id '1' comes twice"),
         ("a.json", {"annotations": [{"image_id": 1}]}, r"annotations\[0\] \(1\) has no caption"),
+        ("a.json", {"images": 1}, "images is no list"),
+        ("a.json", {"images": [{"filename": "a.jpg"}]}, r"images\[0\] lacks sentences with raw"),
+        ("a.json", {"images": [{"sentences": [{"raw": "x"}]}]}, r"images\[0\] has no id"),
         ("a.json", {"images": [{"id": 1}], "annotations": []}, r"images\[0\] lacks id or file_name"),
         ("a.json", {"images": 1, "annotations": []}, "images is no list"),
         ("a.json", {"annotations": 1}, "unknown form"),
@@ -186,6 +194,54 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, name: str, content: A
 def test_an_id_without_references_is_refused(tmp_path: Path, name: str, content: str) -> None:
     with pytest.raises(CaptionsError, match=r"a\.\w+:2: no reference of 'a'"):
         read_references(write(tmp_path, name, content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "Image,Split,Caption\na.jpg,val,x\nb.jpg,,y\na.jpg,test,z\n"),
+        ("a.jsonl", '{"image": "a.jpg", "caption": "x", "split": "val"}\n{"image": "b.jpg", "caption": "y", "split": null}\n{"image": "a.jpg", "caption": "z", "split": "test"}'),
+        (
+            "a.json",
+            {
+                "images": [
+                    {"filename": "a.jpg", "split": "val", "sentences": [{"raw": "x", "tokens": ["x"]}]},
+                    {"filename": "b.jpg", "sentences": [{"raw": "y"}]},
+                    {"filename": "a.jpg", "split": "test", "sentences": [{"raw": "z"}]},
+                ]
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_splits_and_places_are_told_with_the_references(tmp_path: Path, name: str, content: Any) -> None:
+    path = write(tmp_path, name, content)
+    references = read_references(path)
+    assert references == {"a.jpg": ["x", "z"], "b.jpg": ["y"]}
+    assert {key: list(told) for key, told in references.splits.items()} == {"a.jpg": ["val", "test"]}
+    assert references.splits["a.jpg"]["val"] == references.places["a.jpg"] != references.splits["a.jpg"]["test"]
+    assert references.places["b.jpg"].startswith(str(path))
+    packed = read_references(Path("my.zip") / name, data=path.read_bytes())
+    assert (packed, packed.places["a.jpg"].startswith(f"my.zip/{name}")) == (references, True)
+
+
+def test_one_entry_is_json_lines_of_one_line(tmp_path: Path) -> None:
+    for text in ('{"image": "a.jpg", "caption": "x"}', '{\n"image": "a.jpg",\n"caption": "x"}\n'):
+        assert read_captions(write(tmp_path, "a.json", text)) == {"a.jpg": "x"}
+
+
+@pytest.mark.parametrize(
+    ("data", "holds"),
+    [
+        (b"a.jpg#0\ta dog\n", True),
+        (b"\xef\xbb\xbfimage,caption\na.jpg,", True),
+        (b' {"image": ', True),
+        (b"a dog, a cat\n", False),
+        (b"\xff\xfe", False),
+        (b"", False),
+    ],
+)
+def test_a_file_of_captions_is_known_by_how_it_begins(data: bytes, holds: bool) -> None:
+    assert holds_captions(data) is holds
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

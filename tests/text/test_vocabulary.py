@@ -21,6 +21,13 @@ def test_rarer_words_are_left_out() -> None:
     assert len(Vocabulary.count([], 1)) == len(SPECIAL)
 
 
+def test_of_too_many_words_the_commonest_are_kept_ties_by_name() -> None:
+    assert Vocabulary.count(CAPTIONS, 1, 2).words == (*SPECIAL, "a", "dog")
+    assert Vocabulary.count(CAPTIONS[::-1], 1, 2).words == (*SPECIAL, "a", "dog")
+    assert Vocabulary.count(CAPTIONS, 2, 4).words == (*SPECIAL, "a", "dog", "runs")
+    assert Vocabulary.count(CAPTIONS, 1, 0) == Vocabulary.count(CAPTIONS, 1)
+
+
 def test_the_order_of_the_captions_does_not_matter() -> None:
     assert Vocabulary.count(CAPTIONS[::-1], 1) == Vocabulary.count(CAPTIONS, 1)
 

@@ -42,7 +42,7 @@ def minus_loss(decoder: Decoder) -> float:
     """A dev score that depends on the weights."""
     with torch.no_grad():
         taught = decoder.teach(Store().read(["20", "21"]), pad_captions([[[4, 5, END]], [[6, 5, 7, END]]]))
-        return -float(captioning_loss(taught, 0.0, 0.0)[1])
+        return -float(captioning_loss(taught, PLAIN).plain)
 
 
 def scripted(*scores: float) -> Score:
@@ -196,19 +196,19 @@ def test_a_resumed_training_has_not_forgotten_its_patience(tmp_path: Path) -> No
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine(tmp_path: Path) -> None:
-    rate = trainer(tmp_path, changed(epochs=10, warmup_steps=4, learning_rate=0.5)).learning_rate
-    assert [rate(step) for step in range(5)] == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
+    rate = trainer(tmp_path, changed(epochs=10, warmup_steps=4, learning_rate=0.5)).pace
+    assert [rate(step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     falling = [rate(step) for step in range(4, 10 * STEPS + 1)]
     assert falling == sorted(falling, reverse=True)
-    assert rate((4 + 10 * STEPS) // 2) == pytest.approx(0.5 * (0.01 + 0.99 * 0.5))
-    assert falling[-1] == pytest.approx(0.005)
-    assert trainer(tmp_path, changed(warmup_steps=0, learning_rate=0.5)).learning_rate(0) == 0.5
+    assert rate((4 + 10 * STEPS) // 2) == pytest.approx(0.01 + 0.99 * 0.5)
+    assert falling[-1] == pytest.approx(0.01)
+    assert trainer(tmp_path, changed(warmup_steps=0, learning_rate=0.5)).pace(0) == 1
 
 
 def test_the_optimizer_takes_the_rate_of_its_step(tmp_path: Path) -> None:
     trained, used = trainer(tmp_path), []
     history = trained.run(nothing, lambda _, __: used.append(trained.optimizer.param_groups[0]["lr"]))
-    assert used == [trained.learning_rate(step) for step in range(3 * STEPS)]
+    assert used == [PLAIN.learning_rate * trained.pace(step) for step in range(3 * STEPS)]
     assert [row["learning_rate"] for row in history] == used[STEPS - 1 :: STEPS]
 
 

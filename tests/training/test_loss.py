@@ -1,14 +1,23 @@
-"""The loss against its formula, one number at a time."""
+"""The loss against its formula, one number at a time, and hard attention's estimator against the exact gradient."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
+from torch import Tensor
 
-from wordgaze.model.decoder import Taught
-from wordgaze.training.loss import captioning_loss
+from tests.model.variants import decoder_of
+from wordgaze.model.decoder import Decoder, Taught
+from wordgaze.params import TrainParams
+from wordgaze.text.vocabulary import END, START
+from wordgaze.training.loss import captioning_loss, moved_baseline
 
 N, V = 5, 4
+
+
+def settings(smoothing: float = 0.0, weight: float = 0.0, **values: object) -> TrainParams:
+    return TrainParams.model_validate({"label_smoothing": smoothing, "doubly_stochastic": weight, **values})
 
 
 def taught() -> Taught:
@@ -17,7 +26,8 @@ def taught() -> Taught:
     weights = torch.softmax(torch.randn(3, 3, 3), dim=-1)
     weights[0, 2:] = 0
     weights[2] = 0
-    return Taught(torch.randn(N, V), torch.tensor([2, 3, 1, 3, 2]), weights)
+    caption = torch.tensor([0, 1, 0, 1, 1])
+    return Taught(torch.randn(N, V), torch.tensor([2, 3, 1, 3, 2]), caption, weights, torch.zeros(3, 3))
 
 
 def cross_entropy(example: Taught, smoothing: float) -> float:
@@ -38,20 +48,20 @@ def spread(example: Taught) -> float:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
 def test_the_loss_is_the_formula(smoothing: float, weight: float) -> None:
-    loss, plain = captioning_loss(taught(), smoothing, weight)
-    assert float(loss) == pytest.approx(cross_entropy(taught(), smoothing) + weight * spread(taught()), rel=1e-5)
-    assert float(plain) == pytest.approx(cross_entropy(taught(), 0.0), rel=1e-5)
+    loss = captioning_loss(taught(), settings(smoothing, weight))
+    assert float(loss.total) == pytest.approx(cross_entropy(taught(), smoothing) + weight * spread(taught()), rel=1e-5)
+    assert float(loss.plain) == pytest.approx(cross_entropy(taught(), 0.0), rel=1e-5)
+    assert loss.reward is None
 
 
 def test_without_smoothing_and_regulariser_the_loss_is_what_is_reported() -> None:
-    loss, plain = captioning_loss(taught(), 0.0, 0.0)
-    assert float(loss) == float(plain)
+    loss = captioning_loss(taught(), settings())
+    assert float(loss.total) == float(loss.plain)
 
 
 def test_looking_at_each_cell_once_costs_nothing() -> None:
-    example = taught()._replace(weights=torch.eye(3).expand(2, 3, 3))
-    with_it, _ = captioning_loss(example, 0.1, 5.0)
-    without, _ = captioning_loss(example, 0.1, 0.0)
+    example = taught()._replace(weights=torch.eye(3).expand(2, 3, 3), drawn=torch.zeros(2, 3))
+    with_it, without = (captioning_loss(example, settings(0.1, weight)).total for weight in (5.0, 0.0))
     assert float(with_it) == pytest.approx(float(without))
 
 
@@ -59,9 +69,9 @@ def test_gradients_come_from_words_and_from_weights_but_not_through_the_reported
     example = taught()
     example.logits.requires_grad_()
     example.weights.requires_grad_()
-    loss, plain = captioning_loss(example, 0.1, 1.0)
-    loss.backward()
-    assert not plain.requires_grad
+    loss = captioning_loss(example, settings(0.1, 1.0))
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    assert not loss.plain.requires_grad
     assert example.logits.grad is not None
     assert example.logits.grad.any()
     assert example.weights.grad is not None
@@ -71,5 +81,100 @@ def test_gradients_come_from_words_and_from_weights_but_not_through_the_reported
 
 def test_bf16_logits_are_summed_in_fp32() -> None:
     example = taught()
-    loss, _ = captioning_loss(Taught(example.logits.bfloat16(), example.targets, example.weights.bfloat16()), 0.0, 1.0)
-    assert loss.dtype == torch.float32
+    rounded = example._replace(logits=example.logits.bfloat16(), weights=example.weights.bfloat16())
+    assert captioning_loss(rounded, settings(0.0, 1.0)).total.dtype == torch.float32
+
+
+def test_hard_attention_adds_the_papers_terms() -> None:
+    """λ_r (log p(y | s, a) − b) log p(s | a) + λ_e H[s] of every caption whose cells were drawn: here the second."""
+    drawn = torch.zeros(3, 3)
+    drawn[1] = torch.tensor([-0.5, -1.5, -0.25])
+    example = taught()._replace(drawn=drawn)
+    loss = captioning_loss(example, settings(reinforce=0.7, entropy=0.3), baseline=-4.0)
+    log_probs = torch.log_softmax(example.logits, 1)[torch.arange(N), example.targets]
+    of_caption = float(log_probs[[1, 3, 4]].sum())
+    entropy = float(-(example.weights[1] * example.weights[1].log()).sum())
+    expected = 0.7 * (of_caption + 4.0) * -2.25 + 0.3 * entropy
+    assert loss.reward == pytest.approx(of_caption)
+    assert float(loss.total) == pytest.approx(float(loss.plain) - expected / N, rel=1e-5)
+
+
+def test_the_baseline_moves_a_tenth_of_the_way() -> None:
+    assert moved_baseline(None, -30.0) == -30.0
+    assert moved_baseline(-30.0, -20.0) == pytest.approx(-29.0)
+
+
+CAPTION, DRAWS = [4, 5, END], 50
+PICTURE = torch.randn(1, 3, 6, generator=torch.Generator().manual_seed(4))  # three cells
+
+
+def hard() -> Decoder:
+    return decoder_of(hard=True, soft_share=0.0)
+
+
+def exact_gradient(decoder: Decoder) -> Tensor:
+    """Of Σ_s p(s | a) log p(y | s, a), all sequences s of cells enumerated; Xu et al. 2015, equations 10 and 11."""
+    bound = torch.zeros(())
+    for cells in product(range(3), repeat=len(CAPTION)):
+        memory = decoder.look(PICTURE)
+        state, last, said, looked = decoder.start(memory, 1), START, torch.zeros(()), torch.ones(())
+        for cell, word in zip(cells, CAPTION, strict=True):
+            glimpse = decoder.glimpse(state, memory)
+            assert glimpse.looked
+            looked = looked * glimpse.looked.weights[0, cell]
+            gate = torch.sigmoid(decoder.gate(state.layers[0][0]))
+            context = gate * memory.features[:, cell]
+            seen = glimpse._replace(
+                inputs=decoder.context_gates(context), looked=glimpse.looked._replace(context=context)
+            )
+            after = decoder.say(torch.tensor([last]), seen, memory)
+            said = said + torch.log_softmax(after.logits[0], 0)[word]
+            state, last = after.state, word
+        bound = bound + looked * said
+    return flat_gradient(decoder, bound)
+
+
+def flat_gradient(decoder: Decoder, value: Tensor) -> Tensor:
+    slopes = torch.autograd.grad(value, list(decoder.parameters()), allow_unused=True)
+    every = zip(slopes, decoder.parameters(), strict=True)
+    return torch.cat([(torch.zeros_like(p) if s is None else s).flatten() for s, p in every])
+
+
+def estimates(decoder: Decoder, baseline: float, count: int) -> Tensor:
+    """Each the mean of ``DRAWS``, (count, parameters): of the bound, so the loss is turned round and taken a caption."""
+    torch.manual_seed(0)
+    decoder.train()
+    params, found = settings(reinforce=1.0, entropy=0.0), []
+    pictures, captions = PICTURE.expand(DRAWS, -1, -1), torch.tensor([[CAPTION]]).expand(DRAWS, -1, -1)
+    for _ in range(count):
+        loss = captioning_loss(decoder.teach(pictures, captions), params, baseline)
+        found.append(flat_gradient(decoder, -len(CAPTION) * loss.total))
+    return torch.stack(found)
+
+
+def flat_through_words(decoder: Decoder) -> Tensor:
+    """The part of the estimates that comes from the words alone, without any reward."""
+    torch.manual_seed(0)
+    decoder.train()
+    pictures, captions = PICTURE.expand(5000, -1, -1), torch.tensor([[CAPTION]]).expand(5000, -1, -1)
+    loss = captioning_loss(decoder.teach(pictures, captions), settings(reinforce=0.0, entropy=0.0))
+    return flat_gradient(decoder, -len(CAPTION) * loss.total)
+
+
+def test_the_mean_of_hard_attentions_estimates_is_the_exact_gradient() -> None:
+    decoder, count = hard(), 100
+    exact = exact_gradient(decoder)
+    found = estimates(decoder, baseline=-7.0, count=count)
+    error = (found.mean(0) - exact).norm()
+    expected = (found.var(0).sum() / count).sqrt()  # of a mean of so many independent estimates
+    assert error < 2 * expected
+    assert expected < 0.1 * exact.norm()
+    reversed_ = 2 * flat_through_words(decoder) - found.mean(0)  # the reward's part with the wrong sign
+    assert (reversed_ - exact).norm() > 4 * expected
+
+
+def test_the_baseline_lowers_the_variance_of_the_estimates() -> None:
+    decoder = hard()
+    mean = float(-len(CAPTION) * captioning_loss(decoder.teach(PICTURE, torch.tensor([[CAPTION]])), settings()).plain)
+    without, with_it = (estimates(decoder, baseline, 20).var(0).sum() for baseline in (0.0, mean))
+    assert with_it < 0.5 * without

@@ -1,19 +1,49 @@
 """Data sets behind one interface: each gives pictures and records (:class:`wordgaze.datasets.base.DataSet`)."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from wordgaze.datasets.base import DataSet
+from wordgaze.datasets.base import Choice, DataSet
+from wordgaze.datasets.coco import Coco
 from wordgaze.datasets.flickr8k import Flickr8k
+from wordgaze.datasets.flickr30k import Flickr30k
+from wordgaze.datasets.folder import Folder
 from wordgaze.datasets.scenes import Scenes
-from wordgaze.params import DatasetParams
-
-_OPEN: dict[str, Callable[[DatasetParams, Path], DataSet]] = {
-    "scenes": lambda p, _: Scenes(p.scenes.pictures, p.scenes.size, p.scenes.seed),
-    "flickr8k": lambda p, cache: Flickr8k(p.source, cache),
-}
+from wordgaze.params import DatasetParams, PrepareParams
+from wordgaze.records import Record
 
 
-def open_dataset(params: DatasetParams, cache: Path) -> DataSet:
-    """The data set that ``params.name`` names. Downloads are kept in ``cache``."""
-    return _OPEN[params.name](params, cache)
+def open_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> DataSet:
+    """The data set that ``params.name`` names, or so many of its pictures as ``params`` asks for.
+
+    Downloads are kept in ``cache``. ``prepare`` tells how to split what has no official splits, where so many
+    pictures of a split are asked for.
+    """
+    choice = Choice(params.train_images, params.dev_images, params.test_images, prepare.dev_share, prepare.test_share)
+    match params.name:
+        case "scenes":
+            return _SomeScenes(Scenes(params.scenes.pictures, params.scenes.size, params.scenes.seed), choice)
+        case "flickr8k":
+            return Flickr8k(params.source, cache, params.karpathy, choice)
+        case "flickr30k":
+            return Flickr30k(params.source, cache, params.karpathy, choice)
+        case "coco":
+            return Coco(params.source, cache, params.karpathy, choice)
+        case "folder":
+            return Folder(params.source, params.captions, cache, choice)
+
+
+class _SomeScenes:
+    """Scenes, of which those that are not chosen are drawn and deleted again."""
+
+    name = "scenes"
+
+    def __init__(self, scenes: Scenes, choice: Choice) -> None:
+        self._scenes, self._choice = scenes, choice
+
+    def collect(self, folder: Path) -> list[Record]:
+        records = self._scenes.collect(folder)
+        names = {record.image for record in records}
+        chosen = self._choice.of(records, names)
+        for name in names - {record.image for record in chosen}:
+            (folder / "images" / name).unlink()
+        return chosen

@@ -1,17 +1,11 @@
-"""Files from elsewhere, brought here whole and unpacked safely."""
+"""Files from elsewhere, brought here whole."""
 
 import http.client
 import json
-import lzma
 import os
 import re
-import shutil
 import ssl
-import stat
 import time
-import zipfile
-import zlib
-from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from urllib.error import HTTPError, URLError
@@ -31,16 +25,10 @@ TIMEOUT = 30.0
 PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds to wait before each try."""
 
-MAX_ENTRY = 4 * 2**30
-MAX_TOTAL = 20 * 2**30
-MAX_RATIO = 100
-
 _CHUNK = 2**20
-_HARMLESS = 64 * 2**20  # so little may be packed at any ratio: a short file of one repeated line is no bomb
 _CHECKSUM_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _PASSING = (URLError, TimeoutError, ConnectionError, http.client.HTTPException, ssl.SSLError)
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, OSError)
 
 
 class NotThereError(DownloadError):
@@ -59,7 +47,7 @@ def fetch(address: str, into: Path, sha256: str | None = None, progress: Report 
     it stays as ``into/NAME.part`` and is taken up where it stopped, unless the file at the address has changed.
     ``sha256`` is 64 hexadecimal digits. Raises NotThereError where there is no such file, else DownloadError.
     """
-    local = _local_path(address)
+    local = local_path(address)
     if local is None:
         try:
             return _fetch_remote(address, into, sha256, progress)
@@ -97,42 +85,8 @@ def checksums(folder: str) -> dict[str, str]:
     return sums
 
 
-def unpack(
-    archive: Path,
-    into: Path,
-    *,
-    place: Callable[[str], str | None] = lambda name: name,
-    max_entry: int = MAX_ENTRY,
-    max_total: int = MAX_TOTAL,
-    max_ratio: float = MAX_RATIO,
-    progress: Report = _silent,
-) -> None:
-    """Unpacks a zip into the folder ``into``, which is replaced as a whole or, on an error, left as it was.
-
-    ``place`` tells where under ``into`` a member goes, or None to leave it out; every member is checked first.
-    Raises DownloadError, naming the archive and the member, for names that leave the folder, links, encryption,
-    a member of more than ``max_entry`` bytes, more than ``max_total`` bytes in all, more than ``max_ratio`` times
-    the archive's own size (a zip bomb), and whatever is broken.
-    """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = [(member, _safe_name(archive, member, max_entry)) for member in opened.infolist()]
-            total = sum(member.file_size for member, _ in members)
-            _check_total(archive, total, max_total, max_ratio)
-            done = 0
-            with files.replacing_folder(into) as folder:
-                for member, name in members:
-                    placed = None if member.is_dir() else place(name)
-                    if placed is not None:
-                        _extract(archive, opened, member, folder / placed)
-                    done += member.file_size
-                    progress(done, total)
-    except _BROKEN_ZIP as error:
-        raise DownloadError(f"{archive} cannot be unpacked into {into} ({error}); get a fresh copy of it") from error
-
-
-def _local_path(address: str) -> Path | None:
-    """The path that an address names, None where it is an address of the web."""
+def local_path(address: str) -> Path | None:
+    """The path that an address names, None where it is one of the web. Raises DownloadError for what is neither."""
     try:
         parts = urlsplit(address)
     except ValueError as error:
@@ -244,39 +198,3 @@ def _length_of_rest(
         part.unlink(missing_ok=True)
         raise ConnectionError("the server sent another part than asked for")
     return length
-
-
-def _safe_name(archive: Path, member: zipfile.ZipInfo, max_entry: int) -> str:
-    """The member's name with ``/`` between its parts. Raises DownloadError for a member that must not be unpacked."""
-    path = PureWindowsPath(member.filename)  # knows both separators, and drive letters
-    reason = None
-    if path.anchor or ".." in path.parts or not path.parts:
-        reason = "its name leads out of the folder"
-    elif stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        reason = "it is a link or a device"
-    elif member.flag_bits & 0x1:
-        reason = "it is encrypted"
-    elif member.file_size > max_entry:
-        reason = f"it has {member.file_size} bytes, more than the {max_entry} allowed"
-    if reason is not None:
-        raise DownloadError(f"{archive}: {member.filename!r} is not unpacked: {reason}; take an archive you trust")
-    return "/".join(path.parts)
-
-
-def _check_total(archive: Path, total: int, max_total: int, max_ratio: float) -> None:
-    size = archive.stat().st_size
-    if total > max_total:
-        raise DownloadError(f"{archive} holds {total} bytes unpacked, more than the {max_total} allowed")
-    if total > max(_HARMLESS, max_ratio * size):
-        raise DownloadError(
-            f"{archive} holds {total} bytes in {size}, more than {max_ratio:g} times: it looks like a zip bomb"
-        )
-
-
-def _extract(archive: Path, opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with opened.open(member) as source, target.open("xb") as sink:
-            shutil.copyfileobj(source, sink, _CHUNK)
-    except _BROKEN_ZIP as error:
-        raise DownloadError(f"{archive}: {member.filename!r} is broken ({error}); get a fresh copy of it") from error

@@ -35,6 +35,19 @@ class Caption:
         return " ".join(self.words)
 
 
+class Spoken(Protocol):
+    """logits (N, V) of the next words, the new state, the weights (N, L) with which was looked for them."""
+
+    @property
+    def logits(self) -> Tensor: ...
+
+    @property
+    def state(self) -> Any: ...
+
+    @property
+    def weights(self) -> Tensor: ...
+
+
 class Speaker(Protocol):
     """A decoder, or several that speak as one. Memory, state, glimpse and table are (nested) tuples of tensors,
     which mean nothing to a strategy; their first dimension is pictures, rows, rows and words."""
@@ -52,15 +65,11 @@ class Speaker(Protocol):
         ...
 
     def glimpse(self, state: Any, memory: Any, rows: Rows | None = None) -> Any:
-        """What a state sees before the next word, whichever that is."""
+        """What a state is worth to the next word, whichever that is; hypotheses that part at it share this."""
         ...
 
-    def say(self, words: Tensor, glimpse: Any, table: Any = None) -> tuple[Tensor, Any]:
-        """words (N,), the last ones said → logits (N, V) of the next, the new state."""
-        ...
-
-    def attention(self, glimpse: Any) -> Tensor:
-        """The weights (N, L) of a glimpse."""
+    def say(self, words: Tensor, glimpse: Any, memory: Any, rows: Rows | None = None, table: Any = None) -> Spoken:
+        """words (N,), the last ones said, after a glimpse → what comes next."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,14 +34,26 @@ class Ensemble:
         """What every member sees."""
         return tuple(m.glimpse(s, of_one, rows) for m, s, of_one in zip(self.members, state, memory, strict=True))
 
-    def say(self, words: Tensor, glimpse: Any, table: Any = None) -> tuple[Tensor, Any]:
-        """words (N,) → the logarithm of the mean probability (N, V), the members' new states."""
+    def say(
+        self, words: Tensor, glimpse: Any, memory: Any, rows: Rows | None = None, table: Any = None
+    ) -> "SaidTogether":
+        """words (N,) → the logarithm of the mean probability, the members' states, and the mean of the weights of
+        those members that share the first one's grid."""
         table = table or (None,) * len(self.members)
-        said = [m.say(words, g, known) for m, g, known in zip(self.members, glimpse, table, strict=True)]
-        log_probs = torch.stack([torch.log_softmax(logits.float(), dim=-1) for logits, _ in said])
-        return log_probs.logsumexp(0) - math.log(len(said)), tuple(state for _, state in said)
+        parts = zip(self.members, glimpse, memory, table, strict=True)
+        said = [member.say(words, seen, known, rows, classes) for member, seen, known, classes in parts]
+        log_probs = torch.stack([torch.log_softmax(of_one.logits.float(), dim=-1) for of_one in said])
+        grid = said[0].weights.shape
+        return SaidTogether(
+            log_probs.logsumexp(0) - math.log(len(said)),
+            tuple(of_one.state for of_one in said),
+            torch.stack([of_one.weights for of_one in said if of_one.weights.shape == grid]).mean(0),
+        )
 
-    def attention(self, glimpse: Any) -> Tensor:
-        """The mean of the weights of those members that share the first one's grid, (N, L)."""
-        weights = [member.attention(of_one) for member, of_one in zip(self.members, glimpse, strict=True)]
-        return torch.stack([w for w in weights if w.shape == weights[0].shape]).mean(0)
+
+class SaidTogether(NamedTuple):
+    """What several decoders say as one: :class:`wordgaze.decoding.base.Spoken`."""
+
+    logits: Tensor
+    state: tuple[Any, ...]
+    weights: Tensor

@@ -36,8 +36,7 @@ class _Level:
     words: Tensor  # (N, t), said so far
     log_probs: Tensor  # (N, t)
     parent: Tensor  # (N,), rows of the level before
-    weights: Tensor  # (U, L), of the glimpses before the next word
-    seen: Tensor  # (N,), which glimpse is whose
+    weights: Tensor  # (N, L), where it looked for the next word
 
 
 class Tree:
@@ -66,11 +65,15 @@ class Tree:
             parents, seen = self.parent, torch.arange(len(self.parent), device=self.device)
         else:
             parents, seen = torch.unique(self.parent, return_inverse=True)
-        glimpse = self.speaker.glimpse(take(self.state, parents), self.memory, self._rows(parents, seen))
+        owner = self._slot[self.picture]
+        rows = self._rows(owner)
+        first = rows if self._apart else self._rows(torch.empty_like(parents).index_copy(0, seen, owner))
+        glimpse = self.speaker.glimpse(take(self.state, parents), self.memory, first)
         shared = glimpse if self._apart else take(glimpse, seen)
-        logits, self.state = self.speaker.say(said, shared, self.table)
-        self._seal(self.speaker.attention(glimpse).float(), seen)
-        log_probs = torch.log_softmax(logits.float(), dim=-1)
+        spoken = self.speaker.say(said, shared, self.memory, rows, self.table)
+        self.state = spoken.state
+        self._seal(spoken.weights.float())
+        log_probs = torch.log_softmax(spoken.logits.float(), dim=-1)
         if torch.isnan(log_probs[:, 0]).any():  # one logit that is none makes its whole row so
             raise ModelError("the decoder gives NaN; its weights or the features are broken, train again")
         return log_probs
@@ -90,24 +93,22 @@ class Tree:
 
     def finish(self) -> None:
         """Closes the book after the last :meth:`grow`, so that open hypotheses can be read too."""
-        nothing = torch.zeros(0, 0, device=self.device)
-        self._seal(nothing, self.parent.new_zeros(0))
+        self._seal(torch.zeros(0, 0, device=self.device))
 
     def read(self, leaves: list[list[Leaf]], vocabulary: Vocabulary) -> list[list[Caption]]:
         """The captions of these leaves."""
         reader = _Reader(self.levels, vocabulary)
         return [[reader.caption(leaf) for leaf in of_one] for of_one in leaves]
 
-    def _rows(self, parents: Tensor, seen: Tensor) -> Rows | None:
-        if len(parents) == len(_first_tensor(self.memory)) == 1:
+    def _rows(self, owner: Tensor) -> Rows | None:
+        """How rows ask the pictures of memory, ``owner`` (N,) being whose they are; None if all are asked alike."""
+        if len(owner) == len(_first_tensor(self.memory)) == 1:
             return None
-        owner = torch.empty_like(parents)
-        owner[seen] = self._slot[self.picture]
         counts = torch.bincount(owner, minlength=len(_first_tensor(self.memory)))
         width = int(counts.max())
-        if len(parents) == len(counts) * width:
+        if len(owner) == len(counts) * width:
             return None
-        rank = torch.arange(len(parents), device=self.device) - (counts.cumsum(0) - counts)[owner]
+        rank = torch.arange(len(owner), device=self.device) - (counts.cumsum(0) - counts)[owner]
         return Rows(owner * width + rank, width)
 
     def _pack(self) -> None:
@@ -117,8 +118,8 @@ class Tree:
             self._slot = torch.zeros(self.count, dtype=torch.long, device=self.device)
             self._slot[alive] = torch.arange(len(alive), device=self.device)
 
-    def _seal(self, weights: Tensor, seen: Tensor) -> None:
-        self.levels.append(_Level(self.words, self.log_probs, self.parent, weights, seen))
+    def _seal(self, weights: Tensor) -> None:
+        self.levels.append(_Level(self.words, self.log_probs, self.parent, weights))
 
 
 class _Reader:
@@ -133,7 +134,7 @@ class _Reader:
         looked, row = [], leaf.row
         for now, before in zip(self.levels[leaf.level : 0 : -1], self.levels[leaf.level - 1 :: -1], strict=False):
             row = now["parent"][row]
-            looked.append(before["weights"][before["seen"][row]])
+            looked.append(before["weights"][row])
         cells = self.levels[0]["weights"].shape[1]
         log_probs: list[float] = level["log_probs"][leaf.row].tolist()
         return Caption(

@@ -1,6 +1,7 @@
 """Attention over the photograph: a panel a word, bright where the word looked."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from wordgaze.decoding.base import Caption
 PANEL = 224  # pixels, the long side of a panel
 COLUMNS = 6
 MARGIN = 8
+TOLD = 0.005  # a share of attention on no cell from which on it is told
 SHADE = 0.25  # brightness of what a word did not look at
 
 
@@ -24,20 +26,51 @@ def spotlight(image: Image.Image, weights: npt.NDArray[np.float32], grid: tuple[
 
 
 def attention_sheet(image: Image.Image, caption: Caption, grid: tuple[int, int]) -> Image.Image:
-    """One panel a word, the plain picture first, each with its word and the word's probability beneath."""
+    """One panel a word, the plain picture first, each with its word and the word's probability beneath; and with the
+    share of attention that fell on no cell, where there is one: the sentinel's, or what local attention cut off."""
+    panels = _panels(image, caption, grid)
+    return _laid_out([panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)])
+
+
+def comparison_sheet(
+    image: Image.Image, captions: Sequence[tuple[str, Caption, tuple[int, int]]], columns: int = COLUMNS * 2
+) -> Image.Image:
+    """One row a captioner, of names, captions and grids: its name under the plain picture, then a panel a word."""
+    rows = []
+    for name, caption, grid in captions:
+        panels = [(_small(image), name), *_panels(image, caption, grid)[1:]]
+        rows += [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    return _laid_out(rows)
+
+
+Panel = tuple[Image.Image, str]
+
+
+def _panels(image: Image.Image, caption: Caption, grid: tuple[int, int]) -> list[Panel]:
+    small = _small(image)
+    panels = [(small, "")]
+    for word, weights, log_prob in zip(caption.words, caption.weights, caption.word_log_probs, strict=True):
+        missing = 1 - float(weights.sum())
+        elsewhere = f"  elsewhere {missing:.0%}" if missing > TOLD else ""
+        panels.append((spotlight(small, weights, grid), f"{word}  {math.exp(log_prob):.2f}{elsewhere}"))
+    return panels
+
+
+def _small(image: Image.Image) -> Image.Image:
     scale = PANEL / max(image.size)
-    small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    panels = [(small, "")] + [
-        (spotlight(small, weights, grid), f"{word}  {math.exp(log_prob):.2f}")
-        for word, weights, log_prob in zip(caption.words, caption.weights, caption.word_log_probs, strict=True)
-    ]
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+
+
+def _laid_out(rows: Sequence[Sequence[Panel]]) -> Image.Image:
     font = ImageFont.load_default(size=16)
-    columns, rows = min(COLUMNS, len(panels)), -(-len(panels) // COLUMNS)
-    width, height = small.width + MARGIN, small.height + 24 + MARGIN
-    sheet = Image.new("RGB", (columns * width + MARGIN, rows * height + MARGIN), "white")
+    first = rows[0][0][0]
+    width, height = first.width + MARGIN, first.height + 24 + MARGIN
+    size = (max(len(row) for row in rows) * width + MARGIN, len(rows) * height + MARGIN)
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    for i, (panel, label) in enumerate(panels):
-        x, y = MARGIN + i % columns * width, MARGIN + i // columns * height
-        sheet.paste(panel, (x, y))
-        draw.text((x + 2, y + small.height + 2), label, fill="black", font=font)
+    for r, row in enumerate(rows):
+        for c, (panel, label) in enumerate(row):
+            x, y = MARGIN + c * width, MARGIN + r * height
+            sheet.paste(panel, (x, y))
+            draw.text((x + 2, y + first.height + 2), label, fill="black", font=font)
     return sheet

@@ -1,42 +1,51 @@
-"""The decoder of "Show, Attend and Tell" (Xu et al. 2015): an LSTM that looks before every word."""
+"""The decoder: recurrent layers that say a caption word by word, and an attention that looks before each word.
+
+Where the attention stands among the layers makes the models of the field: before them all (``look: first``, "Show,
+Attend and Tell", Xu et al. 2015), behind the first (``between``, the top-down decoder, Anderson et al. 2018), behind
+the last (``last``, Luong et al. 2015; with a sentinel Lu et al. 2017).
+"""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
+from torch.nn.functional import dropout, linear, pad
 
-from wordgaze.model.attention import AdditiveAttention, Rows
+from wordgaze.model.attention import Attention, Looked, Memory, Rows
+from wordgaze.model.recurrent import CELLS, Layer, LayerState
 from wordgaze.params import ModelParams
 from wordgaze.text.vocabulary import PAD, START
 
 
-class Memory(NamedTuple):
-    """What a decoder knows of its pictures, computed once: features (B, L, D) and keys (B, L, A)."""
-
-    features: Tensor
-    keys: Tensor
-
-
 class State(NamedTuple):
-    """The recurrent state: hidden and cell, each (B·R, H)."""
+    """The recurrent state: of each layer its tensors (N, H), and the number of words said (N,)."""
 
-    hidden: Tensor
-    cell: Tensor
+    layers: tuple[LayerState, ...]
+    step: Tensor
 
 
 class Glimpse(NamedTuple):
-    """What a state sees before the next word, whichever that word will be: its share of the gates (N, 4H), the cell
-    (N, H), the gated context (N, D) and the weights (N, L). Hypotheses that part at this word share it."""
+    """What a state is worth to the next word, whichever that word will be; hypotheses that part at it share this.
 
-    gates: Tensor
-    cell: Tensor
-    context: Tensor
+    The state itself; of each layer the product of its last hidden state (N, G); the rest of the first layer's input
+    (N, G); and where the attention stands first, what it saw."""
+
+    state: State
+    recurrent: tuple[Tensor, ...]
+    inputs: Tensor
+    looked: Looked | tuple[()]
+
+
+class Said(NamedTuple):
+    """logits (N, V) of the next words, the new state, and where the attention looked for them, weights (N, L)."""
+
+    logits: Tensor
+    state: State
     weights: Tensor
 
 
 class WordTable(NamedTuple):
-    """Every word's share of the gates (V, 4H), and the classifier, its rows rounded up (V', E) with biases (V',)."""
+    """Every word's share of the gates (V, G), and the classifier, its rows rounded up (V', E) with biases (V',)."""
 
     gates: Tensor
     classes: Tensor
@@ -44,69 +53,125 @@ class WordTable(NamedTuple):
 
 
 class Taught(NamedTuple):
-    """What teacher forcing gives: logits (N, V) and targets (N,) of the N real words, weights (B·R, T, L), all zero
-    where a caption is over."""
+    """What teacher forcing gives: of the N real words logits (N, V), targets (N,) and whose they are, caption (N,)
+    in 0 … B·R-1; of each step of each caption weights (B·R, T, L) and the logarithm of the probability of the cell
+    that was drawn (B·R, T), both zero where a caption is over."""
 
     logits: Tensor
     targets: Tensor
+    caption: Tensor
     weights: Tensor
+    drawn: Tensor
+
+
+class _Moved(NamedTuple):
+    hidden: Tensor
+    looked: Looked
+    state: State
 
 
 class Decoder(nn.Module):
-    """Soft attention, the gating scalar β (section 4.2.1) and the deep output layer (equation 7).
+    """``vector_size`` is the width of word vectors that were trained elsewhere, where it is not ``embedding_size``.
 
     The product of the embedded words with the gates' weights does not wait for the recurrence, so it is computed for
-    all steps at once; what is left inside the loop is the attention and the product with context and hidden state.
+    all steps at once; what is left inside the loop is the attention and the products with context and states.
     """
 
-    def __init__(self, sizes: ModelParams, channels: int, vocabulary_size: int) -> None:
+    def __init__(self, sizes: ModelParams, channels: int, vocabulary_size: int, vector_size: int = 0) -> None:
         super().__init__()
         self.sizes = sizes
         width = sizes.feature_size or channels
         embedding, hidden = sizes.embedding_size, sizes.hidden_size
+        self.vocabulary_size, self.vector_size = vocabulary_size, vector_size or embedding
+        self.before = {"first": 0, "between": 1, "last": sizes.layers}[sizes.look]  # layers under the attention
         self.project = nn.Linear(channels, sizes.feature_size) if sizes.feature_size else nn.Identity()
-        self.embed = nn.Embedding(vocabulary_size, embedding, padding_idx=PAD)
-        self.attend = AdditiveAttention(width, hidden, sizes.attention_size)
-        self.start_hidden = nn.Linear(width, hidden)
-        self.start_cell = nn.Linear(width, hidden)
-        self.gate = nn.Linear(hidden, 1)
-        self.word_gates = nn.Linear(embedding, 4 * hidden)
-        self.state_gates = nn.Linear(width + hidden, 4 * hidden, bias=False)
-        self.hidden_out = nn.Linear(hidden, embedding)
-        self.context_out = nn.Linear(width, embedding, bias=False)
-        self.classify = nn.Linear(embedding, vocabulary_size)
+        self.embed = nn.Embedding(vocabulary_size, self.vector_size, padding_idx=PAD)
+        self.embed.weight.requires_grad_(not sizes.vectors_frozen)
+        self.widen = nn.Linear(self.vector_size, embedding) if self.vector_size != embedding else nn.Identity()
+        self.attend = Attention(sizes, width)
+        self.layers = nn.ModuleList(
+            Layer(sizes.cell, hidden if n else 0, hidden, sizes.sentinel and n + 1 == self.before)
+            for n in range(sizes.layers)
+        )
+        self.first_state = nn.Linear(width, sizes.layers * CELLS[sizes.cell].states * hidden)
+        if sizes.gate:
+            self.gate = nn.Linear(hidden, 1)
+        first = self._layer(0).width
+        self.word_gates = nn.Linear(embedding, first)
+        if self.before:
+            self.mean_gates = nn.Linear(width, first, bias=False)
+        if 0 < self.before < sizes.layers:
+            self.top_gates = nn.Linear(hidden, first, bias=False)
+        if self.before < sizes.layers:
+            self.context_gates = nn.Linear(width, self._layer(self.before).width, bias=False)
+        if sizes.output == "deep":
+            self.hidden_out = nn.Linear(hidden, embedding)
+            self.context_out = nn.Linear(width, embedding, bias=False)
+        if sizes.tied:
+            with torch.no_grad():  # as classes, vectors of length one make a beginner's words about equally likely
+                self.embed.weight *= self.vector_size**-0.5
+        else:
+            self.classes = nn.Parameter(torch.empty(vocabulary_size, embedding if sizes.output == "deep" else hidden))
+            nn.init.kaiming_uniform_(self.classes, a=5**0.5)  # as nn.Linear begins
+        self.biases = nn.Parameter(torch.zeros(vocabulary_size))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.biases.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights."""
+        return self.biases.dtype
 
     def look(self, features: Tensor) -> Memory:
         """features (B, L, channels) → what the steps need of them."""
-        projected = torch.relu(self.project(features)) if self.sizes.feature_size else features
-        projected = dropout(projected, self.sizes.dropout_features, self.training)
-        return Memory(projected, self.attend.keys(projected))
+        sizes = self.sizes
+        projected = torch.relu(self.project(features)) if sizes.feature_size else features
+        projected = dropout(projected, sizes.dropout_features, self.training)
+        gates = self.mean_gates(projected.mean(dim=1)) if self.before else projected[:, 0, :0]
+        soft = features.new_zeros(len(features), dtype=torch.bool)
+        if sizes.hard and self.training:
+            soft = torch.rand(len(features), device=features.device) < sizes.soft_share
+        return Memory(projected, self.attend.keys(projected), gates, soft)
 
     def start(self, memory: Memory, captions: int) -> State:
-        """The state before the first word, from the mean feature (section 3.1.2), for ``captions`` a picture."""
-        mean = memory.features.mean(dim=1).repeat_interleave(captions, dim=0)
-        return State(torch.tanh(self.start_hidden(mean)), torch.tanh(self.start_cell(mean)))
+        """The state before the first word, from the mean feature (Xu et al., section 3.1.2), ``captions`` a picture."""
+        parts = torch.tanh(self.first_state(memory.features.mean(dim=1))).repeat_interleave(captions, dim=0)
+        each = iter(torch.split(parts, self.sizes.hidden_size, dim=1))
+        layers = tuple(tuple(next(each) for _ in range(CELLS[self.sizes.cell].states)) for _ in self.layers)
+        return State(layers, torch.zeros(len(parts), device=parts.device))
 
     def table(self) -> WordTable:
         """What the steps need of the words, for all of them at once: it pays where many words are to be said."""
-        return WordTable(self.word_gates(self.embed.weight), *self._classes())
+        return WordTable(self.word_gates(self.widen(self.embed.weight)), *self._classes())
 
     def glimpse(self, state: State, memory: Memory, rows: Rows | None = None) -> Glimpse:
-        """Looks at the pictures: state (B·R, …), or (N, …) with ``rows``."""
-        context, weights = self.attend(state.hidden, memory.keys, memory.features, rows)
-        context = torch.sigmoid(self.gate(state.hidden)) * context
-        return Glimpse(self.state_gates(torch.cat([context, state.hidden], dim=1)), state.cell, context, weights)
+        """Looks ahead to the next word: state (B·R, …), or (N, …) with ``rows``."""
+        recurrent = tuple(self._layer(n).recurrent(state.layers[n][0]) for n in range(len(self.layers)))
+        top = state.layers[-1][0]
+        if not self.before:
+            looked = self._attend(top, memory, state.step, rows, None)
+            return Glimpse(state, recurrent, self.context_gates(looked.context), looked)
+        pictures = len(memory.gates)
+        if rows is None:
+            inputs = memory.gates.repeat_interleave(len(top) // pictures, dim=0)
+        else:
+            inputs = memory.gates[torch.div(rows.place, rows.width, rounding_mode="floor")]
+        if self.before < len(self.layers):
+            inputs = inputs + self.top_gates(top)
+        return Glimpse(state, recurrent, inputs, ())
 
-    def say(self, words: Tensor, glimpse: Glimpse, table: WordTable | None = None) -> tuple[Tensor, State]:
-        """words (N,), the last ones said, after a glimpse → logits (N, V) of the next words, the new state."""
-        embedded = self.embed(words)
-        state = _move(table.gates[words] if table else self.word_gates(embedded), glimpse)
-        classes = (table.classes, table.biases) if table else (self.classify.weight, self.classify.bias)
-        return self._output(embedded, state.hidden, glimpse.context, classes), state
-
-    def attention(self, glimpse: Glimpse) -> Tensor:
-        """The weights (N, L) of a glimpse."""
-        return glimpse.weights
+    def say(
+        self, words: Tensor, glimpse: Glimpse, memory: Memory, rows: Rows | None = None, table: WordTable | None = None
+    ) -> Said:
+        """words (N,), the last ones said, after a glimpse → what comes next."""
+        embedded = self.widen(self.embed(words))
+        moved = self._move(table.gates[words] if table else self.word_gates(embedded), glimpse, memory, rows)
+        classes = (table.classes, table.biases) if table else (self._class_weights(), self.biases)
+        logits = self._output(embedded, moved.hidden, moved.looked.context, classes)
+        return Said(logits, moved.state, moved.looked.weights)
 
     def teach(self, features: Tensor, captions: Tensor) -> Taught:
         """Teacher forcing: features (B, L, channels), captions (B, R, T), padded behind END with PAD.
@@ -115,57 +180,101 @@ class Decoder(nn.Module):
         any picture still has; the vocabulary is projected to for real words only.
         """
         batch, ranks, length = captions.shape
-        lengths = (captions != PAD).sum(2)  # (B, R)
-        order = lengths.argsort(dim=1, descending=True, stable=True)
-        captions = captions.gather(1, order.unsqueeze(2).expand_as(captions))
+        captions = _longest_first(captions)
         active = [int(n) for n in (captions != PAD).sum(1).amax(0)]  # captions a picture still alive at step t
+        numbers = torch.arange(batch * ranks, device=captions.device).view(batch, ranks)
 
         memory = self.look(features)
         said = torch.cat([captions.new_full((batch, ranks, 1), START), captions[:, :, :-1]], dim=2)
-        embedded = dropout(self.embed(said), self.sizes.dropout_embedding, self.training)
-        word_gates = self.word_gates(embedded)  # (B, R, T, 4H)
+        embedded = dropout(self.widen(self.embed(said)), self.sizes.dropout_embedding, self.training)
+        # Unbound, not sliced: the slope of a slice is as large as what it was cut from.
+        words, gates = embedded.unbind(2), self.word_gates(embedded).unbind(2)  # T times (B, R, …)
         state, rows = self.start(memory, ranks), ranks
-        steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        all_weights: list[Tensor] = []
+        steps: list[tuple[Tensor, ...]] = []
+        shown: list[tuple[Tensor, Tensor]] = []
         for t in range(length):
             if active[t] < rows:
-                state = State(*(_first(part, batch, rows, active[t]) for part in state))
-                rows = active[t]
+                state, rows = _first(state, batch, active[t]), active[t]
             if not rows:
                 break
-            glimpse = self.glimpse(state, memory)
-            state = _move(word_gates[:, :rows, t].flatten(0, 1), glimpse)
+            moved = self._move(gates[t][:, :rows].flatten(0, 1), self.glimpse(state, memory), memory, None)
+            state, looked = moved.state, moved.looked
             targets = captions[:, :rows, t].flatten()
             real = targets != PAD
-            said_now = embedded[:, :rows, t].flatten(0, 1)
-            steps.append((said_now[real], state.hidden[real], glimpse.context[real], targets[real]))
-            shown = (glimpse.weights * real.unsqueeze(1)).view(batch, rows, -1)
-            all_weights.append(nn.functional.pad(shown, (0, 0, 0, ranks - rows)))
-        words, hidden, context, targets = (torch.cat(part) for part in zip(*steps, strict=True))
-        weights = torch.stack(all_weights, dim=2).flatten(0, 1)  # (B·R, T, L)
-        return Taught(self._output(words, hidden, context, self._classes()), targets, weights)
+            said_now, number = words[t][:, :rows].flatten(0, 1), numbers[:, :rows].flatten()
+            steps.append(tuple(part[real] for part in (said_now, moved.hidden, looked.context, targets, number)))
+            weights = (looked.weights * real.unsqueeze(1)).view(batch, rows, -1)
+            drawn = (looked.drawn * real).view(batch, rows)
+            shown.append((pad(weights, (0, 0, 0, ranks - rows)), pad(drawn, (0, ranks - rows))))
+        embedded, hidden, context, targets, caption = (torch.cat(part) for part in zip(*steps, strict=True))
+        weights, drawn = (torch.stack(part, dim=2).flatten(0, 1) for part in zip(*shown, strict=True))
+        return Taught(self._output(embedded, hidden, context, self._classes()), targets, caption, weights, drawn)
+
+    def _move(self, word_gates: Tensor, glimpse: Glimpse, memory: Memory, rows: Rows | None) -> _Moved:
+        """One step through the layers, past the attention wherever it stands."""
+        inputs, looked = word_gates + glimpse.inputs, glimpse.looked
+        hidden, sentinel = inputs, None
+        states: list[LayerState] = []
+        for n, state in enumerate(glimpse.state.layers):
+            layer = self._layer(n)
+            if layer.below is not None:
+                inputs = layer.below(hidden)
+            if 0 < n == self.before:
+                looked = self._attend(hidden, memory, glimpse.state.step, rows, sentinel)
+                inputs = inputs + self.context_gates(looked.context)
+            hidden, after, sentinel = layer(inputs, glimpse.recurrent[n], state)
+            states.append(after)
+        if self.before == len(self.layers):
+            looked = self._attend(hidden, memory, glimpse.state.step, rows, sentinel)
+        assert isinstance(looked, Looked)
+        return _Moved(hidden, looked, State(tuple(states), glimpse.state.step + 1))
+
+    def _attend(
+        self, query: Tensor, memory: Memory, step: Tensor, rows: Rows | None, sentinel: Tensor | None
+    ) -> Looked:
+        looked: Looked = self.attend(query, memory, step, rows, sentinel)
+        if not self.sizes.gate:
+            return looked
+        return looked._replace(context=torch.sigmoid(self.gate(query)) * looked.context)
+
+    def _class_weights(self) -> Tensor:
+        if not self.sizes.tied:
+            return self.classes
+        weights: Tensor = self.widen(self.embed.weight)
+        return weights
 
     def _classes(self) -> tuple[Tensor, Tensor]:
         """The classifier with rows of zeros up to a multiple of 64: the product is up to twice as fast on a CPU."""
-        more = -len(self.classify.bias) % 64
-        return nn.functional.pad(self.classify.weight, (0, 0, 0, more)), nn.functional.pad(
-            self.classify.bias, (0, more)
-        )
+        more = -self.vocabulary_size % 64
+        return pad(self._class_weights(), (0, 0, 0, more)), pad(self.biases, (0, more))
 
     def _output(self, embedded: Tensor, hidden: Tensor, context: Tensor, classes: tuple[Tensor, Tensor]) -> Tensor:
-        """p(word) ∝ exp(L_o(E y + L_h h + L_z z)), equation 7."""
-        hidden = dropout(hidden, self.sizes.dropout_output, self.training)
-        mixed = embedded + self.hidden_out(hidden) + self.context_out(context)
-        mixed = dropout(torch.tanh(mixed), self.sizes.dropout_output, self.training)
-        return nn.functional.linear(mixed, *classes)[:, : self.classify.out_features]
+        """deep: p(word) ∝ exp(L_o tanh(E y + L_h h + L_z z)), Xu et al., equation 7; plain: p(word) ∝ exp(L_o h), with
+        the context added where no layer has taken it in (Lu et al. 2017, equation 13)."""
+        rate = self.sizes.dropout_output
+        if self.sizes.output == "deep":
+            hidden = dropout(hidden, rate, self.training)
+            mixed = torch.tanh(embedded + self.hidden_out(hidden) + self.context_out(context))
+        else:
+            mixed = hidden + context if self.before == len(self.layers) else hidden
+        return linear(dropout(mixed, rate, self.training), *classes)[:, : self.vocabulary_size]
+
+    def _layer(self, number: int) -> Layer:
+        layer = self.layers[number]
+        assert isinstance(layer, Layer)
+        return layer
 
 
-def _move(word_gates: Tensor, glimpse: Glimpse) -> State:
-    """The LSTM cell (Hochreiter and Schmidhuber 1997), its products done."""
-    into, forget, out, new = (word_gates + glimpse.gates).chunk(4, dim=1)
-    cell = torch.sigmoid(forget) * glimpse.cell + torch.sigmoid(into) * torch.tanh(new)
-    return State(torch.sigmoid(out) * torch.tanh(cell), cell)
+def _longest_first(captions: Tensor) -> Tensor:
+    """captions (B, R, T), each picture's in the order of their lengths."""
+    order = (captions != PAD).sum(2).argsort(dim=1, descending=True, stable=True)
+    return captions.gather(1, order.unsqueeze(2).expand_as(captions))
 
 
-def _first(rows: Tensor, batch: int, ranks: int, kept: int) -> Tensor:
-    return rows.view(batch, ranks, -1)[:, :kept].flatten(0, 1)
+def _first(state: State, batch: int, kept: int) -> State:
+    """The state of each picture's first ``kept`` captions."""
+
+    def cut(part: Tensor) -> Tensor:
+        return part.view(batch, -1, *part.shape[1:])[:, :kept].flatten(0, 1)
+
+    return State(tuple(tuple(cut(part) for part in layer) for layer in state.layers), cut(state.step))

@@ -1,16 +1,17 @@
-"""Captions and references from anybody's files, for ``wordgaze score``: picture id → caption, picture id → references.
+"""Captions and references from anybody's files: picture id → caption, picture id → references.
 
-Five formats, told apart by what is in the file; the ending decides where both kinds of JSON would do:
+Six formats, told apart by what is in the file; the ending decides where both kinds of JSON would do:
 
 - COCO results: ``[{"image_id": 1, "caption": "…"}, …]``
 - COCO annotations: ``{"images": [{"id": 1, "file_name": "…"}, …], "annotations": [{"image_id": 1, "caption": "…"}]}``
+- Karpathy's splits: ``{"images": [{"filename": "…", "split": "train", "sentences": [{"raw": "…"}]}]}``
 - JSON lines: ``{"image": "a.jpg", "caption": "…"}`` or ``{"image": "a.jpg", "captions": ["…", "…"]}`` in each line
 - a table with a header, of columns between commas, bars (``|``) or tabs
 - Flickr8k tokens: ``a.jpg#0<TAB>caption``
 
 A picture's id is in the first of :data:`ID_NAMES` that the file has, its caption in the first of
 :data:`CAPTION_NAMES`, several captions in one of :data:`SEVERAL_NAMES` (a list; in a table with `` | `` between them).
-Upper and lower case are the same in a table's header.
+Upper and lower case are the same in a table's header. A column or key ``split`` tells a picture's split.
 
 Ids are text: the number 17 and the text "17" are one id. A COCO annotation file knows a picture by two names. Its
 ``image_id`` is the id, and :func:`matched` takes the picture's ``file_name`` for it too. Whitespace around ids and
@@ -32,32 +33,40 @@ CAPTION_NAMES = ("caption", "beam", "greedy", "text", "comment", "sentence", "pr
 SEVERAL_NAMES = ("references", "captions")
 BETWEEN = " | "  # references in one cell of a table, as reports/captions.csv has them
 KNOWN = (
-    "COCO results (JSON list), COCO annotations (JSON with images and annotations), JSON lines, "
-    "a table with a header (commas, | or tabs), Flickr8k tokens (name.jpg#0<TAB>caption)"
+    "COCO results (JSON list), COCO annotations (JSON with images and annotations), Karpathy's splits (JSON), "
+    "JSON lines, a table with a header (commas, | or tabs), Flickr8k tokens (name.jpg#0<TAB>caption)"
 )
 
 _DELIMITERS = ",|\t"
 _TOKEN = re.compile(r"(.+)#\d+\t(.*)")
 _HALF = re.compile("[\ud800-\udfff]")  # JSON can write what no text file can hold
 _NAMED = 3  # ids that an error names
+_GLANCE = 4096  # bytes
 
 V = TypeVar("V")
 
 
 class ById(dict[str, V], Generic[V]):
-    """Values by picture id, and ``names``: other names of the same pictures, each with its id."""
+    """Values by picture id.
+
+    ``names`` are other names of the same pictures, each with its id; ``places`` tells where an id stands first, and
+    ``splits`` the splits that an id is said to be in, as written, each with the place.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.names: dict[str, str] = {}
+        self.places: dict[str, str] = {}
+        self.splits: dict[str, dict[str, str]] = {}
 
 
 class _Entry(NamedTuple):
-    """Captions of one picture, and the place to name in an error."""
+    """Captions of one picture, its split if that is told, and the place to name in an error."""
 
     place: str
     id: str
     captions: list[str]
+    split: str = ""
 
 
 class _Source(NamedTuple):
@@ -76,7 +85,7 @@ def read_captions(path: Path, column: str | None = None) -> dict[str, str]:
     """
     captions: ById[str] = ById()
     source = _source(path, (*CAPTION_NAMES, *SEVERAL_NAMES), column)
-    for place, key, found in _entries(source, captions.names):
+    for place, key, found, _ in _entries(source, captions.names):
         if key in captions:
             raise CaptionsError(f"{place}: the id {key!r} comes twice; leave one caption an id")
         if len(found) != 1:
@@ -85,22 +94,40 @@ def read_captions(path: Path, column: str | None = None) -> dict[str, str]:
     return captions
 
 
-def read_references(path: Path, column: str | None = None) -> dict[str, list[str]]:
+def read_references(path: Path, column: str | None = None, data: bytes | None = None) -> ById[list[str]]:
     """All references of each id, in the file's order, from any of the formats above.
 
-    ``column`` names the column or key where it is neither of SEVERAL_NAMES nor the first of CAPTION_NAMES. Raises
-    CaptionsError, naming the place, where the file is of no known format or broken, or an id has blank references only.
+    ``column`` names the column or key where it is neither of SEVERAL_NAMES nor the first of CAPTION_NAMES. ``data``
+    are the file's bytes where it lies in an archive, and ``path`` only names it. Raises CaptionsError, naming the
+    place, where the file is of no known format or broken, or an id has blank references only.
     """
     references: ById[list[str]] = ById()
-    places: dict[str, str] = {}
-    source = _source(path, (*SEVERAL_NAMES, *CAPTION_NAMES), column)
-    for place, key, found in _entries(source, references.names):
+    source = _source(path, (*SEVERAL_NAMES, *CAPTION_NAMES), column, data)
+    for place, key, found, split in _entries(source, references.names):
         references.setdefault(key, []).extend(found)
-        places.setdefault(key, place)
+        references.places.setdefault(key, place)
+        if split:
+            references.splits.setdefault(key, {}).setdefault(split, place)
     for key, found in references.items():
         if not any(found):
-            raise CaptionsError(f"{places[key]}: no reference of {key!r}; add one, or leave the picture out")
+            raise CaptionsError(f"{references.places[key]}: no reference of {key!r}; add one, or leave the picture out")
     return references
+
+
+def holds_captions(data: bytes) -> bool:
+    """Whether a text file begins like one of the formats above; it may be broken all the same."""
+    first = _first_line(data[:_GLANCE].decode("utf-8-sig", "replace"))
+    return bool(_TOKEN.fullmatch(first) or first.lstrip().startswith(("[", "{")) or _delimiter(first))
+
+
+def decoded(path: Path, data: bytes) -> str:
+    """Text from UTF-8. Raises CaptionsError that names the byte and the line."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = f"byte {error.start} (0x{error.object[error.start]:02x}, in line {line})"
+        raise CaptionsError(f"{path} is not UTF-8 at {byte}; save it as UTF-8") from error
 
 
 def matched(
@@ -140,17 +167,11 @@ def _first(ids: list[str]) -> str:
     return ", ".join(map(repr, ids[:_NAMED])) + (", …" if len(ids) > _NAMED else "")
 
 
-def _source(path: Path, wanted: tuple[str, ...], column: str | None) -> _Source:
+def _source(path: Path, wanted: tuple[str, ...], column: str | None, data: bytes | None = None) -> _Source:
     try:
-        data = path.read_bytes()
+        text = decoded(path, path.read_bytes() if data is None else data)
     except OSError as error:
         raise CaptionsError(f"{path} cannot be read ({error.strerror}); give a file of captions") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        byte = f"byte {error.start} (0x{error.object[error.start]:02x}, in line {line})"
-        raise CaptionsError(f"{path} is not UTF-8 at {byte}; save it as UTF-8") from error
     if not text.strip():
         raise CaptionsError(f"{path} is empty; give a file of captions")
     return _Source(path, text, wanted if column is None else (column,))
@@ -171,7 +192,7 @@ def _reader(source: _Source) -> Callable[[_Source, dict[str, str]], Iterator[_En
     if _TOKEN.fullmatch(first):
         return _tokens
     if source.text.lstrip().startswith(("[", "{")):
-        return _json_lines if _is_lines(first, source.path) else _document
+        return _json_lines if _is_lines(first, source.text, source.path) else _document
     if _delimiter(first):
         return _table
     raise CaptionsError(f"{source.path}: unknown format, first line {first[:60]!r}; known are {KNOWN}")
@@ -181,14 +202,15 @@ def _first_line(text: str) -> str:
     return re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
 
 
-def _is_lines(first: str, path: Path) -> bool:
+def _is_lines(first: str, text: str, path: Path) -> bool:
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return True
+    if len(first) == len(text.strip("\r\n")):
+        return False
     try:
-        value = json.loads(first)
+        return isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and "annotations" not in value
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -211,15 +233,38 @@ def _json_lines(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
 
 
 def _document(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
-    content, path = _parsed(str(source.path), source.text), source.path
-    if isinstance(content, dict):
+    content, path = _parsed(str(source.path), source.text, _without_tokens), source.path
+    if isinstance(content, dict) and "annotations" in content:
         names |= _file_names(path, content)
-        content = content.get("annotations")
+        content = content["annotations"]
         path = Path(f"{path}: annotations")
+    elif isinstance(content, dict) and "images" in content:
+        yield from _karpathy(path, content["images"])
+        return
+    elif isinstance(content, dict) and content.keys() & set(ID_NAMES):
+        content = [content]  # JSON lines, of which there is one
     if not isinstance(content, list):
         raise CaptionsError(f"{source.path}: JSON of an unknown form; known are {KNOWN}")
     for number, value in enumerate(content):
         yield _entry(f"{path}[{number}]", value, source.wanted)
+
+
+def _without_tokens(value: dict[str, Any]) -> dict[str, Any]:
+    """Karpathy's sentences have their words too, which are most of a file of 140 MB."""
+    if "raw" in value:
+        value.pop("tokens", None)
+    return value
+
+
+def _karpathy(path: Path, images: Any) -> Iterator[_Entry]:
+    if not isinstance(images, list):
+        raise CaptionsError(f"{path}: images is no list; get the file anew")
+    for number, image in enumerate(images):
+        place = f"{path}: images[{number}]"
+        sentences = image.get("sentences") if isinstance(image, dict) else None
+        if not isinstance(sentences, list) or not all(isinstance(one, dict) and "raw" in one for one in sentences):
+            raise CaptionsError(f"{place} lacks sentences with raw; known are {KNOWN}")
+        yield _entry(place, {**image, "captions": [one["raw"] for one in sentences]}, ("captions",))
 
 
 def _file_names(path: Path, content: dict[str, Any]) -> dict[str, str]:
@@ -234,9 +279,9 @@ def _file_names(path: Path, content: dict[str, Any]) -> dict[str, str]:
     return names
 
 
-def _parsed(place: str, text: str) -> Any:
+def _parsed(place: str, text: str, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=hook)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise CaptionsError(f"{place}: broken JSON at {where} ({error.msg}); mend it there") from error
@@ -263,7 +308,10 @@ def _entry(place: str, value: Any, wanted: tuple[str, ...]) -> _Entry:
     broken = next((text for text in (str(key), *found) if _HALF.search(text)), None)
     if broken is not None:
         raise CaptionsError(f"{place}: {_shown(broken)} has half a character (a lone surrogate); mend it")
-    return _Entry(place, str(key).strip(), [caption.strip() for caption in found])
+    split = value.get("split")
+    return _Entry(
+        place, str(key).strip(), [caption.strip() for caption in found], "" if split is None else str(split).strip()
+    )
 
 
 def _shown(value: Any) -> str:
@@ -285,6 +333,7 @@ def _table(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
     rows = _rows(source)
     columns = [_column(name) for name in next(rows)[1]]
     id_at, at = _place(source.path, columns, ID_NAMES), _place(source.path, columns, source.wanted)
+    split_at = columns.index("split") if "split" in columns else None
     for number, row in rows:
         place = f"{source.path}:{number}"
         if len(row) != len(columns):
@@ -295,7 +344,8 @@ def _table(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
         if _is_number(text):
             raise CaptionsError(f"{place} ({key}): {text!r} is no caption; is {columns[at]} the right column?")
         parts = text.split(BETWEEN) if columns[at] in SEVERAL_NAMES else [text]
-        yield _Entry(place, key, [part.strip() for part in parts])
+        split = "" if split_at is None else row[split_at].strip()
+        yield _Entry(place, key, [part.strip() for part in parts], split)
 
 
 def _place(path: Path, columns: list[str], wanted: tuple[str, ...]) -> int:

@@ -23,7 +23,7 @@ def run(params: Params) -> None:
 
     sections = {"dataset": params.dataset.model_dump()}
     with stage_run("download", sections) as tracked, replacing_folder(paths.RAW) as folder:
-        dataset = open_dataset(params.dataset, paths.scratch("downloads"))
+        dataset = open_dataset(params.dataset, params.prepare, paths.scratch("downloads"))
         records, report = audit(dataset.collect(folder), folder, params.dataset.max_faulty)
         _remove_unused(folder / "images", records)
         write_records(folder / RECORDS, records)

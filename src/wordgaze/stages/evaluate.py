@@ -21,7 +21,8 @@ from wordgaze.text import tokenizer
 from wordgaze.tracking.evaluated import log_evaluation
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.images import load_image
-from wordgaze.vision.store import FeatureStore
+from wordgaze.vision.pictures import Encoded
+from wordgaze.vision.store import FeatureStore, Source
 
 EXAMPLES = 6  # best ones and worst ones on the page
 
@@ -51,8 +52,9 @@ def _evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, par
     settings, split = params.evaluate, params.evaluate.split
     images, _ = prepared.references(split)
     decoder, vocabulary = captioner.decoder, captioner.vocabulary
+    features: Source = Encoded(paths.RAW / "images", captioner.encoder) if captioner.tuned else store
     found = {
-        name: caption_stored(decoder, vocabulary, store, images, decode, settings.batch_size, params.seed)
+        name: caption_stored(decoder, vocabulary, features, images, decode, settings.batch_size, params.seed)
         for name, decode in _strategies(params.decode).items()
     }
     records = {record.image: record for record in read_records(paths.RAW / "captions.jsonl")}

@@ -1,5 +1,6 @@
 """Stage ``prepare``: cleaning, tokens, splits by image, and the vocabulary, which only train has a say in."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,9 +9,9 @@ from wordgaze import paths
 from wordgaze.contracts import check
 from wordgaze.errors import DataError
 from wordgaze.files import replacing, replacing_folder, write_json, write_text
-from wordgaze.params import Params
+from wordgaze.params import Params, PrepareParams
 from wordgaze.prepared import CAPTIONS, VOCABULARY
-from wordgaze.records import Record, assign_splits, read_records
+from wordgaze.records import SPLITS, Record, assign_splits, read_records
 from wordgaze.text.tokenizer import tokenize
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.tracking.reporting import log_contract
@@ -18,6 +19,10 @@ from wordgaze.tracking.runs import stage_run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LITTLE = 0.7  # of the words in the training captions: a captioner that knows fewer has little to say
+
+_log = logging.getLogger(__name__)
 
 
 def run(params: Params) -> None:
@@ -34,7 +39,9 @@ def run(params: Params) -> None:
         captions, wordless = _caption_table(records)
         train = captions[captions["split"] == "train"]
         counts = Counter(word for text in train["tokens_text"] for word in text.split())
-        vocabulary = Vocabulary.count((text.split() for text in train["tokens_text"]), settings.min_count)
+        tokens = (text.split() for text in train["tokens_text"])
+        vocabulary = Vocabulary.count(tokens, settings.min_count, settings.max_vocabulary)
+        _check_usable(captions, vocabulary, counts, settings)
         contracts = [
             check("captions", captions),
             check("vocabulary", _word_table(vocabulary, counts, settings.min_count)),
@@ -48,6 +55,34 @@ def run(params: Params) -> None:
         summary = _summary(captions, vocabulary, counts, wordless)
         write_json(folder / "summary.json", summary)
         tracked.metrics(summary)
+
+
+def _check_usable(
+    captions: "pd.DataFrame", vocabulary: Vocabulary, counts: Counter[str], settings: PrepareParams
+) -> None:
+    """Raises DataError on what very few pictures lead to: a split without one, no words; warns of few words."""
+    images = {split: int((captions.drop_duplicates("image")["split"] == split).sum()) for split in SPLITS}
+    counted = ", ".join(f"{split} {count}" for split, count in images.items())
+    if not all(images.values()):
+        raise DataError(
+            f"a split has no picture with words ({counted}); add pictures, raise prepare.dev_share or "
+            "prepare.test_share, or let the data set name pictures of all three"
+        )
+    if len(vocabulary) == len(SPECIAL):
+        raise DataError(
+            f"no word comes prepare.min_count = {settings.min_count} times in the captions of {images['train']} "
+            "training pictures; lower prepare.min_count"
+        )
+    known = _known_share(vocabulary, counts)
+    if known < LITTLE:
+        _log.warning(
+            "the vocabulary has %d of %d words, %.0f %% of what train captions say; lower prepare.min_count = %d",
+            len(vocabulary) - len(SPECIAL), len(counts), 100 * known, settings.min_count,
+        )  # fmt: skip
+
+
+def _known_share(vocabulary: Vocabulary, counts: Counter[str]) -> float:
+    return sum(counts[word] for word in vocabulary.words) / counts.total()
 
 
 def _caption_table(records: Sequence[Record]) -> tuple["pd.DataFrame", int]:
@@ -83,13 +118,12 @@ def _word_table(vocabulary: Vocabulary, counts: Counter[str], min_count: int) ->
 
 def _summary(captions: "pd.DataFrame", vocabulary: Vocabulary, counts: Counter[str], wordless: int) -> dict[str, float]:
     images = captions.groupby("split")["image"].nunique()
-    known = sum(counts[word] for word in vocabulary.words)
     return {
         **{f"images_{split}": int(images[split]) for split in ("train", "dev", "test")},
         "captions": len(captions),
         "captions_without_words": wordless,
         "vocabulary": len(vocabulary),
         "words_in_train": len(counts),
-        "known_share_of_train_tokens": round(known / counts.total(), 6),
+        "known_share_of_train_tokens": round(_known_share(vocabulary, counts), 6),
         "mean_length": round(float(captions["length"].mean()), 6),
     }

@@ -1,6 +1,7 @@
 """What the two training stages share: inputs, tracking, curves, and the scratch folder's end."""
 
 import csv
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -11,16 +12,26 @@ from wordgaze.files import replacing, sha256, write_json
 from wordgaze.params import Params, TrainParams
 from wordgaze.prepared import Prepared
 from wordgaze.progress import counter
+from wordgaze.text.vectors import read_vectors
 from wordgaze.tracking.runs import stage_run
 from wordgaze.training.fit import Task, fit
 from wordgaze.training.loop import Row
 from wordgaze.vision.store import FeatureStore
 
+_log = logging.getLogger(__name__)
+
 
 def train(stage: str, params: Params, settings: TrainParams, start: Path | None, folder: Path) -> None:
     """Runs one training stage: the captioner to ``folder``, its curve and its best score to ``reports/``."""
     prepared, store = Prepared.load(paths.PREPARED), FeatureStore(paths.FEATURES)
-    task = Task(prepared, store, params.model, settings, params.prepare.max_words, params.seed, start)
+    vectors = None
+    if params.model.vectors and start is None:
+        vectors = read_vectors(params.model.vectors, prepared.vocabulary.words)
+        _log.warning("word vectors: %s", vectors.summary())
+    pictures = paths.RAW / "images"
+    task = Task(
+        prepared, store, params.model, settings, params.prepare.max_words, params.seed, start, vectors, pictures
+    )  # fmt: skip
     sections = {"seed": params.seed, "model": params.model.model_dump(), stage: settings.model_dump()}
     used: list[Path] = []
 
@@ -30,6 +41,7 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
 
     with stage_run(stage, sections) as tracked, counter(stage) as on_step:
         started = time.monotonic()
+        tracked.metrics(vectors.metrics if vectors else {})
 
         def on_epoch(row: Row) -> None:
             tracked.metrics({k: v for k, v in row.items() if k != "epoch"}, step=int(row["epoch"]))

@@ -20,11 +20,12 @@ class Vocabulary:
             raise ValueError(f"a vocabulary starts with {SPECIAL} and has no word twice")
 
     @classmethod
-    def count(cls, captions: Iterable[Sequence[str]], min_count: int) -> "Vocabulary":
-        """Every word with ``min_count`` occurrences or more, the commonest first, ties in alphabetical order."""
+    def count(cls, captions: Iterable[Sequence[str]], min_count: int, max_words: int = 0) -> "Vocabulary":
+        """Every word with ``min_count`` occurrences or more, the commonest first, ties in alphabetical order; of these
+        the first ``max_words``, 0 for all."""
         counts = Counter(word for caption in captions for word in caption)
         kept = [word for word, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= min_count]
-        return cls(SPECIAL + tuple(kept))
+        return cls(SPECIAL + tuple(kept[: max_words or None]))
 
     @cached_property
     def index(self) -> dict[str, int]:

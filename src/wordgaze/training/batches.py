@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wordgaze.text.vocabulary import PAD
-from wordgaze.vision.store import FeatureStore
+from wordgaze.vision.store import Source
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """features (B, L, channels) and captions (B, R, T), padded with PAD."""
+    """features (B, L, channels), or pixels where the encoder is trained too; captions (B, R, T), padded with PAD."""
 
     features: Tensor
     captions: Tensor
@@ -32,7 +32,7 @@ class Batch:
 class Batches:
     """Shuffled batches of examples; the order depends on seed and epoch alone, so any epoch can be taken up midway."""
 
-    def __init__(self, examples: Sequence[Example], store: FeatureStore, batch_size: int, seed: int) -> None:
+    def __init__(self, examples: Sequence[Example], store: Source, batch_size: int, seed: int) -> None:
         self.examples, self.store, self.batch_size, self.seed = examples, store, batch_size, seed
 
     def __len__(self) -> int:

@@ -6,22 +6,27 @@ from pathlib import Path
 
 import torch
 
-from wordgaze.captioner import WEIGHTS, caption_stored, load_decoder, save_captioner
+from wordgaze.captioner import WEIGHTS, caption_stored, read_decoder, save_captioner
+from wordgaze.errors import ModelError
 from wordgaze.files import fingerprint, sha256
 from wordgaze.metrics.cider import Cider
 from wordgaze.model.decoder import Decoder
-from wordgaze.params import DecodeParams, ModelParams, TrainParams
+from wordgaze.params import DecodeParams, FinetuneParams, ModelParams, TrainParams
 from wordgaze.prepared import Prepared
+from wordgaze.text.vectors import WordVectors
 from wordgaze.training.batches import Batches, Example
-from wordgaze.training.loop import Row, Trainer
-from wordgaze.vision.store import FeatureStore
+from wordgaze.training.loop import Row, Trainer, Tuned
+from wordgaze.vision.encoders import encoder_from_spec
+from wordgaze.vision.pictures import Encoded, Pixels
+from wordgaze.vision.store import FeatureStore, Source
 
 DEV_BATCH = 128
 
 
 @dataclass(frozen=True)
 class Task:
-    """One training: the data, the sizes, the settings, the seed, and the captioner folder to start from, if any."""
+    """One training: the data, the sizes, the settings, the seed, the captioner folder to start from, if any, else the
+    word vectors, if any; and the folder of the pictures, for an encoder that is trained along."""
 
     prepared: Prepared
     store: FeatureStore
@@ -30,6 +35,8 @@ class Task:
     max_words: int
     seed: int
     start: Path | None = None
+    vectors: WordVectors | None = None
+    pictures: Path | None = None
 
     def key(self) -> str:
         """Names the scratch folder by all that the weights depend on."""
@@ -37,7 +44,30 @@ class Task:
         begin = sha256(self.start / WEIGHTS) if self.start else ""
         data = [self.prepared.captions["train"], self.prepared.captions["dev"], self.prepared.vocabulary.words]
         features = sha256(self.store.folder / "manifest.json")
-        return fingerprint(self.model.model_dump(), settings, self.max_words, self.seed, data, features, begin)
+        vectors = self.vectors.matrix.tolist() if self.vectors else []
+        return fingerprint(self.model.model_dump(), settings, self.max_words, self.seed, data, features, begin, vectors)
+
+    def decoder(self) -> Decoder:
+        """The decoder that training begins with. Raises ModelError where ``start`` has other sizes or other words."""
+        if self.start:
+            decoder, vocabulary = read_decoder(self.start)
+            if decoder.sizes != self.model or vocabulary != self.prepared.vocabulary:
+                raise ModelError(f"{self.start} was trained with other settings of model or other words; run dvc repro")
+            return decoder
+        width = self.vectors.matrix.shape[1] if self.vectors else 0
+        decoder = Decoder(self.model, self.store.spec.channels, len(self.prepared.vocabulary), width)
+        if self.vectors:
+            with torch.no_grad():
+                decoder.embed.weight.copy_(self.vectors.matrix)
+        return decoder
+
+    def tuned(self) -> Tuned | None:
+        """The encoder, where it is trained too."""
+        settings = self.settings
+        if not isinstance(settings, FinetuneParams) or not settings.finetune_blocks:
+            return None
+        encoder = encoder_from_spec(self.store.spec, self.store.encoder_state())
+        return Tuned(encoder, settings.finetune_blocks, settings.finetune_learning_rate)
 
     def examples(self) -> list[Example]:
         """The training images, the first ``samples`` of them, with their captions as indices."""
@@ -60,24 +90,28 @@ def fit(
 ) -> list[Row]:
     """Trains and writes the captioner to ``folder``; returns the curve."""
     torch.manual_seed(task.seed)
-    decoder = Decoder(task.model, task.store.spec.channels, len(task.prepared.vocabulary))
-    if task.start:
-        load_decoder(task.start, decoder)
-    batches = Batches(task.examples(), task.store, task.settings.batch_size, task.seed)
+    decoder, tuned = task.decoder(), task.tuned()
+    source: Source = task.store
+    features: Source = task.store
+    if tuned:
+        assert task.pictures, "an encoder is trained from pictures"
+        source, features = Pixels(task.pictures, tuned.encoder), Encoded(task.pictures, tuned.encoder)
+    batches = Batches(task.examples(), source, task.settings.batch_size, task.seed)
     checkpoint = scratch(f"training-{task.key()}") / "checkpoint.safetensors"
-    trainer = Trainer(decoder, batches, _dev_score(task), task.settings, task.seed, checkpoint)
+    trainer = Trainer(decoder, batches, _dev_score(task, features), task.settings, task.seed, checkpoint, tuned)
     history = trainer.run(on_epoch, on_step)
-    save_captioner(folder, decoder, task.prepared.vocabulary, task.store.spec, task.store.encoder_state())
+    state = tuned.encoder.state_dict() if tuned else task.store.encoder_state()
+    save_captioner(folder, decoder, task.prepared.vocabulary, task.store.spec, state, tuned=tuned is not None)
     return history
 
 
-def _dev_score(task: Task) -> Callable[[Decoder], float]:
+def _dev_score(task: Task, features: Source) -> Callable[[Decoder], float]:
     images, truths = task.prepared.references("dev", task.settings.dev_images)
     cider = Cider(truths)
     greedy = DecodeParams(strategy="greedy", max_length=task.max_words)
 
     def score(decoder: Decoder) -> float:
-        found = caption_stored(decoder, task.prepared.vocabulary, task.store, images, greedy, DEV_BATCH)
+        found = caption_stored(decoder, task.prepared.vocabulary, features, images, greedy, DEV_BATCH)
         return cider.score([of_one[0].words for of_one in found])
 
     return score

@@ -21,7 +21,8 @@ from wordgaze.model.decoder import Decoder, Taught
 from wordgaze.params import TrainParams
 from wordgaze.training.batches import Batch, Batches
 from wordgaze.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from wordgaze.training.loss import captioning_loss
+from wordgaze.training.loss import captioning_loss, moved_baseline
+from wordgaze.vision.encoders import Encoder
 
 Row = dict[str, float]
 
@@ -35,7 +36,17 @@ class Progress:
     loss_sum: float = 0.0
     best_score: float = -math.inf
     best_epoch: int = -1
+    baseline: float | None = None  # of hard attention's reward
     history: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """An encoder whose last blocks are trained along, with a learning rate of their own; batches bring its pixels."""
+
+    encoder: Encoder
+    blocks: int
+    learning_rate: float
 
 
 class Trainer:
@@ -49,13 +60,18 @@ class Trainer:
         params: TrainParams,
         seed: int,
         checkpoint: Path,
+        tuned: Tuned | None = None,
     ) -> None:
         self.device = pick_device(params.device)
         self.dtype = pick_dtype(params.precision, self.device)
         self.decoder = decoder.to(self.device)
         self.batches, self.dev_score, self.params, self.checkpoint = batches, dev_score, params, checkpoint
+        groups = [{"params": [p for p in decoder.parameters() if p.requires_grad], "peak": params.learning_rate}]
+        self.encoder = tuned.encoder.to(self.device) if tuned else None
+        if tuned:
+            groups.append({"params": tuned.encoder.unfreeze(tuned.blocks), "peak": tuned.learning_rate})
         self.optimizer = torch.optim.AdamW(
-            decoder.parameters(),
+            groups,
             lr=params.learning_rate,
             betas=(0.9, 0.98),
             weight_decay=params.weight_decay,
@@ -84,32 +100,36 @@ class Trainer:
             on_epoch(self._finish_epoch())
             self._save()
             saved = time.monotonic()
-        self.decoder.load_state_dict(self.best)
+        self._learn(self.best)
         return self.progress.history
 
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to a hundredth."""
+    def pace(self, step: int) -> float:
+        """The share of the learning rate: linear warm-up, then half a cosine down to a hundredth."""
         total, warmup = self.params.epochs * len(self.batches), self.params.warmup_steps
         if step < warmup:
-            return self.params.learning_rate * (step + 1) / warmup
+            return (step + 1) / warmup
         done = (step - warmup) / max(1, total - warmup)
-        return self.params.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
     def _step(self, batch: Batch) -> float:
         self.decoder.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self._steps())
-        taught = self._teach(batch.features.to(self.device), batch.captions.to(self.device))
-        loss, plain = captioning_loss(taught, self.params.label_smoothing, self.params.doubly_stochastic)
-        if not torch.isfinite(loss):
+            group["lr"] = group["peak"] * self.pace(self._steps())
+        features = batch.features.to(self.device)
+        taught = self._teach(self.encoder(features) if self.encoder else features, batch.captions.to(self.device))
+        loss = captioning_loss(taught, self.params, self.progress.baseline)
+        if not torch.isfinite(loss.total):
             raise ModelError(
-                f"the loss is {loss.item()} at step {self._steps()}; try a lower learning_rate or clip_norm"
+                f"the loss is {loss.total.item()} at step {self._steps()}; try a lower learning_rate or clip_norm"
             )
+        if loss.reward is not None:
+            self.progress.baseline = moved_baseline(self.progress.baseline, loss.reward)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), self.params.clip_norm)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(learning, self.params.clip_norm)
         self.optimizer.step()
-        return float(plain)
+        return float(loss.plain)
 
     def _teach(self, features: Tensor, captions: Tensor) -> Taught:
         # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.
@@ -125,16 +145,28 @@ class Trainer:
         progress = self.progress
         row = {
             "epoch": progress.epoch + 1,
-            "learning_rate": self.learning_rate(self._steps() - 1),
+            "learning_rate": self.params.learning_rate * self.pace(self._steps() - 1),
             "train_loss": progress.loss_sum / len(self.batches),
             "dev_cider": score,
         }
         progress.history.append(row)
         if score > progress.best_score:
             progress.best_score, progress.best_epoch = score, progress.epoch
-            self.best = {k: v.detach().cpu().clone() for k, v in self.decoder.state_dict().items()}
+            self.best = {k: v.detach().cpu().clone() for k, v in self._learned().items()}
         progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
         return row
+
+    def _learned(self) -> dict[str, Tensor]:
+        """The weights that training changes."""
+        learned: dict[str, Tensor] = {f"decoder.{k}": v for k, v in self.decoder.state_dict().items()}
+        if self.encoder:
+            learned |= {f"encoder.{k}": p for k, p in self.encoder.named_parameters() if p.requires_grad}
+        return learned
+
+    @torch.no_grad()
+    def _learn(self, learned: dict[str, Tensor]) -> None:
+        for name, own in self._learned().items():
+            own.copy_(learned[name])
 
     def _stalled(self) -> bool:
         return self.progress.epoch - 1 - self.progress.best_epoch >= self.params.patience
@@ -144,7 +176,7 @@ class Trainer:
 
     def _save(self) -> None:
         tensors = {
-            "decoder": self.decoder.state_dict(),
+            "learned": self._learned(),
             "best": self.best,
             "optimizer": optimizer_tensors(self.optimizer),
             "random": _random_state(self.device),
@@ -159,7 +191,7 @@ class Trainer:
             progress["best_score"] = -math.inf
         self.progress = Progress(**progress)
         self.best = tensors.get("best", {})
-        self.decoder.load_state_dict(tensors["decoder"])
+        self._learn(tensors["learned"])
         restore_optimizer(self.optimizer, tensors["optimizer"])
         torch.set_rng_state(tensors["random"]["cpu"])
         if self.device.type == "cuda":

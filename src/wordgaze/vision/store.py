@@ -9,7 +9,7 @@ shard-00000.safetensors   features (N, L, D)
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -58,6 +58,14 @@ def write_manifest(folder: Path, spec: EncoderSpec, weights_sha256: str, index: 
         "shape": shape,
     }
     write_json(folder / "manifest.json", manifest)
+
+
+class Source(Protocol):
+    """Gives something of pictures, by name: stored features, features computed anew, pixels."""
+
+    def read(self, images: Sequence[str]) -> Tensor:
+        """One row a picture, in their order."""
+        ...
 
 
 class FeatureStore:

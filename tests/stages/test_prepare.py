@@ -1,0 +1,62 @@
+"""What very few pictures lead to is told with the way out."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wordgaze import paths
+from wordgaze.errors import ContractError, DataError
+from wordgaze.params import Params, PrepareParams
+from wordgaze.records import Record, Split, write_records
+from wordgaze.stages import prepare
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def untracked(*_: object) -> Iterator[None]:
+        yield
+
+    def not_here(name: str, _: object) -> None:
+        raise ContractError(f"{name} is checked elsewhere")
+
+    monkeypatch.setattr(prepare, "stage_run", untracked)
+    monkeypatch.setattr(prepare, "check", not_here)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(splits: list[Split], min_count: int = 1) -> None:
+    records = [Record(f"{n}.jpg", (f"a dog runs {n}",), split) for n, split in enumerate(splits)]
+    write_records(paths.RAW / "captions.jsonl", records)
+    prepare.run(Params(prepare=PrepareParams(min_count=min_count)))
+
+
+def test_a_split_without_pictures_is_told_with_the_numbers() -> None:
+    with pytest.raises(
+        DataError, match=r"no picture with words \(train 2, dev 0, test 1\); add pictures, raise"
+    ) as caught:
+        run(["train", "train", "test"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_vocabulary_without_words_is_told_with_the_parameter() -> None:
+    with pytest.raises(DataError, match=r"no word comes prepare.min_count = 3 times .* 2 training pictures; lower"):
+        run(["train", "train", "dev", "test"], min_count=3)
+
+
+def test_a_vocabulary_of_few_words_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    splits: list[Split] = [*("train" for _ in range(20)), "dev", "test"]
+    with caplog.at_level(logging.WARNING), pytest.raises(ContractError):
+        run(splits)
+    assert caplog.text == ""
+    with pytest.raises(ContractError):
+        run(["train", "train", "train", "dev", "test"], min_count=3)
+    assert caplog.text == ""  # 9 of 12 words said
+    records = [Record(f"{n}.jpg", (f"dog {n} {n + 100}",), split) for n, split in enumerate(splits)]
+    write_records(paths.RAW / "captions.jsonl", records)
+    with pytest.raises(ContractError):
+        prepare.run(Params(prepare=PrepareParams(min_count=3)))
+    assert "has 1 of 41 words, 33 % of what train captions say; lower prepare.min_count = 3" in caplog.text

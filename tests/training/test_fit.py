@@ -1,0 +1,134 @@
+"""A whole training, from stored features or from pictures, to a captioner folder."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from wordgaze.captioner import Captioner
+from wordgaze.errors import ModelError
+from wordgaze.files import sha256, write_tensors
+from wordgaze.params import FinetuneParams, ModelParams, TrainParams
+from wordgaze.prepared import Prepared
+from wordgaze.text.vectors import WordVectors
+from wordgaze.text.vocabulary import SPECIAL, Vocabulary
+from wordgaze.training.fit import Task, fit
+from wordgaze.vision.encoders import build_encoder
+from wordgaze.vision.pictures import Encoded
+from wordgaze.vision.store import FeatureStore, write_manifest, write_shards
+
+COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
+WORDS = ("a", "picture", "of", *COLOURS)
+SIZES = ModelParams(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
+PLAIN: dict[str, Any] = {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "device": "cpu", "checkpoint_seconds": 0.0}
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """Pictures of one colour each, and captions that name it."""
+    root = tmp_path_factory.mktemp("fit")
+    captions: dict[str, Any] = {"train": {}, "dev": {}, "test": {}}
+    (root / "images").mkdir()
+    for i in range(12):
+        colour = list(COLOURS)[i % 3]
+        Image.new("RGB", (40, 30), COLOURS[colour]).save(root / "images" / f"{i:02}.png")
+        captions["train" if i < 8 else "dev"][f"{i:02}.png"] = [["a", "picture", "of", colour], [colour]]
+    encoder = build_encoder("timm/test_efficientnet", "random", image_size=64)
+    source, folder = Encoded(root / "images", encoder), root / "features"
+    names = sorted(path.name for path in (root / "images").iterdir())
+    index = write_shards(folder, names, 5, lambda of: source.read(of).bfloat16(), lambda shards, _: shards)
+    write_tensors(folder / "encoder.safetensors", encoder.state_dict())
+    write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
+    prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, *WORDS)))
+    settings = TrainParams.model_validate(PLAIN)
+    return Task(prepared, FeatureStore(folder), SIZES, settings, 6, 1, pictures=root / "images")
+
+
+def trained(task: Task, folder: Path) -> dict[str, torch.Tensor]:
+    fit(task, lambda name: folder / "scratch" / name, folder / "captioner", lambda _: None, lambda _, __: None)
+    return load_file(folder / "captioner" / "weights.safetensors")
+
+
+def tuned(task: Task, start: Path | None, blocks: int = 1) -> Task:
+    settings = FinetuneParams.model_validate({**PLAIN, "finetune_blocks": blocks, "finetune_learning_rate": 1e-2})
+    return replace(task, settings=settings, start=start)
+
+
+def test_the_encoder_stays_as_it_is_stored_unless_it_is_tuned(task: Task, tmp_path: Path) -> None:
+    weights = trained(task, tmp_path)
+    stored = task.store.encoder_state()
+    assert all(torch.equal(weights[f"encoder.{name}"], tensor) for name, tensor in stored.items())
+    assert not Captioner.load(tmp_path / "captioner", "cpu").tuned
+
+
+def test_tuning_trains_the_last_blocks_and_no_others(task: Task, tmp_path: Path) -> None:
+    trained(task, tmp_path / "first")
+    weights = trained(tuned(task, tmp_path / "first/captioner", blocks=2), tmp_path / "second")
+    stored = task.store.encoder_state()
+    changed = {name for name, tensor in stored.items() if not torch.equal(weights[f"encoder.{name}"], tensor)}
+    encoder = build_encoder("timm/test_efficientnet", "random", image_size=64)
+    encoder.unfreeze(2)
+    assert changed == {name for name, p in encoder.named_parameters() if p.requires_grad} != set()
+    assert Captioner.load(tmp_path / "second/captioner", "cpu").tuned
+
+
+def test_the_features_of_a_tuned_captioner_are_its_own(task: Task, tmp_path: Path) -> None:
+    trained(tuned(task, None, blocks=2), tmp_path)
+    captioner = Captioner.load(tmp_path / "captioner", "cpu")
+    assert task.pictures
+    own = Encoded(task.pictures, captioner.encoder).read(["00.png", "01.png"])
+    images = [Image.open(task.pictures / name).convert("RGB") for name in ("00.png", "01.png")]
+    torch.testing.assert_close(own, captioner.features(images))
+    assert not torch.allclose(own, task.store.read(["00.png", "01.png"]).float(), atol=1e-2)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_a_training_that_was_killed_ends_with_the_same_bytes(task: Task, tmp_path: Path, blocks: int) -> None:
+    wanted = tuned(task, None, blocks)
+    trained(wanted, tmp_path / "whole")
+
+    def kill(done: int, _: int) -> None:
+        if done == 3:
+            raise Killed
+
+    folder = tmp_path / "twice"
+    with pytest.raises(Killed):
+        fit(wanted, lambda name: folder / "scratch" / name, folder / "captioner", lambda _: None, kill)
+    trained(wanted, folder)
+    one, two = (path / "captioner/weights.safetensors" for path in (tmp_path / "whole", folder))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_second_training_takes_no_other_decoder(task: Task, tmp_path: Path) -> None:
+    trained(task, tmp_path)
+    other = replace(task, start=tmp_path / "captioner", model=SIZES.model_copy(update={"tied": True}))
+    with pytest.raises(ModelError, match="other settings of model or other words; run dvc repro"):
+        trained(other, tmp_path / "other")
+
+
+def vectors(width: int) -> WordVectors:
+    matrix = torch.from_numpy(np.random.default_rng(1).normal(size=(len(SPECIAL) + len(WORDS), width))).float()
+    return WordVectors("file", matrix, 5, ("red",))
+
+
+@pytest.mark.parametrize("width", [8, 3])
+def test_training_begins_with_the_word_vectors(task: Task, tmp_path: Path, width: int) -> None:
+    frozen = SIZES.model_copy(update={"vectors": "file", "vectors_frozen": True})
+    begun = replace(task, vectors=vectors(width), model=frozen)
+    weights = trained(begun, tmp_path / "frozen")
+    assert torch.equal(weights["decoder.embed.weight"], vectors(width).matrix)
+    second = trained(replace(task, model=frozen, start=tmp_path / "frozen/captioner"), tmp_path / "second")
+    assert torch.equal(second["decoder.embed.weight"], vectors(width).matrix)
+    free = replace(begun, model=SIZES.model_copy(update={"vectors": "file"}))
+    moved = trained(free, tmp_path / "free")["decoder.embed.weight"] - vectors(width).matrix
+    assert moved.abs().max() > 1e-4
+    assert moved.abs().max() < 0.5
