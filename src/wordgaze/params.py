@@ -76,8 +76,8 @@ class PrepareParams(Section):
 
 
 class FeaturesParams(Section):
-    """``features``: the frozen encoder. ``image_size`` 0 keeps its own size, ``grid`` 0 its own last grid; a ``grid`` of N
-    takes its last map of at least N cells a side, averaged to N x N."""
+    """``features``: the frozen encoder. ``image_size`` 0 keeps its own size, ``grid`` 0 its own last grid; a ``grid``
+    of N takes its last map of at least N cells a side, averaged to N x N."""
 
     encoder: Annotated[str, Field(pattern=r"^(torchvision|timm)/[\w.]+$")] = "timm/tf_efficientnet_lite0"
     weights: str = "default"

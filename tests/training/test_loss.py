@@ -26,8 +26,8 @@ def taught() -> Taught:
     weights = torch.softmax(torch.randn(3, 3, 3), dim=-1)
     weights[0, 2:] = 0
     weights[2] = 0
-    caption = torch.tensor([0, 1, 0, 1, 1])
-    return Taught(torch.randn(N, V), torch.tensor([2, 3, 1, 3, 2]), caption, weights, torch.zeros(3, 3))
+    place = torch.tensor([0, 3, 1, 4, 5])  # three steps a caption: words 0, 2 of the first, 1, 3, 4 of the second
+    return Taught(torch.randn(N, V), torch.tensor([2, 3, 1, 3, 2]), place, weights, torch.zeros(3, 3))
 
 
 def cross_entropy(example: Taught, smoothing: float) -> float:
@@ -86,26 +86,28 @@ def test_bf16_logits_are_summed_in_fp32() -> None:
 
 
 def test_hard_attention_adds_the_papers_terms() -> None:
-    """λ_r (log p(y | s, a) − b) log p(s | a) + λ_e H[s] of every caption whose cells were drawn: here the second."""
+    """λ_r Σ_t (Σ_u≥t log p(y_u) − b) log p(s_t) + λ_e H[s] of captions whose cells were drawn: here the second."""
     drawn = torch.zeros(3, 3)
     drawn[1] = torch.tensor([-0.5, -1.5, -0.25])
     example = taught()._replace(drawn=drawn)
-    loss = captioning_loss(example, settings(reinforce=0.7, entropy=0.3), baseline=-4.0)
+    loss = captioning_loss(example, settings(reinforce=0.7, entropy=0.3), baseline=-1.5)
     log_probs = torch.log_softmax(example.logits, 1)[torch.arange(N), example.targets]
-    of_caption = float(log_probs[[1, 3, 4]].sum())
+    words = log_probs[[1, 3, 4]].tolist()
+    to_come = [sum(w + 1.5 for w in words[t:]) for t in range(3)]
+    rewarded = sum(gain * log_prob for gain, log_prob in zip(to_come, (-0.5, -1.5, -0.25), strict=True))
     entropy = float(-(example.weights[1] * example.weights[1].log()).sum())
-    expected = 0.7 * (of_caption + 4.0) * -2.25 + 0.3 * entropy
-    assert loss.reward == pytest.approx(of_caption)
+    expected = 0.7 * rewarded + 0.3 * entropy
+    assert loss.reward == pytest.approx(sum(words) / 3)
     assert float(loss.total) == pytest.approx(float(loss.plain) - expected / N, rel=1e-5)
 
 
 def test_the_baseline_moves_a_tenth_of_the_way() -> None:
-    assert moved_baseline(None, -30.0) == -30.0
-    assert moved_baseline(-30.0, -20.0) == pytest.approx(-29.0)
+    assert moved_baseline(None, -3.0) == -3.0
+    assert moved_baseline(-3.0, -2.0) == pytest.approx(-2.9)
 
 
 CAPTION, DRAWS = [4, 5, END], 50
-PICTURE = torch.randn(1, 3, 6, generator=torch.Generator().manual_seed(4))  # three cells
+PICTURE = 3 * torch.randn(1, 3, 6, generator=torch.Generator().manual_seed(4))  # three cells
 
 
 def hard() -> Decoder:
@@ -164,7 +166,7 @@ def flat_through_words(decoder: Decoder) -> Tensor:
 def test_the_mean_of_hard_attentions_estimates_is_the_exact_gradient() -> None:
     decoder, count = hard(), 100
     exact = exact_gradient(decoder)
-    found = estimates(decoder, baseline=-7.0, count=count)
+    found = estimates(decoder, baseline=-2.3, count=count)
     error = (found.mean(0) - exact).norm()
     expected = (found.var(0).sum() / count).sqrt()  # of a mean of so many independent estimates
     assert error < 2 * expected
@@ -175,6 +177,6 @@ def test_the_mean_of_hard_attentions_estimates_is_the_exact_gradient() -> None:
 
 def test_the_baseline_lowers_the_variance_of_the_estimates() -> None:
     decoder = hard()
-    mean = float(-len(CAPTION) * captioning_loss(decoder.teach(PICTURE, torch.tensor([[CAPTION]])), settings()).plain)
+    mean = float(-captioning_loss(decoder.teach(PICTURE, torch.tensor([[CAPTION]])), settings()).plain)
     without, with_it = (estimates(decoder, baseline, 20).var(0).sum() for baseline in (0.0, mean))
     assert with_it < 0.5 * without

@@ -82,45 +82,46 @@ def test_the_packaged_weights_are_the_ones_that_imagenet_taught() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "grid", "size", "shape", "parameters"),
+    ("name", "size", "shape", "parameters"),
     [
-        (LITE0, 0, 224, (7, 7, 1280), 3_371_008),
-        ("torchvision/efficientnet_b7", 0, 600, (19, 19, 2560), 63_786_960),
-        ("torchvision/inception_v3", 0, 299, (8, 8, 2048), 21_785_568),
-        ("torchvision/resnet50", 0, 224, (7, 7, 2048), 23_508_032),
-        ("torchvision/vgg19", 14, 224, (14, 14, 512), 20_024_384),
+        (LITE0, 224, (7, 7, 1280), 3_371_008),
+        ("torchvision/efficientnet_b7", 600, (19, 19, 2560), 63_786_960),
+        ("torchvision/resnet50", 224, (7, 7, 2048), 23_508_032),
     ],
 )
-def test_the_encoders_of_the_papers(
-    name: str, grid: int, size: int, shape: tuple[int, int, int], parameters: int
-) -> None:
-    encoder = build_encoder(name, "random", grid=grid)
+def test_the_encoders_of_the_papers(name: str, size: int, shape: tuple[int, int, int], parameters: int) -> None:
+    encoder = build_encoder(name, "random")
     assert (encoder.spec.image_size, *encoder.spec.grid, encoder.spec.channels) == (size, *shape)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == parameters
-    if not grid and size < 600:  # the others take seconds
+    if size < 600:  # a picture of more takes seconds
         with torch.inference_mode():
             assert encoder(pixels(size, 1)).shape == (1, shape[0] * shape[1], shape[2])
 
 
-def test_vgg_is_cut_before_its_last_pooling_for_a_finer_grid() -> None:
+def without_numbers(name: str) -> torch.nn.Module:
     import torchvision
 
     with torch.device("meta"):
-        body = torchvision.models.vgg19(init_weights=False).eval()
+        model: torch.nn.Module = torchvision.models.get_model(name)
+    return model.eval()
+
+
+def test_vgg_is_cut_before_its_last_pooling_for_a_finer_grid() -> None:
+    body = without_numbers("vgg19")
     assert networks.find_layer("vgg19", body, 224, 14) == ("features.35", (512, 14, 14))
+    stored = networks.cut(body, "features.35")
+    assert sum(parameter.numel() for parameter in stored.parameters()) == 20_024_384
     assert networks.find_layer("vgg19", body, 224, 0) == ("avgpool", (512, 7, 7))
     assert networks.find_layer("vgg19", body, 64, 0) == ("features.36", (512, 2, 2))  # its avgpool repeats these cells
+
+
+def test_a_map_is_all_that_the_network_goes_on_with_and_not_one_branch_of_it() -> None:
+    assert networks.find_layer("resnet50", without_numbers("resnet50"), 224, 14) == ("layer3.5.relu_2", (1024, 14, 14))
 
 
 @pytest.mark.parametrize(
     ("name", "size", "grid", "channels"),
     [
-        (
-            "torchvision/resnet50",
-            64,
-            4,
-            1024,
-        ),  # the third stage, not what the fourth makes of it in one of two branches
         ("torchvision/resnet18", 64, 2, 512),
         (LITE0, 96, 6, 112),
         (LITE0, 96, 5, 112),
@@ -166,18 +167,18 @@ def test_the_tokens_of_a_transformer_are_cells_without_the_class(name: str) -> N
 
 
 def test_a_transformer_whose_maps_have_the_channels_last_is_read_by_cells() -> None:
-    encoder = build_encoder("timm/swin_tiny_patch4_window7_224", "random")
-    assert (encoder.spec.grid, encoder.spec.channels) == ((7, 7), 768)
+    from timm.models.swin_transformer import SwinTransformer
+
+    sizes = {"img_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 12, "depths": (1, 1), "num_heads": (1, 1)}
+    body = SwinTransformer(**sizes).eval()
+    picture = pixels(32).float()
     with torch.inference_mode():
-        raw = encoder.body.forward_features((pixels(224, 1).float() / 255 - 0.45) / 0.225)
-        found = encoder(pixels(224, 1))
-    assert raw.shape == (1, 7, 7, 768)
-    near = torch.nn.functional.cosine_similarity(found, raw.flatten(1, 2), dim=2)
-    assert (
-        float(near.min())
-        > 0.9
-        > float(torch.nn.functional.cosine_similarity(found[:, :1], raw.flatten(1, 2)[:, 1:], dim=2).min())
-    )
+        raw = body.forward_features(picture)
+        assert raw.shape == (2, 8, 8, 24)
+        assert networks.find_layer("tiny", body, 32, 0) == ("", (24, 8, 8))
+        assert torch.equal(networks.maps(networks.cut(body, ""), "", picture), raw.permute(0, 3, 1, 2))
+        assert networks.find_layer("tiny", body, 32, 16) == ("layers.0", (12, 16, 16))
+        assert networks.maps(networks.cut(body, "layers.0"), "layers.0", picture).shape == (2, 12, 16, 16)
 
 
 def test_a_transformer_of_torchvision_is_cut_behind_its_last_layer() -> None:
@@ -203,7 +204,9 @@ def test_what_lies_behind_the_grid_is_not_stored(name: str, behind: str) -> None
 def test_inception_computes_the_same_with_random_and_with_stored_weights() -> None:
     import torchvision
 
-    encoder = lived_in(build_encoder("torchvision/inception_v3", "random", 128))
+    encoder = lived_in(build_encoder("torchvision/inception_v3", "random"))
+    assert (encoder.spec.image_size, encoder.spec.grid, encoder.spec.channels) == (299, (8, 8), 2048)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == 21_785_568
     state = encoder.body.state_dict()
     assert not [key for key in state if key.startswith(("AuxLogits", "fc"))]
     model = torchvision.models.inception_v3(init_weights=False, transform_input=True).eval()  # as with stored weights
@@ -212,9 +215,12 @@ def test_inception_computes_the_same_with_random_and_with_stored_weights() -> No
     model.Mixed_7c.register_forward_hook(lambda module, given, found: maps.append(found))
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (encoder.spec.mean, encoder.spec.std))
     with torch.inference_mode():
-        model((pixels(128).float() / 255 - mean) / std)
+        model((pixels(299, 1).float() / 255 - mean) / std)
         torch.testing.assert_close(
-            encoder(pixels(128)), maps[0].flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-4 * float(maps[0].abs().max())
+            encoder(pixels(299, 1)),
+            maps[0].flatten(2).transpose(1, 2),
+            rtol=1e-4,
+            atol=1e-4 * float(maps[0].abs().max()),
         )
 
 

@@ -103,14 +103,13 @@ def read_members(
 ) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """The members that ``names`` holds, in the archive's order, each with what reads it; read it before the next.
 
-    Raises DownloadError as :func:`extract` does, for a bomb before the first is given. What reads a member raises it
-    where that one is broken, and the next can be read all the same.
+    Raises DownloadError as :func:`extract` does, and at once: before anything is unpacked. What reads a member raises
+    it where that one is broken; the next can be read all the same.
     """
     total = sum(member.size for member in _members(archive, max_entry) if member.name in names)
     _check_total(archive, archive.stat().st_size, total, max_total, max_ratio)
-    for member in _members(archive, max_entry):
-        if member.name in names:
-            yield member.name, partial(_read, archive, member)
+    wanted = (member for member in _members(archive, max_entry) if member.name in names)
+    return ((member.name, partial(_read, archive, member)) for member in wanted)
 
 
 def _read(archive: Path, member: _Member) -> bytes:

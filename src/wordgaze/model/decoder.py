@@ -53,13 +53,13 @@ class WordTable(NamedTuple):
 
 
 class Taught(NamedTuple):
-    """What teacher forcing gives: of the N real words logits (N, V), targets (N,) and whose they are, caption (N,)
-    in 0 … B·R-1; of each step of each caption weights (B·R, T, L) and the logarithm of the probability of the cell
-    that was drawn (B·R, T), both zero where a caption is over."""
+    """What teacher forcing gives: of the N real words logits (N, V), targets (N,) and their place (N,), caption · T +
+    step; of each step of each caption weights (B·R, T, L) and the logarithm of the probability of the cell that was
+    drawn (B·R, T), both zero where a caption is over."""
 
     logits: Tensor
     targets: Tensor
-    caption: Tensor
+    place: Tensor
     weights: Tensor
     drawn: Tensor
 
@@ -182,7 +182,7 @@ class Decoder(nn.Module):
         batch, ranks, length = captions.shape
         captions = _longest_first(captions)
         active = [int(n) for n in (captions != PAD).sum(1).amax(0)]  # captions a picture still alive at step t
-        numbers = torch.arange(batch * ranks, device=captions.device).view(batch, ranks)
+        places = torch.arange(captions.numel(), device=captions.device).view(captions.shape)
 
         memory = self.look(features)
         said = torch.cat([captions.new_full((batch, ranks, 1), START), captions[:, :, :-1]], dim=2)
@@ -201,14 +201,14 @@ class Decoder(nn.Module):
             state, looked = moved.state, moved.looked
             targets = captions[:, :rows, t].flatten()
             real = targets != PAD
-            said_now, number = words[t][:, :rows].flatten(0, 1), numbers[:, :rows].flatten()
-            steps.append(tuple(part[real] for part in (said_now, moved.hidden, looked.context, targets, number)))
+            said_now, place = words[t][:, :rows].flatten(0, 1), places[:, :rows, t].flatten()
+            steps.append(tuple(part[real] for part in (said_now, moved.hidden, looked.context, targets, place)))
             weights = (looked.weights * real.unsqueeze(1)).view(batch, rows, -1)
             drawn = (looked.drawn * real).view(batch, rows)
             shown.append((pad(weights, (0, 0, 0, ranks - rows)), pad(drawn, (0, ranks - rows))))
-        embedded, hidden, context, targets, caption = (torch.cat(part) for part in zip(*steps, strict=True))
+        embedded, hidden, context, targets, place = (torch.cat(part) for part in zip(*steps, strict=True))
         weights, drawn = (torch.stack(part, dim=2).flatten(0, 1) for part in zip(*shown, strict=True))
-        return Taught(self._output(embedded, hidden, context, self._classes()), targets, caption, weights, drawn)
+        return Taught(self._output(embedded, hidden, context, self._classes()), targets, place, weights, drawn)
 
     def _move(self, word_gates: Tensor, glimpse: Glimpse, memory: Memory, rows: Rows | None) -> _Moved:
         """One step through the layers, past the attention wherever it stands."""

@@ -11,7 +11,7 @@ from wordgaze.params import TrainParams
 
 class Loss(NamedTuple):
     """``total`` is to be minimised; ``plain`` is the cross entropy a word in nats, without smoothing, to be reported;
-    ``reward`` is the mean log p(caption) of those captions whose cells were drawn, None where none was."""
+    ``reward`` is the mean log p(word) of those captions whose cells were drawn, None where none was."""
 
     total: Tensor
     plain: Tensor
@@ -30,19 +30,22 @@ def captioning_loss(taught: Taught, params: TrainParams, baseline: float | None 
     looked = taught.weights.float().sum(1)  # (B·R, L)
     real = looked.sum(1) > 0  # a rank that no caption fills has looked nowhere
     total = total + params.doubly_stochastic * (1 - looked[real]).square().mean()
-    drawn = taught.drawn.sum(1)  # log p(s̃ | a), zero where nothing was drawn
-    hard = drawn < 0
+    hard = taught.drawn.sum(1) < 0  # log p(s̃ | a), zero where nothing was drawn
     if not hard.any():
         return Loss(total, plain.detach(), None)
-    captions = torch.zeros_like(drawn).index_add(0, taught.caption, of_targets.detach())[hard]  # log p(y | s̃, a)
-    reward = float(captions.mean())
+    shape = taught.drawn.shape
+    words = of_targets.new_zeros(shape.numel()).index_copy(0, taught.place, of_targets.detach()).view(shape)[hard]
+    real = words.new_zeros(shape.numel()).index_fill(0, taught.place, 1.0).view(shape)[hard]
     looked = taught.weights[hard].float().clamp(min=1e-12)  # the entropy's slope at zero is infinite
     entropy = -(looked * looked.log()).sum((1, 2))
-    gained = reinforcement(captions, drawn[hard], entropy, reward if baseline is None else baseline, params)
+    reward = float(words.sum() / real.sum())
+    gained = reinforcement(words, real, taught.drawn[hard], entropy, reward if baseline is None else baseline, params)
     return Loss(total - gained.sum() / len(of_targets), plain.detach(), reward)
 
 
-def reinforcement(captions: Tensor, drawn: Tensor, entropy: Tensor, baseline: float, params: TrainParams) -> Tensor:
+def reinforcement(
+    words: Tensor, real: Tensor, drawn: Tensor, entropy: Tensor, baseline: float, params: TrainParams
+) -> Tensor:
     """What hard attention maximises beside the captions' probability: a term (N,) a caption, for its gradient alone.
 
     Hard attention is trained on a lower bound of log p(y | a), y the caption, a the features, s where it looked
@@ -55,18 +58,23 @@ def reinforcement(captions: Tensor, drawn: Tensor, entropy: Tensor, baseline: fl
         ∂L = Σ_s p(s | a) [∂log p(y | s, a) + log p(y | s, a) ∂log p(s | a)],
 
     an expectation over s ~ p(s | a), which the mean over drawn s̃ estimates without bias (equation 12). The first
-    part is the cross entropy's own gradient. In the second, a number b that does not depend on s̃ may be subtracted
-    from log p(y | s̃, a), because Σ_s p(s | a) ∂log p(s | a) = ∂Σ_s p(s | a) = ∂1 = 0; the nearer b is to the mean,
-    the smaller the variance. It is the moving average of :func:`moved_baseline` (equation 13). λ_r = ``reinforce``
-    weighs this part, λ_e = ``entropy`` one for the entropy of where it looks (equation 14):
+    part is the cross entropy's own gradient. In the second, log p(s | a) is the sum of log p(s_t | s_<t, a) over the
+    steps. From the reward of step t, whatever does not depend on s_t may be taken away, because
+    Σ_s_t p(s_t) ∂log p(s_t) = ∂Σ_s_t p(s_t) = ∂1 = 0: the words before t, which leaves
+    R_t = Σ_u≥t log p(y_u | s̃_≤u, a), and a baseline b a word that is still to come. The nearer that is to the mean of
+    R_t, the smaller the variance. b is the moving average of :func:`moved_baseline` (equation 13; the paper's is of
+    the whole caption, and its reward the whole caption's at every step, with the same mean and more variance).
+    λ_r = ``reinforce`` weighs this part, λ_e = ``entropy`` one for the entropy of where it looks (equation 14):
 
-        λ_r (log p(y | s̃, a) − b) ∂log p(s̃ | a) + λ_e ∂H[s̃]
+        λ_r Σ_t (R_t − b · words from t on) ∂log p(s̃_t | s̃_<t, a) + λ_e ∂H[s̃]
 
-    captions: log p(y | s̃, a), drawn: log p(s̃ | a), entropy: H[s̃], (N,) each.
+    words: log p(y_t | s̃, a), real: 1 where there is a word, drawn: log p(s̃_t | a), (N, T) each; entropy (N,): H[s̃].
     """
-    return params.reinforce * (captions - baseline).detach() * drawn + params.entropy * entropy
+    gain = (words - baseline * real).detach()
+    to_come = gain.flip(1).cumsum(1).flip(1)  # of each step and all behind it
+    return params.reinforce * (to_come * drawn).sum(1) + params.entropy * entropy
 
 
 def moved_baseline(baseline: float | None, reward: float) -> float:
-    """b_k = 0.9 b_{k-1} + 0.1 log p(y | s̃_k, a), Xu et al. 2015, equation 13; the first reward is the first b."""
+    """b_k = 0.9 b_{k-1} + 0.1 reward_k, Xu et al. 2015, equation 13; the first reward is the first b."""
     return reward if baseline is None else 0.9 * baseline + 0.1 * reward

@@ -23,7 +23,10 @@ from wordgaze.vision.networks import alike, blocks, cut, find_layer, maps, netwo
 
 
 class EncoderSpec(BaseModel):
-    """What has to be known, besides the weights, to compute the same features again."""
+    """What has to be known, besides the weights, to compute the same features again.
+
+    ``layer`` is where the network is cut, in its library's own words; see :mod:`wordgaze.vision.networks`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -67,25 +67,23 @@ def cut(body: nn.Module, layer: str) -> nn.Module:
     """The network up to ``layer``; what lies behind it, the classifier at least, is dropped. Changes ``body``."""
     if not _is_timm(body):
         return _trace(body, {layer: "features"})
-    timm: Any = body
+    model: Any = body
     if layer:
-        timm.prune_intermediate_layers([_stages(timm).index(layer)], prune_head=True)
+        model.prune_intermediate_layers([_stages(model).index(layer)], prune_head=True)
     else:
-        timm.reset_classifier(0)
+        model.reset_classifier(0)
     return body
 
 
 def maps(body: nn.Module, layer: str, pixels: Tensor) -> Tensor:
     """The features (B, C, H, W) of normalised pixels (B, 3, S, S), by a network :func:`cut` at ``layer``."""
-    network: Any = body
+    model: Any = body
     if not _is_timm(body):
-        found = network(pixels)["features"]
+        found = model(pixels)["features"]
     elif layer:
-        found = network.forward_intermediates(pixels, indices=[_stages(network).index(layer)], intermediates_only=True)[
-            0
-        ]
+        (found,) = model.forward_intermediates(pixels, indices=[_stages(model).index(layer)], intermediates_only=True)
     else:
-        found = network.forward_features(pixels)
+        found = model.forward_features(pixels)
     grid = _grid(found, getattr(body, "num_prefix_tokens", None))
     if grid is None:
         raise ModelError(f"{type(body).__name__} gives no grid of features")
@@ -214,8 +212,9 @@ def _grid(found: object, prefix: int | None = None) -> Tensor | None:
         return found.permute(0, 3, 1, 2)
     if found.dim() == 3:
         first = found.shape[1] - math.isqrt(found.shape[1]) ** 2 if prefix is None else prefix
-        side = math.isqrt(found.shape[1] - first)
-        if side**2 == found.shape[1] - first:
+        cells = found.shape[1] - first
+        side = math.isqrt(max(cells, 0))
+        if 0 < side**2 == cells:
             return found[:, first:].transpose(1, 2).reshape(len(found), -1, side, side)
     return None
 

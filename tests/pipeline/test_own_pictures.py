@@ -1,0 +1,49 @@
+"""A person's own folder of twenty pictures and a table of captions, through the whole pipeline by one command."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wordgaze.datasets.scenes import Scenes
+
+if TYPE_CHECKING:
+    from tests.conftest import Project
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Twenty pictures in two folders, one caption each in a CSV."""
+    folder = tmp_path / "album"
+    drawn = Scenes(20, 96, 5).collect(tmp_path / "drawn")
+    with (tmp_path / "captions.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "caption"])
+        for i, record in enumerate(drawn):
+            name = f"{'summer' if i % 2 else 'winter'}/{record.image}"
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "drawn" / "images" / record.image).rename(folder / name)
+            table.writerow([name, record.captions[0]])
+    (tmp_path / "captions.csv").rename(folder / "captions.csv")
+    return folder
+
+
+def test_an_album_of_twenty_pictures_goes_through_the_pipeline(clone: "Callable[[], Project]", album: Path) -> None:
+    project = clone()
+    shown = project.dvc(
+        "exp", "run", "-S", "dataset.name=folder", "-S", f"dataset.source={album}", "-S", "prepare.min_count=1"
+    )
+    assert "Ran experiment" in shown
+    report = json.loads((project.root / "reports/evaluation.json").read_text(encoding="utf-8"))
+    assert report["dataset"] == "folder"
+    assert report["images"] >= 1
+    assert "human" not in report["baselines"]  # nobody else has said anything of these pictures
+    assert 0 <= report["decoding"]["beam"]["bleu_1"] <= 1
+    card = json.loads((project.root / "models/stage2/captioner.json").read_text(encoding="utf-8"))
+    assert len(card["vocabulary"]) > 20
+    assert len(list((project.root / "data/raw/images").iterdir())) == 20
