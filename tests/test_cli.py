@@ -374,3 +374,55 @@ def test_look_asks_for_words_and_a_picture_to_write(
     assert "has no word in it; give --words a caption" in refused("look", picture, "--words", " .", "--output", "a.png")
     assert "give --output a file name" in refused("look", picture, "--words", "w", "--output", "a.gif")
     assert "does not know 'zebra'" in refused("look", picture, "--words", "Zebra", "--output", "a.png")
+
+
+def test_corrections_are_listed_and_exported(run: Run, refused: Callable[..., str], picture: Path) -> None:
+    from wordgaze.app.corrections import Corrections
+
+    assert run("corrections", "list") == (0, "", "")
+    assert "corrections.sqlite holds no corrections" in refused("corrections", "export", "mine")
+    Corrections(Path("corrections.sqlite")).add(picture.read_bytes(), "slope.png", "a dog", "a slope", "tiny", "2")
+    code, out, err = run("corrections", "list")
+    assert (code, err) == (0, "")
+    assert out.endswith("+00:00\tslope.png\ttiny 2\ta dog\ta slope\n")
+    code, out, err = run("corrections", "export", "mine")
+    assert (code, err) == (0, "")
+    assert out == "mine holds 1 captions; to train on them: -S dataset.name=folder -S dataset.source=mine\n"
+    assert sorted(path.name for path in Path("mine").iterdir()) == ["captions.csv", "images"]
+    assert "mine is there already" in refused("corrections", "export", "mine")
+
+
+def test_a_folder_without_a_captioner_is_not_served(refused: Callable[..., str]) -> None:
+    assert refused("serve", "--model", "nowhere", "--port", 0).startswith("nowhere holds no captioner")
+
+
+def test_a_caption_is_explained_in_a_film_a_sheet_and_numbers(run: Run, captioner_folder: Path, picture: Path) -> None:
+    outputs = ("--gif", "a.gif", "--png", "a.png", "--json", "a.json")
+    code, out, err = run("explain", picture, "--model", captioner_folder, *outputs, "--beam-width", 3)
+    assert (code, err) == (0, "")
+    name, _, said = out.strip().partition("\t")
+    story = json.loads(Path("a.json").read_text())
+    assert (name, said) == (str(picture), story["caption"])
+    assert run("caption", picture, "--beam-width", 3)[1].strip().endswith(f"\t{said}")
+    with Image.open("a.gif") as gif, Image.open("a.png") as sheet:
+        assert gif.n_frames == len(story["words"]) + 2
+        assert sheet.width > gif.width
+    before = {name: Path(name).read_bytes() for name in ("a.gif", "a.png", "a.json")}
+    run("explain", picture, *outputs, "--beam-width", 3)  # finds the same captioner by itself
+    assert {name: Path(name).read_bytes() for name in before} == before
+    words = json.loads((captioner_folder / "captioner.json").read_text())["vocabulary"][4:7]
+    assert run("explain", picture, "--words", " ".join(words), "--json", "a.json")[0] == 0
+    assert [word["text"] for word in json.loads(Path("a.json").read_text())["words"]] == words
+
+
+def test_what_cannot_be_explained_is_one_line(
+    refused: Callable[..., str], captioner_folder: Path, picture: Path
+) -> None:
+    assert refused("explain", picture) == "there is nothing to write; give --gif, --png or --json a file name"
+    assert refused("explain", picture, "--gif", "a.png").startswith("a.png is no .gif; give --gif a file name")
+    assert "has no word in it; give --words a caption" in refused("explain", picture, "--words", "!", "--gif", "a.gif")
+    assert "does not know 'zebra'" in refused("explain", picture, "--words", "zebra", "--gif", "a.gif")
+    assert "gone.jpg: there is no such file" in refused("explain", "gone.jpg", "--gif", "a.gif")
+    shutil.rmtree(captioner_folder)
+    assert "run `make` or `dvc repro` here" in refused("explain", picture, "--gif", "a.gif")
+    assert here() == ["models", "pictures"]

@@ -22,14 +22,14 @@ from torch import Tensor
 
 from wordgaze.decoding.base import Caption
 from wordgaze.decoding.ensemble import Ensemble
-from wordgaze.decoding.search import search
+from wordgaze.decoding.search import known, search
 from wordgaze.device import pick_device
 from wordgaze.errors import ModelError
 from wordgaze.files import replacing_folder, write_json, write_tensors
 from wordgaze.model.decoder import Decoder, WordTable
 from wordgaze.params import DecodeParams, ModelParams
 from wordgaze.text import tokenizer
-from wordgaze.text.vocabulary import Vocabulary
+from wordgaze.text.vocabulary import END, Vocabulary
 from wordgaze.vision.encoders import Encoder, EncoderSpec, encoder_from_spec
 from wordgaze.vision.store import Source
 
@@ -74,9 +74,7 @@ class Captioner:
 
         Raises ModelError for a word that it does not know.
         """
-        if unknown := [word for word in words if word not in self.vocabulary.index]:
-            raise ModelError(f"the captioner does not know {', '.join(map(repr, unknown))}; say it in other words")
-        said = torch.tensor([[self.vocabulary.encode(words, len(words))]], device=self.device)
+        said = torch.tensor([[[*known(self.vocabulary, words), END]]], device=self.device)
         with torch.inference_mode():
             taught = self.decoder.teach(self.features([image]), said)
         log_probs = torch.log_softmax(taught.logits.float(), 1).gather(1, taught.targets.unsqueeze(1)).squeeze(1)
@@ -84,29 +82,36 @@ class Captioner:
         weights = taught.weights[0, : len(words)].float().cpu().numpy()
         return Caption(tuple(words), total, total, tuple(each), weights, "end")
 
-    def caption(self, images: Sequence[Image.Image], decode: DecodeParams, seed: int = 0) -> list[list[Caption]]:
-        """``decode.num`` captions of each RGB picture, best first."""
-        return caption_together([self], images, decode, seed)
+    def caption(
+        self, images: Sequence[Image.Image], decode: DecodeParams, seed: int = 0, prefix: Sequence[str] = ()
+    ) -> list[list[Caption]]:
+        """``decode.num`` captions of each RGB picture, best first; all begin with the words of ``prefix``."""
+        return caption_together([self], images, decode, seed, prefix)
 
 
 def caption_together(
-    captioners: Sequence[Captioner], images: Sequence[Image.Image], decode: DecodeParams, seed: int = 0
+    captioners: Sequence[Captioner],
+    images: Sequence[Image.Image],
+    decode: DecodeParams,
+    seed: int = 0,
+    prefix: Sequence[str] = (),
 ) -> list[list[Caption]]:
-    """Captions of RGB pictures by one captioner, or by several as an ensemble.
+    """Captions of RGB pictures by one captioner, or by several as an ensemble, that begin with the words of ``prefix``.
 
     What is sampled depends on ``seed`` and on a picture's pixels. Raises ModelError where the captioners' vocabularies
-    differ.
+    differ, and for a word of ``prefix`` that they do not know.
     """
     first = captioners[0]
     if any(other.vocabulary != first.vocabulary for other in captioners):
         raise ModelError("an ensemble needs one vocabulary, and these captioners know different words; name just one")
     keys = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     features = [captioner.features(images) for captioner in captioners]
+    how: dict[str, Any] = {"keys": keys, "seed": seed, "prefix": prefix}
     if len(captioners) == 1:
-        return search(first.decoder, features[0], first.vocabulary, decode, keys=keys, seed=seed, table=first.table)
+        return search(first.decoder, features[0], first.vocabulary, decode, table=first.table, **how)
     together = Ensemble([captioner.decoder for captioner in captioners])
     table = tuple(captioner.table for captioner in captioners)
-    return search(together, features, first.vocabulary, decode, keys=keys, seed=seed, table=table)
+    return search(together, features, first.vocabulary, decode, table=table, **how)
 
 
 def save_captioner(

@@ -125,6 +125,32 @@ def look(
 
 
 @app.command()
+def explain(
+    picture: Annotated[Path, typer.Argument(help="A picture.")],
+    gif: Annotated[Path | None, typer.Option(help="Write the caption as a film, word by word.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a panel a word.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write words, weights and what else could have been said.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A captioner folder or an address; else the champion or the newest.")
+    ] = None,
+    words: Annotated[str | None, typer.Option(help="The caption to explain, if not the captioner's own.")] = None,
+    strategy: Annotated[str, typer.Option(help="greedy, beam, diverse, sample or mbr.")] = "beam",
+    beam_width: BeamWidth = 5,
+    max_length: MaxLength = 20,
+    ban: Ban = [],  # noqa: B006
+    require: Require = [],  # noqa: B006
+    seed: Seed = 0,
+) -> None:
+    """Show where each word of a picture's caption looked: a film, a sheet, JSON."""
+    from wordgaze.app.studio import explain as do
+
+    settings = {"strategy": strategy, "beam_width": beam_width, "max_length": max_length}
+    settings |= {"banned": ban, "required": require}
+    story = do(picture, model, words, settings, seed, gif=gif, png=png, json=json)
+    typer.echo(f"{picture}\t{story.caption.text}")
+
+
+@app.command()
 def score(
     captions: Annotated[Path, typer.Argument(help="Captions: COCO results, CSV, JSON lines or a token file.")],
     references: Annotated[Path, typer.Argument(help="References: COCO annotations, CSV, JSON lines or a token file.")],
@@ -182,6 +208,63 @@ def promote(
     from wordgaze.tracking.registry import promote as do
 
     typer.echo(f"captioner version {do(force=force)} is the champion: --model models:/captioner@champion")
+
+
+@app.command("app")
+def page(
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in, without any password.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    model: Annotated[
+        list[str],
+        typer.Option("--model", help="A captioner folder, or models:/captioner@champion; several: to compare."),
+    ] = [],  # noqa: B006
+) -> None:
+    """Open the web page: caption pictures, see where each word looked, correct what is wrong."""
+    from wordgaze.app.page import serve as do
+
+    do(model, host, port, typer.echo)
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str, typer.Option(help="An address of the registry, or a captioner folder.")
+    ] = "models:/captioner@champion",
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines ask, without any password.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 5001,
+) -> None:
+    """Answer programs: MLflow's scoring server, POST /invocations with pictures as base64."""
+    from wordgaze.tracking.serve import serve as do
+
+    do(model, host, port, lambda address: typer.echo(f"{model} answers at {address}/invocations; stop it with Ctrl-C"))
+
+
+corrections = typer.Typer(
+    name="corrections", help="Captions that people corrected.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(corrections)
+
+
+@corrections.command("list")
+def corrections_list() -> None:
+    """Print a line a correction: time, picture, model, what it said, what a person accepted."""
+    from wordgaze import paths
+    from wordgaze.app.corrections import Corrections
+
+    for each in Corrections(paths.home() / paths.CORRECTIONS).all():
+        typer.echo(
+            "\t".join((each.time, each.picture, f"{each.model} {each.version}".strip(), each.suggested, each.accepted))
+        )
+
+
+@corrections.command("export")
+def corrections_export(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")]) -> None:
+    """Write the corrections as a data set to train on."""
+    from wordgaze import paths
+    from wordgaze.app.corrections import Corrections
+
+    count = Corrections(paths.home() / paths.CORRECTIONS).export(folder)
+    typer.echo(f"{folder} holds {count} captions; to train on them: -S dataset.name=folder -S dataset.source={folder}")
 
 
 recipe = typer.Typer(name="recipe", help="Settings of published systems.", no_args_is_help=True, rich_markup_mode=None)

@@ -18,6 +18,7 @@ FEATURES = Path("data/features")
 STAGE1 = Path("models/stage1")
 STAGE2 = Path("models/stage2")
 REPORTS = Path("reports")
+CORRECTIONS = Path("corrections.sqlite")  # under home(): people wrote it, and no run makes it again
 
 
 def home() -> Path:

@@ -1,5 +1,6 @@
 import base64
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,9 @@ import pytest
 
 from wordgaze.captioner import Captioner
 from wordgaze.decoding.base import Caption
-from wordgaze.errors import ImageError, ModelError
+from wordgaze.errors import ImageError, ModelError, ParamsError
 from wordgaze.params import DecodeParams
-from wordgaze.tracking.package import log_captioner
+from wordgaze.tracking.package import log_captioner, save_packaged
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.images import load_image
 
@@ -65,13 +66,15 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
     assert "+" not in requirements
     signature = Model.load(folder).signature.to_dict()
     assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "required": True}]
-    assert [column["name"] for column in json.loads(signature["outputs"])] == ["caption", "log_prob", "score"]
-    defaults = DecodeParams(beam_width=7).model_dump(mode="json", exclude={"num"})
+    assert [column["name"] for column in json.loads(signature["outputs"])] == [
+        "caption", "log_prob", "score", "probability", "words", "word_log_probs", "attention", "grid", "captions",
+    ]  # fmt: skip
+    defaults = DecodeParams(beam_width=7).model_dump(mode="json") | {"seed": 0, "attention": False}
     assert {p["name"]: p["default"] for p in json.loads(signature["params"])} == defaults
 
 
 def test_pictures_come_as_paths_or_as_base64_in_a_table_or_a_list(
-    project: Path, captioner: Path, white_picture: Path
+    project: Path, captioner: Path, white_picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
@@ -87,8 +90,34 @@ def test_pictures_come_as_paths_or_as_base64_in_a_table_or_a_list(
     best = said(captioner, white_picture, DecodeParams(max_length=1, length_penalty=0.0, beam_width=2))
     assert (short["caption"][0], short["score"][0]) == (best.text, pytest.approx(best.score, abs=1e-5))
     assert "sleeps" in told["caption"][0].split()
-    with pytest.raises(ImageError, match="neither a file here nor base64"):
+    with pytest.raises(ImageError, match=r"picture 1: 'no-such-picture.png' is neither a file here nor base64"):
         model.predict([{"image": "no-such-picture.png"}])
+    monkeypatch.setenv("WORDGAZE_PATHS", "0")
+    with pytest.raises(ImageError, match="is no base64, and no paths are opened here"):
+        model.predict([{"image": str(white_picture)}])
+
+
+def test_the_packaged_captioner_tells_its_words_and_where_it_looked(
+    project: Path, captioner: Path, white_picture: Path
+) -> None:
+    import mlflow
+
+    save_packaged(project / "packaged", captioner)
+    model = mlflow.pyfunc.load_model(str(project / "packaged"))
+    pictures = [{"image": str(white_picture)}] * 18  # more than a batch
+    table = model.predict(pictures, params={"num": 2, "max_length": 3, "attention": True})
+    found = Captioner.load(captioner).caption([load_image(white_picture)], DecodeParams(num=2, max_length=3))[0]
+    assert len(table) == 18
+    assert [caption["caption"] for caption in table["captions"][17]] == [caption.text for caption in found]
+    for row, best in zip(table["captions"][0], found, strict=True):
+        assert (row["caption"], row["words"], row["grid"]) == (best.text, list(best.words), [2, 2])
+        assert row["probability"] == pytest.approx(math.exp(best.log_prob), rel=1e-4)
+        assert row["word_log_probs"] == pytest.approx(best.word_log_probs, abs=1e-4)
+        assert row["attention"] == [pytest.approx(of_word, abs=1e-4) for of_word in best.weights.tolist()]
+    first = table.iloc[0].to_dict()
+    assert first.pop("captions")[0] == first
+    with pytest.raises(ParamsError, match=r"num \(2\) is more than the 1 captions greedy finds"):
+        model.predict(pictures, params={"num": 2, "strategy": "greedy"})
 
 
 def test_a_captioner_that_fails_is_not_packaged_in_silence(project: Path, captioner: Path, white_picture: Path) -> None:

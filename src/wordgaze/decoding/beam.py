@@ -45,7 +45,7 @@ class BeamSearch:
 
     def run(self) -> list[list[Leaf]]:
         """Goes on while any open hypothesis can still be among the best, at most to the maximum length."""
-        for _ in range(self.params.max_length):
+        for _ in range(self.tree.begun, self.params.max_length):
             self._advance()
             if not len(self.tree.picture):
                 break
@@ -76,8 +76,8 @@ class BeamSearch:
 
     def _choose(self, group: int, free: Tensor) -> _Chosen:
         tree = self.tree
-        # Before the first word there is one hypothesis a picture, from which all groups start.
-        mine = (self.group == group).nonzero().squeeze(1) if tree.words.shape[1] and self.groups > 1 else None
+        # Before a word is chosen there is one hypothesis a picture, from which all groups start.
+        mine = (self.group == group).nonzero().squeeze(1) if tree.parted and self.groups > 1 else None
         scores = free if mine is None else free[mine]
         rows = torch.arange(len(free), device=free.device) if mine is None else mine
         if not len(rows):
@@ -138,7 +138,7 @@ class BeamSearch:
         """A group that has no word to go on with, and none of whose hypotheses has ended, ends where it stands."""
         tree = self.tree
         lost = torch.zeros_like(self.bar, dtype=torch.bool)
-        if tree.words.shape[1]:
+        if tree.parted:
             lost[tree.picture * self.groups + self.group] = True
         else:
             lost[:] = True
@@ -147,7 +147,7 @@ class BeamSearch:
             if self.leaves[place]:
                 continue
             mine = tree.picture == place // self.groups
-            if tree.words.shape[1]:
+            if tree.parted:
                 mine &= self.group == place % self.groups
             row = int(torch.where(mine, tree.total, -torch.inf).argmax())
             self._add(place, self._open_leaf(row, "stuck"))

@@ -24,12 +24,12 @@ def sample(
     draws = _draws(keys, num, params.max_length, seed).to(tree.device)  # (pictures, num, max_length)
     leaves: list[dict[int, Leaf]] = [{} for _ in range(tree.count)]
     number = torch.arange(num, device=tree.device).repeat(tree.count)  # which sample a row is
-    for t in range(params.max_length):
+    for t in range(tree.begun, params.max_length):
         log_probs = tree.expand()
         free = log_probs.clone()
         constraints.strike(free, tree.words)
         rows = torch.arange(len(free), device=tree.device)
-        if t == 0:  # all samples of a picture start from one row
+        if not tree.parted:  # all samples of a picture start from one row
             rows = rows.repeat_interleave(num)
         possible = (free > -torch.inf).any(1)[rows]
         _collect(leaves, tree, rows[~possible], number[~possible], None)
@@ -40,7 +40,7 @@ def sample(
         ended = words == END
         _collect(leaves, tree, rows[ended], number[ended], log_probs[:, END])
         rows, number, words = rows[~ended], number[~ended], words[~ended]
-        tree.grow(rows, words, log_probs[rows, words], apart=t > 0)
+        tree.grow(rows, words, log_probs[rows, words], apart=tree.parted)
         if not len(rows):
             break
     else:

@@ -11,8 +11,9 @@ from wordgaze.decoding.consensus import consensus
 from wordgaze.decoding.constraints import Constraints
 from wordgaze.decoding.sampling import sample
 from wordgaze.decoding.tree import Tree
+from wordgaze.errors import ModelError, ParamsError
 from wordgaze.params import DecodeParams
-from wordgaze.text.vocabulary import Vocabulary
+from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
 
 @torch.inference_mode()
@@ -25,16 +26,23 @@ def search(
     keys: Sequence[str] | None = None,
     seed: int = 0,
     table: Any = None,
+    prefix: Sequence[str] = (),
 ) -> list[list[Caption]]:
     """``params.num`` captions of each picture, best first; samples in the order of their drawing.
 
     features (B, L, channels), or for an ensemble a sequence of such, one a member. ``keys`` name the pictures and
     decide with ``seed`` what is sampled; left out, they are the places in the batch. ``table`` saves work where one
-    vocabulary is decoded with again and again. Raises ModelError where the decoder gives NaN, ParamsError for a
-    required word that the vocabulary lacks.
+    vocabulary is decoded with again and again. ``prefix``: the words that every caption begins with, whatever the rules
+    for what follows. Raises ModelError where the decoder gives NaN and for a word of ``prefix`` that it does not know,
+    ParamsError for a required word that the vocabulary lacks, and where ``prefix`` leaves no room.
     """
     tree = Tree(speaker, features, table)
     constraints = Constraints(vocabulary, params, tree.device)
+    begin = known(vocabulary, prefix)
+    tree.begin(begin)
+    _check_room(tree, constraints)
+    if len(begin) == params.max_length:  # nothing is left to choose
+        params = params.model_copy(update={"strategy": "greedy", "num": 1})
     names = [str(i) for i in range(tree.count)] if keys is None else keys
     match params.strategy:
         case "sample":
@@ -44,8 +52,24 @@ def search(
             candidates = tree.read(BeamSearch(tree, constraints, every).run(), vocabulary)
             if params.mbr_samples:
                 again = Tree(speaker, features, table)
+                again.begin(begin)
                 drawn = again.read(sample(again, constraints, params, params.mbr_samples, names, seed), vocabulary)
                 candidates = [found + more for found, more in zip(candidates, drawn, strict=True)]
             return [consensus(of_one, params.num, params.mbr_utility) for of_one in candidates]
         case _:
             return tree.read(BeamSearch(tree, constraints, params).run(), vocabulary)
+
+
+def known(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
+    """The indices of words that can be said. Raises ModelError for others."""
+    if unknown := [word for word in words if word not in vocabulary.index or word in SPECIAL]:
+        raise ModelError(f"the captioner does not know {', '.join(map(repr, unknown))}; say it in other words")
+    return [vocabulary.index[word] for word in words]
+
+
+def _check_room(tree: Tree, constraints: Constraints) -> None:
+    """Raises ParamsError where the words that every caption begins with leave no place for what has to follow."""
+    most, waiting = constraints.params.max_length, int((~constraints.said(tree.words[:1])).sum())
+    if tree.begun + waiting > most:
+        required = f", and {waiting} required to follow," if waiting else ""
+        raise ParamsError(f"the beginning has {tree.begun} words{required} and max_length is {most}; make it longer")

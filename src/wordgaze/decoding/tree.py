@@ -5,6 +5,7 @@ which all that part at that word share. A hypothesis that has ended takes no par
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,8 @@ class _Level:
 class Tree:
     """Open hypotheses, one a row, ordered by picture. A level is all hypotheses of one length.
 
-    ``picture`` (N,): whose; ``words`` (N, t): said so far; ``total`` (N,): the logarithm of their probability.
+    ``picture`` (N,): whose; ``words`` (N, t): said so far; ``total`` (N,): the logarithm of their probability. All
+    begin with the same ``begun`` words, which no strategy chose.
     """
 
     def __init__(self, speaker: Speaker, features: Any, table: Any = None) -> None:
@@ -55,8 +57,21 @@ class Tree:
         self.words = torch.zeros(self.count, 0, dtype=torch.long, device=self.device)
         self.log_probs = torch.zeros(self.count, 0, device=self.device)
         self.total = torch.zeros(self.count, device=self.device)
+        self.begun = 0
         self._apart = True
         self.levels: list[_Level] = []
+
+    @property
+    def parted(self) -> bool:
+        """Whether a word was chosen already; before that a picture has one hypothesis."""
+        return self.words.shape[1] > self.begun
+
+    def begin(self, words: Sequence[int]) -> None:
+        """Says these words of every picture, before any is chosen."""
+        every = torch.arange(self.count, device=self.device)
+        for word in words:
+            self.grow(every, torch.full_like(every, word), self.expand()[:, word], apart=True)
+        self.begun = len(words)
 
     def expand(self) -> Tensor:
         """The logarithm of every next word's probability (N, V). Raises ModelError where the decoder gives NaN."""

@@ -36,10 +36,10 @@ def log_captioner(
 ) -> str:
     """Logs a captioner folder, with the code that runs it, as a model of this run; returns the model's address.
 
-    The model takes the fields of ``decode`` as params, by default as they are there, so that it captions as it was
-    measured. ``metrics`` are logged to the run and to the model, and the run is tagged with the
-    checksum of the weights. The model captions ``example_image`` before its address is returned, so an error of the
-    captioner surfaces here.
+    The model takes the fields of ``decode`` as params, by default as they are there but for ``num``, so that it
+    captions as it was measured; and ``seed`` and ``attention``. ``metrics`` are logged to the run and to the model,
+    and the run is tagged with the checksum of the weights. The model captions ``example_image`` before its address is
+    returned, so an error of the captioner surfaces here.
     """
     import mlflow
     import pandas as pd
@@ -53,13 +53,7 @@ def log_captioner(
     with _same_path(), telling(f"package {captioner_folder}"):
         with mlflow.start_run(run_id=run.run_id, nested=True, log_system_metrics=False):
             info = mlflow.pyfunc.log_model(
-                name=ARTIFACT,
-                python_model=str(SERVED),
-                code_paths=[str(CODE)],
-                artifacts={ARTIFACT: str(captioner_folder)},
-                signature=_signature(decode or DecodeParams()),
-                input_example=example,
-                pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+                name=ARTIFACT, input_example=example, **_parts(captioner_folder, decode or DecodeParams())
             )
         run.client.update_run(run.run_id, status="RUNNING")  # MLflow's block has ended it
         _log_metrics(run, info.model_id, metrics)
@@ -68,23 +62,52 @@ def log_captioner(
     return str(info.model_uri)
 
 
-def _signature(decode: "DecodeParams") -> "ModelSignature":
+def save_packaged(folder: Path, captioner_folder: Path) -> None:
+    """Writes a captioner folder, with the code that runs it, as a model into a new folder, without a run."""
+    import mlflow
+
+    from wordgaze.params import DecodeParams
+
+    with telling(f"package {captioner_folder}"):
+        mlflow.pyfunc.save_model(str(folder), **_parts(captioner_folder, DecodeParams()))
+
+
+def signature(decode: "DecodeParams") -> "ModelSignature":
+    """What the packaged model takes and gives; ``served`` tells what the columns are."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, Object, Property
 
     kinds = {str: "string", bool: "boolean", int: "long", float: "double"}
-    settings = decode.model_dump(exclude={"num"})  # a row in, a row out
+    settings = decode.model_dump() | {"num": 1, "seed": 0, "attention": False}
     params = [
         ParamSpec(name, "string", list(value), shape=(-1,))
         if isinstance(value, tuple)
         else ParamSpec(name, kinds[type(value)], value)
         for name, value in settings.items()
     ]
-    return ModelSignature(
-        inputs=Schema([ColSpec("string", "image")]),
-        outputs=Schema([ColSpec("string", "caption"), ColSpec("double", "log_prob"), ColSpec("double", "score")]),
-        params=ParamSchema(params),
-    )
+    numbers = Array(DataType.double)
+    caption = [
+        Property("caption", DataType.string),
+        *(Property(name, DataType.double) for name in ("log_prob", "score", "probability")),
+        Property("words", Array(DataType.string)),
+        Property("word_log_probs", numbers),
+        Property("attention", Array(numbers), required=False),
+        Property("grid", Array(DataType.long), required=False),
+    ]
+    outputs = [ColSpec(part.dtype, part.name, required=part.required) for part in caption]
+    outputs.append(ColSpec(Array(Object(caption)), "captions", required=False))
+    return ModelSignature(Schema([ColSpec("string", "image")]), Schema([*outputs]), ParamSchema(params))
+
+
+def _parts(captioner_folder: Path, decode: "DecodeParams") -> dict[str, Any]:
+    return {
+        "python_model": str(SERVED),
+        "code_paths": [str(CODE)],
+        "artifacts": {ARTIFACT: str(captioner_folder)},
+        "signature": signature(decode),
+        "pip_requirements": [f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+    }
 
 
 def _log_metrics(run: StageRun, model_id: str, metrics: Mapping[str, float]) -> None:

@@ -1,0 +1,181 @@
+"""Captions that people corrected: kept in SQLite, with the pictures beside it, and exported as a data set."""
+
+import csv
+import hashlib
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+from filelock import FileLock
+from PIL import Image
+
+from wordgaze.app.uploads import open_upload, shown_name
+from wordgaze.errors import CaptionsError, DataError
+from wordgaze.files import replacing, replacing_folder, sha256
+from wordgaze.text.tokenizer import tokenize
+
+PATIENCE = 30.0  # seconds that a process waits for another's write
+MAX_CHARACTERS = 1000
+
+_VERSION = 1
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE corrections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, checksum TEXT NOT NULL, ending TEXT NOT NULL,
+    picture TEXT NOT NULL, suggested TEXT NOT NULL, accepted TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL
+);
+PRAGMA user_version = {_VERSION};
+COMMIT;
+"""
+_NUMBERS = ("nan", "inf", "infinity")  # as which readers of tables take these words
+_ENDINGS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp", b"BM": ".bmp"}  # else TIFF
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A person's caption. ``time`` is UTC in ISO 8601; ``checksum`` is the SHA-256 of the picture's file, which is
+    named by it; ``picture`` is what the person calls it; ``suggested`` by this ``version`` of ``model``."""
+
+    id: int
+    time: str
+    checksum: str
+    ending: str
+    picture: str
+    suggested: str
+    accepted: str
+    model: str
+    version: str
+
+    @property
+    def file(self) -> str:
+        """The name of the picture's file."""
+        return self.checksum + self.ending
+
+
+class Corrections:
+    """The corrections in a database, which is made by the first one; any number of threads and processes may write.
+
+    The pictures lie in a folder of the same name without the ending. The methods raise DataError where the database is
+    broken, of another version, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.pictures = path, path.with_suffix("")
+
+    def add(
+        self, picture: bytes | Image.Image, name: str, suggested: str, accepted: str, model: str, version: str
+    ) -> int:
+        """Keeps what a person accepted, and the picture: a file's bytes as they are, what has none as PNG.
+
+        Gives the correction's id. Raises CaptionsError for a caption that cannot be trained on, ImageError for bytes
+        that are no picture.
+        """
+        caption = _checked(accepted)
+        if isinstance(picture, bytes):
+            open_upload(picture, name)
+        data = picture if isinstance(picture, bytes) else _as_png(picture)
+        checksum, ending = hashlib.sha256(data).hexdigest(), _ENDINGS.get(data[:2], ".tif")
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        values = (time, checksum, ending, shown_name(name), suggested, caption, model, version)
+        columns = ", ".join(field.name for field in fields(Correction)[1:])
+        with self._open() as connection:
+            self._keep(data, checksum + ending)
+            marks = ", ".join("?" * len(values))
+            number = connection.execute(f"INSERT INTO corrections ({columns}) VALUES ({marks})", values).lastrowid
+        assert number is not None
+        return number
+
+    def all(self) -> list[Correction]:
+        """Every correction, the oldest first; none where there is no database yet."""
+        if not self.path.exists():
+            return []
+        columns = ", ".join(field.name for field in fields(Correction))
+        with self._open() as connection:
+            rows = connection.execute(f"SELECT {columns} FROM corrections ORDER BY id").fetchall()
+        return [Correction(*row) for row in rows]
+
+    def export(self, folder: Path) -> int:
+        """Writes a data set that ``dataset.name: folder`` trains on, whole or not at all; gives its number of captions.
+
+        ``captions.csv`` has the columns image and caption, ``images/`` the pictures. Of one picture all captions that
+        differ are kept, in the order in which they were accepted: people may see different things in it, and a
+        captioner learns from several. Raises DataError where ``folder`` is not empty, where there is nothing to
+        export, and where a picture is missing or is no more what it was.
+        """
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise DataError(f"{folder} is there already; give the name of a new or empty folder")
+        captions = dict.fromkeys((each.file, each.accepted) for each in self.all())
+        if not captions:
+            raise DataError(f"{self.path} holds no corrections; accept some on the page of wordgaze app")
+        with replacing_folder(folder) as temporary:
+            (temporary / "images").mkdir()
+            for name in {name for name, _ in captions}:
+                self._copy(name, temporary / "images" / name)
+            with (temporary / "captions.csv").open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(["image", "caption"])
+                writer.writerows([f"images/{name}", caption] for name, caption in captions)
+        return len(captions)
+
+    def _keep(self, data: bytes, name: str) -> None:
+        if not (self.pictures / name).exists():
+            with replacing(self.pictures / name) as temporary:
+                temporary.write_bytes(data)
+
+    def _copy(self, name: str, target: Path) -> None:
+        source = self.pictures / name
+        if not source.is_file() or sha256(source) != source.stem:
+            raise DataError(f"{source} is missing or was changed; bring it back from a copy, or delete its corrections")
+        shutil.copyfile(source, target)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection; what the block writes is committed at its end, or undone."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as connection:
+                if _version(connection) == 0:
+                    self._prepare(connection)
+                if (version := _version(connection)) != _VERSION:
+                    raise DataError(f"{self.path} has version {version}, this wordgaze reads version {_VERSION}")
+                with connection:
+                    yield connection
+        except (sqlite3.Error, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(f"{self.path} cannot be used ({reason}); make it readable and writable") from error
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        # Two processes that turn one new database to WAL would not wait for each other but fail.
+        with FileLock(f"{self.path}.lock", timeout=PATIENCE):
+            if _version(connection) == 0:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(_SCHEMA)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _checked(caption: str) -> str:
+    """The caption in one line, without what a file of captions cannot hold."""
+    line = " ".join(caption.split())
+    if line.lower() in _NUMBERS or not any(word[0].isalpha() for word in tokenize(line)):
+        raise CaptionsError(f"{line[:60]!r} has no word in it; write what the picture shows")
+    if len(line) > MAX_CHARACTERS:
+        raise CaptionsError(
+            f"the caption has {len(line)} characters, more than the {MAX_CHARACTERS} allowed; shorten it"
+        )
+    if line[0] in "=+-@" or not line.isprintable():
+        raise CaptionsError(f"{line[:60]!r} begins with a sign or has one that cannot be printed; write words")
+    return line
+
+
+def _as_png(picture: Image.Image) -> bytes:
+    file = BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,23 @@
+"""Pictures to begin with: of the data set that is here, else scenes that wordgaze draws."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wordgaze import paths
+from wordgaze.datasets.scenes import Scenes
+from wordgaze.errors import ImageError
+from wordgaze.vision.images import find_images
+
+EXAMPLES = 6
+SIZE = 448  # pixels of a drawn scene
+
+
+def example_pictures(folder: Path) -> Sequence[Path]:
+    """Paths of :data:`EXAMPLES` pictures; drawn ones are written to ``folder``."""
+    try:
+        found = find_images([paths.RAW / "images"])
+    except ImageError:
+        Scenes(2 * EXAMPLES, SIZE, seed=7).collect(folder)
+        found = find_images([folder / "images"])
+    step = max(1, len(found) // EXAMPLES)
+    return found[step - 1 :: step][:EXAMPLES]

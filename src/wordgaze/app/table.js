@@ -1,0 +1,22 @@
+// The rows of a batch as a table. Runs as view.js does; names and captions are set as text, never as HTML.
+"use strict";
+
+const [told, bar, table] = ["p", "progress", "table"].map((tag) => element.querySelector(tag));
+const body = element.querySelector("tbody");
+
+watch("value", () => {
+  const { rows = [], done = 0, total = 0, told: text = "" } = props.value || {};
+  told.textContent = text;
+  Object.assign(bar, { max: Math.max(1, total), value: done, hidden: !total || done === total });
+  table.hidden = !rows.length;
+  if (rows.length < body.rows.length) body.replaceChildren();
+  for (const row of rows.slice(body.rows.length)) {
+    const line = body.insertRow();
+    const [picture, name, caption, probability] = Array.from({ length: 4 }, () => line.insertCell());
+    if (row.picture) picture.append(Object.assign(new Image(), { src: row.picture, alt: "" }));
+    name.textContent = row.name;
+    caption.textContent = row.error || row.caption;
+    caption.classList.toggle("wg-wrong", Boolean(row.error));
+    probability.textContent = row.error ? "" : `${(100 * row.p).toPrecision(2)} %`;
+  }
+});

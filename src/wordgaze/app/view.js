@@ -1,0 +1,412 @@
+// The picture, its captions and where each word looked. Runs in the browser as the body of a function that Gradio
+// calls with `element`, `trigger`, `props` and `watch`; all that comes from a model or a file is set as text, never as
+// HTML. `props.value` is what caption() of page.py yields; `props.mail` answers a single request, named by its ticket.
+"use strict";
+
+const part = (name) => element.querySelector(`.wg-${name}`);
+const [view, canvas, words, told, instead, answers] =
+  ["view", "canvas", "words", "told", "instead", "answers"].map(part);
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const STEP = 1000; // milliseconds that a word is shown when the sentence is played
+const photo = new Image();
+const veil = document.createElement("canvas");
+const ramp = colours();
+
+let story = null; // the caption on the stage
+let chosen = ""; // its key among the answers
+let at = -1; // the word that is shown, -1 for none
+let looks = null; // the weights on the canvas, on their way to those of the word
+let strength = 0; // of the veil, 0 to 1
+let region = null; // [x0, y0, x1, y1] in shares of the picture
+let held = false; // whether the region stays when the pointer leaves
+let cursor = null; // the cell that the keyboard stands on
+let ticket = 0; // of the last request
+let playing = 0, frame = 0;
+
+// ---- what Python sends
+
+watch("value", () => {
+  const value = props.value;
+  part("problem").textContent = (value && value.problem) || "";
+  if (!value || !value.picture) return reset();
+  if (photo.src !== value.picture) {
+    reset();
+    photo.src = value.picture;
+    view.dataset.state = "ready";
+  }
+  list(value);
+  if (value.story && !story) tell(value.story, value.answers[0] && value.answers[0].captions[0].caption);
+});
+
+watch("mail", () => {
+  const mail = props.mail;
+  if (!mail || !mail.ticket) return;
+  if (mail.ticket === ticket) view.removeAttribute("aria-busy");
+  if (mail.file) return save(mail.file);
+  if (mail.told) told.textContent = mail.told;
+  if (mail.ticket !== ticket || !mail.story) return;
+  if (mail.answer) list({ answers: [...(props.value.answers || []), mail.answer], waiting: props.value.waiting });
+  tell(mail.story, mail.story.caption);
+});
+
+photo.onload = () => {
+  canvas.width = photo.naturalWidth;
+  canvas.height = photo.naturalHeight;
+  draw();
+};
+
+function reset() {
+  stop();
+  story = looks = region = cursor = null;
+  chosen = "";
+  [at, strength, held] = [-1, 0, false];
+  photo.removeAttribute("src");
+  view.dataset.state = "empty";
+  for (const list of [words, instead, answers]) list.replaceChildren();
+  told.textContent = "";
+}
+
+function ask(event, more) {
+  view.setAttribute("aria-busy", "true");
+  trigger(event, { ticket: ++ticket, model: story ? story.model.name : "", words: spoken(), ...more });
+}
+
+const spoken = () => (story ? story.words.map((word) => word.text) : []);
+
+function save({ name, type, data }) {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const link = make("a", { href: URL.createObjectURL(new Blob([bytes], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+// ---- the captions, side by side
+
+function list({ answers: given, waiting = [] }) {
+  const several = new Set(given.map((answer) => answer.model)).size > 1;
+  const rows = given.map((answer) => {
+    const seconds = answer.seconds + answer.encoder_seconds;
+    const head = make("h3", {}, answer.strategy, make("small", {}, several ? `${answer.model} · ` : "", seconds ? time(seconds) : ""));
+    return make("section", {}, head, ...answer.captions.map((said) => row(answer.model, said)));
+  });
+  const places = waiting.map((name) => make("section", { className: "wg-waiting" }, make("h3", {}, name)));
+  answers.replaceChildren(...rows, ...places);
+  mark();
+}
+
+function row(model, said) {
+  const shaded = said.words.flatMap((word) => [shade(make("span", {}, word.text), word.probability), " "]);
+  const button = make("button", { type: "button", className: "wg-row" },
+    make("span", { className: "wg-sentence" }, ...(shaded.length ? shaded : ["(no words)"])),
+    make("small", { title: `log-probability ${said.log_prob.toFixed(2)}` }, percent(said.probability)));
+  button.dataset.key = `${model}\n${said.caption}`;
+  button.onclick = () => ask("look", { model, words: said.words.map((word) => word.text) });
+  return button;
+}
+
+function mark() {
+  for (const button of answers.querySelectorAll(".wg-row")) {
+    button.setAttribute("aria-pressed", button.dataset.key === chosen);
+  }
+}
+
+// ---- one caption on the stage
+
+function tell(given) {
+  stop();
+  story = given;
+  chosen = `${story.model.name}\n${story.caption}`;
+  [at, region, held, cursor, strength, looks] = [-1, null, false, null, 0, null];
+  const end = { text: "end", probability: story.end.probability, likeliest: story.end.likeliest };
+  words.replaceChildren(...[...story.words, end].map((word, i) => {
+    const button = shade(make("button", { type: "button", className: "wg-word", tabIndex: i ? -1 : 0 },
+      make("span", {}, word.text), make("small", {}, percent(word.probability))), word.probability);
+    button.onpointerenter = button.onfocus = () => show(i);
+    button.onclick = () => (stop(), show(i));
+    return button;
+  }));
+  words.lastChild.classList.add("wg-end");
+  part("text").value = story.caption;
+  canvas.setAttribute("aria-label",
+    `The photograph, ${story.size.join(" by ")} pixels. ${story.caption}. Arrow keys move over its cells and tell which words looked there.`);
+  mark();
+  other();
+  draw();
+}
+
+function show(i) {
+  if (!story || i === at) return;
+  at = i;
+  [...words.children].forEach((button, j) => {
+    button.setAttribute("aria-pressed", j === i);
+    button.tabIndex = j === i ? 0 : -1;
+  });
+  const word = story.words[i];
+  if (word) {
+    const seen = word.weights.flat();
+    const away = word.elsewhere > 0.005 ? ` ${percent(word.elsewhere)} of it on no part of the picture.` : "";
+    told.textContent = `${i + 1} of ${story.words.length}: “${word.text}”, ${percent(word.probability)}, looked ${place(seen)}.${away}`;
+    move(seen);
+  } else {
+    told.textContent = `The caption ends here: ${percent(story.end.probability)}.`;
+    move(null);
+  }
+  other();
+}
+
+function other() {
+  const step = at < 0 ? null : story.words[at] || { text: "(end)", ...story.end };
+  instead.hidden = !step;
+  if (!step) return;
+  const before = spoken().slice(0, at);
+  const buttons = step.likeliest.map((word) => {
+    const button = make("button", { type: "button", className: "wg-other" }, make("span", {}, word.text), make("small", {}, percent(word.probability)));
+    button.style.setProperty("--p", word.probability);
+    if (word.text === step.text) button.setAttribute("aria-current", "true");
+    button.onclick = () => word.text === step.text || ask("other", { words: [...before, word.text] });
+    return button;
+  });
+  instead.replaceChildren(make("span", {}, before.length ? `After “… ${before.at(-1)}”` : "First"), ...buttons);
+}
+
+function stop() {
+  clearInterval(playing);
+  playing = 0;
+  part("play").textContent = "Play";
+}
+
+function play() {
+  if (playing) return stop();
+  if (!story || !story.words.length) return;
+  part("play").textContent = "Stop";
+  at = -1;
+  show(0);
+  playing = setInterval(() => (at + 1 < story.words.length ? show(at + 1) : stop()), STEP);
+}
+
+// ---- the canvas
+
+function move(goal) {
+  cancelAnimationFrame(frame);
+  const from = looks, before = strength, start = performance.now();
+  const after = goal ? 1 : 0;
+  const top = goal ? Math.max(...goal, 1e-12) : 1;
+  const target = goal ? Float32Array.from(goal, (weight) => weight / top) : from;
+  const step = (now) => {
+    const t = still.matches ? 1 : Math.min(1, Math.max(0, now - start) / 220), ease = t * t * (3 - 2 * t);
+    strength = before + (after - before) * ease;
+    looks = from && target ? target.map((weight, i) => from[i] + (weight - from[i]) * ease) : target;
+    draw();
+    if (t < 1) frame = requestAnimationFrame(step);
+  };
+  step(start);
+}
+
+function draw() {
+  if (!photo.naturalWidth) return;
+  const pen = canvas.getContext("2d"), { width, height } = canvas;
+  pen.globalAlpha = 1;
+  pen.drawImage(photo, 0, 0, width, height);
+  if (!story) return;
+  const [rows, columns] = story.grid;
+  if (looks && strength) {
+    const across = 160, down = Math.max(1, Math.round(across * height / width));
+    const light = enlarge(looks, rows, columns, down, across), pixels = new ImageData(across, down);
+    light.forEach((value, i) => pixels.data.set(ramp[Math.round(255 * Math.min(1, Math.max(0, value)))], 4 * i));
+    [veil.width, veil.height] = [across, down];
+    veil.getContext("2d").putImageData(pixels, 0, 0);
+    pen.globalAlpha = strength;
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(veil, 0, 0, width, height);
+    pen.globalAlpha = 1;
+  }
+  if (part("grid").getAttribute("aria-pressed") === "true") lines(pen, rows, columns);
+  if (region) outline(pen, region);
+}
+
+function lines(pen, rows, columns) {
+  const { width, height } = canvas;
+  pen.beginPath();
+  for (let i = 1; i < columns; i++) pen.rect(Math.round(i * width / columns), 0, 0, height);
+  for (let i = 1; i < rows; i++) pen.rect(0, Math.round(i * height / rows), width, 0);
+  pen.lineWidth = width / 640;
+  pen.strokeStyle = "rgba(255, 255, 255, .5)";
+  pen.stroke();
+}
+
+function outline(pen, [x0, y0, x1, y1]) {
+  const { width, height } = canvas, thick = Math.max(2, width / 320);
+  for (const [style, line] of [["#000", 2 * thick], ["#fff", thick]]) {
+    pen.lineWidth = line;
+    pen.strokeStyle = style;
+    pen.strokeRect(x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height);
+  }
+}
+
+// Bicubic (Keys 1981, a = -1/2), the same that Pillow draws strips and films with.
+function enlarge(cells, rows, columns, down, across) {
+  const x = taps(columns, across), y = taps(rows, down), wide = new Float32Array(rows * across), out = new Float32Array(down * across);
+  for (let r = 0; r < rows; r++) for (let i = 0; i < across; i++)
+    for (let k = 0; k < 4; k++) wide[r * across + i] += x[i].share[k] * cells[r * columns + x[i].cell[k]];
+  for (let j = 0; j < down; j++) for (let k = 0; k < 4; k++) {
+    const share = y[j].share[k], row = y[j].cell[k] * across;
+    for (let i = 0; i < across; i++) out[j * across + i] += share * wide[row + i];
+  }
+  return out;
+}
+
+function taps(cells, pixels) {
+  return Array.from({ length: pixels }, (_, i) => {
+    const centre = (i + 0.5) * cells / pixels - 0.5, base = Math.floor(centre), near = [-1, 0, 1, 2].map((k) => base + k);
+    const share = near.map((k) => {
+      const d = Math.abs(centre - k);
+      return d < 1 ? (1.5 * d - 2.5) * d * d + 1 : d < 2 ? ((-0.5 * d + 2.5) * d - 4) * d + 2 : 0;
+    });
+    return { cell: near.map((k) => Math.min(cells - 1, Math.max(0, k))), share };
+  });
+}
+
+// From a dark blue veil over what was not looked at to a breath of amber: told apart by lightness alone, too.
+function colours() {
+  return Array.from({ length: 256 }, (_, i) => {
+    const v = i / 255, dark = 0.78 * (1 - v) ** 1.3, amber = 0.42 * v ** 2, alpha = 1 - (1 - dark) * (1 - amber);
+    const mix = (low, high) => Math.round((low * dark * (1 - amber) + high * amber) / Math.max(alpha, 1e-6));
+    return [mix(8, 255), mix(13, 176), mix(40, 32), Math.round(255 * alpha)];
+  });
+}
+
+function place(weights) {
+  const [rows, columns] = story.grid, top = weights.indexOf(Math.max(...weights));
+  const y = (Math.floor(top / columns) + 0.5) / rows, x = (top % columns + 0.5) / columns;
+  const third = (value, names) => names[Math.min(2, Math.floor(3 * value))];
+  const [high, side] = [third(y, ["upper", "", "lower"]), third(x, ["left", "", "right"])];
+  return high || side ? `at the ${[high, side].filter(Boolean).join(" ")} part` : "at the middle";
+}
+
+// ---- the other way round: from a region to the words
+
+function spot(event) {
+  const box = canvas.getBoundingClientRect();
+  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((v) => Math.min(0.9999, Math.max(0, v)));
+}
+
+function cell(x, y) {
+  const [rows, columns] = story.grid, column = Math.floor(x * columns), row = Math.floor(y * rows);
+  return [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows];
+}
+
+function light(given) {
+  region = given;
+  const shares = region && story.words.map((word) => inside(word.weights, region));
+  const even = region && (region[2] - region[0]) * (region[3] - region[1]);
+  const most = region && Math.max(...shares, 1e-12);
+  [...words.children].forEach((button, i) => {
+    const lit = region && shares[i] > 1.25 * even;
+    button.classList.toggle("wg-lit", Boolean(lit));
+    button.style.setProperty("--lit", lit ? shares[i] / most : 0);
+  });
+  if (region) {
+    const seen = story.words.map((word, i) => [shares[i], word.text]).filter(([share]) => share > 1.25 * even).sort((a, b) => b[0] - a[0]);
+    told.textContent = seen.length
+      ? `Looked here: ${seen.slice(0, 4).map(([share, text]) => `“${text}” ${percent(share)}`).join(", ")}.`
+      : "No word looked here more than elsewhere.";
+  }
+  draw();
+}
+
+function inside(weights, [x0, y0, x1, y1]) {
+  const rows = weights.length, columns = weights[0].length;
+  const cover = (low, high, i, n) => Math.max(0, Math.min(high * n, i + 1) - Math.max(low * n, i));
+  let sum = 0;
+  weights.forEach((line, r) => line.forEach((weight, c) => (sum += weight * cover(x0, x1, c, columns) * cover(y0, y1, r, rows))));
+  return sum;
+}
+
+let from = null;
+canvas.onpointerdown = (event) => {
+  if (!story || event.button) return;
+  stop();
+  from = spot(event);
+  held = true;
+  canvas.setPointerCapture(event.pointerId);
+  light(cell(...from));
+};
+canvas.onpointermove = (event) => {
+  if (!story || (held && !from)) return;
+  const [x, y] = spot(event);
+  if (!from) return light(cell(x, y));
+  const box = [Math.min(x, from[0]), Math.min(y, from[1]), Math.max(x, from[0]), Math.max(y, from[1])];
+  if ((box[2] - box[0]) * (box[3] - box[1]) > 0.001) light(box);
+};
+canvas.onpointerup = canvas.onpointercancel = () => (from = null);
+canvas.onpointerleave = () => story && !held && light(null);
+canvas.onblur = () => story && ((cursor = null), (held = false), light(null));
+canvas.onkeydown = (event) => {
+  const way = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+  if (!story || (!way && event.key !== "Escape")) return;
+  event.preventDefault();
+  const [rows, columns] = story.grid;
+  if (!way) return (cursor = null), (held = false), light(null);
+  const [row, column] = cursor || [rows >> 1, columns >> 1];
+  cursor = cursor ? [(row + way[0] + rows) % rows, (column + way[1] + columns) % columns] : [row, column];
+  held = true;
+  light([cursor[1] / columns, cursor[0] / rows, (cursor[1] + 1) / columns, (cursor[0] + 1) / rows]);
+};
+
+// ---- controls
+
+words.onkeydown = (event) => {
+  const last = words.children.length - 1, here = [...words.children].indexOf(document.activeElement);
+  const next = { ArrowLeft: here ? here - 1 : last, ArrowRight: here < last ? here + 1 : 0, Home: 0, End: last }[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  stop();
+  words.children[next].focus();
+};
+part("play").onclick = play;
+part("grid").onclick = (event) => {
+  const button = event.currentTarget;
+  button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") !== "true");
+  draw();
+};
+part("save").onclick = (event) => event.target.dataset.kind && story && ask("take", { kind: event.target.dataset.kind });
+part("correct").onsubmit = (event) => {
+  event.preventDefault();
+  if (story) ask("correct", { caption: story.caption, text: part("text").value });
+};
+
+const scale = part("scale").querySelector("canvas").getContext("2d");
+ramp.forEach(([r, g, b, a], i) => {
+  const over = (colour) => 0.5 * 255 * (1 - a / 255) + colour * a / 255; // on middle grey, as a photograph is
+  scale.fillStyle = `rgb(${[r, g, b].map(over).join()})`;
+  scale.fillRect(i, 0, 1, 1);
+});
+
+document.querySelectorAll("#examples .gallery-item").forEach((button, i) => button.setAttribute("aria-label", `Example ${i + 1}`));
+
+// ---- small things
+
+function make(tag, fields = {}, ...inside) {
+  const node = Object.assign(document.createElement(tag), fields);
+  node.append(...inside);
+  return node;
+}
+
+function shade(node, probability) {
+  node.style.setProperty("--p", probability);
+  node.title = percent(probability);
+  return node;
+}
+
+function percent(p) {
+  const value = 100 * p;
+  if (value >= 9.95) return `${value.toFixed(0)} %`;
+  if (value >= 0.01) return `${value.toPrecision(2)} %`;
+  if (!p) return "0 %";
+  const [digit, power] = p.toExponential(0).split("e-");
+  return `${digit}·10⁻${[...power].map((number) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[number]).join("")}`;
+}
+
+function time(seconds) {
+  return seconds < 1 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(1)} s`;
+}

@@ -1,0 +1,154 @@
+"""The page, served by a process of its own over two tiny captioners, and a browser that looks at it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium")
+QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--disable-quic", "--no-sandbox"]  # fmt: skip
+PATIENCE = 120  # seconds; the server imports torch and gradio
+SCRIPT = "<script>document.title='broken-in'</script>"
+"""A word that the second captioner knows."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where the page is, the folder that it works in, and what it printed."""
+
+    address: str
+    folder: Path
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
+    def ask(self, endpoint: str, *values: object) -> tuple[int, object]:
+        """What an endpoint of the page answers to a program: status, and JSON."""
+        body = json.dumps({"data": values}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.address}/gradio_api/run/{endpoint}", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.status, json.load(response)["data"][0]
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)["error"]
+
+    def upload(self, path: Path) -> dict[str, str]:
+        """A file brought to the page by a program."""
+        body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n' % path.name.encode()
+        body += path.read_bytes() + b"\r\n--x--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        request = urllib.request.Request(f"{self.address}/gradio_api/upload", body, headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            return {"path": json.load(response)[0]}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[..., Path]) -> Iterator[Served]:
+    """``wordgaze app`` with two captioners; the name and a word of the second are HTML."""
+    folder = tmp_path_factory.mktemp("page")
+    first, second = write_captioner(folder / "models" / "one", 10), write_captioner(folder / "models" / "<u>two", 11)
+    _sharpen(first / "weights.safetensors")
+    card = json.loads((second / "captioner.json").read_text())
+    card["vocabulary"][-1] = SCRIPT
+    (second / "captioner.json").write_text(json.dumps(card))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "temporary").mkdir()
+    aside = ("GRADIO_", "DVC_", "MLFLOW_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(aside)}
+    dead = "http://127.0.0.1:9"
+    environment = {**kept, "TMPDIR": str(folder / "temporary"), "http_proxy": dead, "https_proxy": dead}
+    code = "from wordgaze.cli import main; main()"
+    command = [sys.executable, "-c", code, "app", "--port", str(port), "--model", str(first), "--model", str(second)]
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            served = Served(f"http://127.0.0.1:{port}", folder)
+            _wait_for(served, process)
+            yield served
+        finally:
+            process.terminate()
+            process.wait(30)
+    assert list((folder / "temporary").glob("wordgaze-*")) == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(served: Served, browser: "Browser") -> Iterator["Page"]:
+    """The page, opened. At the end: the browser met no error, and asked nobody else for anything."""
+    with browser.new_context(
+        base_url=served.address, viewport={"width": 1400, "height": 1000}, reduced_motion="reduce"
+    ) as context:
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        errors: list[str] = []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        page.goto("/")
+        page.locator("#picture input[type=file]").first.wait_for(state="attached")
+        yield page
+        assert errors == []
+        assert [url for url in asked if not url.startswith((served.address, "data:", "blob:"))] == []
+        assert page.title() == "wordgaze"
+    assert "Traceback" not in served.log
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of 96 by 64 pixels."""
+    path = tmp_path_factory.mktemp("photo") / "slope.png"
+    Image.linear_gradient("L").resize((96, 64)).convert("RGB").save(path)
+    return path
+
+
+def _sharpen(path: Path) -> None:
+    """Makes a captioner with random weights, which looks everywhere alike, look at something."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(path)
+    for name, factor in (("energy", 100), ("query", 10), ("key", 10)):
+        weights[f"decoder.attend.score.{name}.weight"] *= factor
+    save_file(weights, path)
+
+
+def _wait_for(served: Served, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        assert process.poll() is None, served.log
+        try:
+            with urllib.request.urlopen(served.address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(f"no answer from {served.address}: {served.log}")

@@ -1,0 +1,348 @@
+"""The page as a person uses it, in a real browser, and as a program asks it."""
+
+import csv
+import io
+import json
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from tests.app.conftest import CHROMIUM, SCRIPT, Served
+from wordgaze.app.corrections import Corrections
+from wordgaze.decoding.presets import PRESETS
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test` installs it where it may")
+PIXELS = "canvas => canvas.toDataURL()"
+
+
+def give(page: Page, path: Path) -> None:
+    """Uploads a picture, in place of the one that is there."""
+    if (clear := page.locator("#picture button[aria-label=Clear]")).count():
+        clear.first.click()
+    page.locator("#picture input[type=file]").first.set_input_files(path)
+
+
+def captioned(page: Page, path: Path) -> None:
+    """Uploads a picture and waits for all its captions."""
+    give(page, path)
+    expect(page.locator(".wg-row")).to_have_count(len(PRESETS))
+    expect(page.locator(".wg-waiting")).to_have_count(0)
+
+
+def batch(page: Page, paths: Sequence[Path]) -> None:
+    """Gives files to the second tab, in place of those that are there, and starts."""
+    page.get_by_role("tab", name="Batch").click()
+    if (clear := page.get_by_role("button", name="Clear")).count():
+        clear.first.click()
+    page.locator("#files input[type=file]").first.set_input_files(paths)
+    expect(page.locator("#files")).to_contain_text(paths[0].name)
+    page.get_by_role("button", name="Caption them").click()
+
+
+def zipped(path: Path, entries: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+
+
+def png(width: int, height: int, rows: bytes) -> bytes:
+    """A PNG of one bit a pixel, with as much of its rows as is given."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def bad_pictures() -> Iterator[tuple[str, bytes, str]]:
+    """Name, bytes, and what is told of them."""
+    yield "words.png", b"these are words", "is no JPEG"
+    yield "empty.png", b"", "is empty"
+    yield "large.png", png(10_000, 10_000, bytes(10_000 * 1251)), "pixels; make it smaller"
+    yield "bomb.png", png(60_000, 60_000, b""), "pixels; make it smaller"
+    yield "drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', "is an SVG"
+    yield "cut.png", png(64, 64, b"")[:-20], "is broken"
+    yield "<b>name.png", b"words", "<b>name.png"
+
+
+def odd_pictures() -> Iterator[tuple[str, tuple[int, int], Callable[[Path], None]]]:
+    """Name, size on the page, and what writes the picture."""
+    slope = Image.linear_gradient("L").resize((60, 40))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    yield "moving.gif", (60, 40), lambda path: slope.save(path, save_all=True, append_images=[slope.rotate(90)])
+    yield "print.jpg", (60, 40), slope.convert("CMYK").save
+    yield "glass.png", (60, 40), slope.convert("LA").save
+    yield "turned.jpg", (40, 60), lambda path: slope.save(path, exif=turned)
+    yield "dot.png", (1, 1), slope.resize((1, 1)).save
+    yield "long.png", (1280, 1), slope.resize((10_000, 3)).save
+
+
+def bad_zips(folder: Path) -> Iterator[tuple[str, str]]:
+    """Name, and what is told of it."""
+    zipped(folder / "out.zip", {"../out.png": b"x"})
+    yield "out.zip", "out"
+    zipped(folder / "nested.zip", {"in.zip": (folder / "out.zip").read_bytes()})
+    yield "nested.zip", "another archive"
+    zipped(folder / "zeros.zip", {"zeros.png": bytes(80 * 2**20)})
+    yield "zeros.zip", "zeros"
+    link = zipfile.ZipInfo("link.png")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(folder / "link.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    yield "link.zip", "link"
+    (folder / "no.zip").write_bytes(b"no zip at all")
+    yield "no.zip", "is no zip"
+
+
+def sentence(page: Page) -> str:
+    """The caption on the stage."""
+    return page.locator(".wg-text").input_value()
+
+
+def test_an_upload_is_captioned_by_all_strategies_side_by_side(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    heads = page.locator(".wg-answers h3").all_inner_texts()
+    assert sorted(head.split("\n")[0] for head in heads) == sorted(PRESETS)
+    assert all(re.fullmatch(r"\d+ ms|\d\.\d s", head.split("\n")[1]) for head in heads)
+    for row in page.locator(".wg-row").all():
+        assert re.search(r"(\d %|\d·10⁻[⁰¹²³⁴-⁹]+)$", row.inner_text())
+        shades = row.locator(".wg-sentence span").evaluate_all(
+            "all => all.map(each => +each.style.getPropertyValue('--p'))"
+        )
+        assert all(0 < shade <= 1 for shade in shades)
+    assert page.locator(".wg-canvas").evaluate("canvas => [canvas.width, canvas.height]") == [96, 64]
+
+
+def test_pointing_at_a_word_and_the_arrow_keys_move_the_light(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    canvas, words = page.locator(".wg-canvas"), page.locator(".wg-word")
+    plain = canvas.evaluate(PIXELS)
+    words.nth(0).hover()
+    lit = canvas.evaluate(PIXELS)
+    assert lit != plain
+    expect(page.locator(".wg-told")).to_contain_text("1 of ")
+    words.nth(0).focus()
+    page.keyboard.press("ArrowRight")
+    expect(words.nth(1)).to_be_focused()
+    expect(words.nth(1)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".wg-told")).to_contain_text("2 of ")
+    page.keyboard.press("End")
+    expect(page.locator(".wg-told")).to_contain_text("The caption ends here")
+    assert canvas.evaluate(PIXELS) == plain
+    page.locator(".wg-grid").click()
+    assert canvas.evaluate(PIXELS) != plain
+
+
+def test_the_sentence_plays_as_a_film(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    page.get_by_role("button", name="Play").click()
+    for number in (1, 2):
+        expect(page.locator(".wg-told")).to_contain_text(f"{number} of ")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_a_region_lights_the_words_that_looked_there(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    canvas, told = page.locator(".wg-canvas"), page.locator(".wg-told")
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] / 2, steps=3)
+    page.mouse.up()
+    expect(told).to_contain_text(re.compile("Looked here|No word looked here"))
+    dragged = told.inner_text()
+    canvas.focus()
+    seen = set()
+    for key in ("ArrowUp", "ArrowLeft", "ArrowUp", "ArrowRight"):  # once round the grid of 2 by 2
+        page.keyboard.press(key)
+        seen.add(told.inner_text())
+        listed = re.findall(r"“(.+?)”", told.inner_text())
+        lit = page.locator(".wg-lit span").all_inner_texts()
+        assert set(listed) <= set(lit) and bool(listed) == bool(lit)
+    assert len(seen) > 1 and any("Looked here" in each for each in seen | {dragged})
+    page.keyboard.press("Escape")
+    expect(page.locator(".wg-lit")).to_have_count(0)
+
+
+def test_another_word_makes_another_caption(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    before = sentence(page)
+    page.locator(".wg-word").nth(1).click()
+    other = page.locator(".wg-other:not([aria-current])").first
+    word = other.locator("span").inner_text()
+    expect(page.locator(".wg-other")).to_have_count(5)
+    other.click()
+    expect(page.locator(".wg-answers h3", has_text="your word")).to_be_visible()
+    after = sentence(page).split()
+    assert after[:2] == [before.split()[0], word]
+
+
+def test_another_caption_is_put_on_the_stage(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    before = sentence(page)
+    for row in page.locator(".wg-row").all():
+        if (text := " ".join(row.locator(".wg-sentence span").all_inner_texts())) not in (before, "(no words)"):
+            break
+    row.click()
+    expect(page.locator(".wg-text")).to_have_value(text)
+    expect(row).to_have_attribute("aria-pressed", "true")
+
+
+def test_attention_is_taken_home_as_film_strip_and_numbers(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    files = {}
+    for name in ("GIF", "PNG", "JSON"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name, exact=True).click()
+        files[name] = Path(download.value.path()).read_bytes()
+        assert download.value.suggested_filename == f"attention.{name.lower()}"
+    with Image.open(io.BytesIO(files["GIF"])) as film:
+        assert film.format == "GIF"
+        assert film.n_frames > 2
+    with Image.open(io.BytesIO(files["PNG"])) as strip:
+        assert strip.format == "PNG"
+    story = json.loads(files["JSON"])
+    assert story["caption"] == sentence(page)
+    assert len(story["words"][0]["weights"]) == story["grid"][0]
+
+
+def test_a_correction_is_kept_and_exported(page: Page, photo: Path, served: Served, tmp_path: Path) -> None:
+    captioned(page, photo)
+    said = sentence(page)
+    page.locator(".wg-text").fill("   ")
+    page.get_by_role("button", name="Accept").click()
+    expect(page.locator(".wg-told")).to_contain_text("has no word in it")
+    page.locator(".wg-text").fill("a <b>slope</b> in grey")
+    page.get_by_role("button", name="Accept").click()
+    expect(page.locator(".wg-told")).to_contain_text("1 correction kept")
+    corrections = Corrections(served.folder / "corrections.sqlite")
+    [kept] = corrections.all()
+    assert (kept.picture, kept.suggested, kept.accepted, kept.model) == (
+        photo.name,
+        said,
+        "a <b>slope</b> in grey",
+        "one",
+    )
+    corrections.export(tmp_path / "export")
+    [row] = csv.DictReader((tmp_path / "export" / "captions.csv").read_text(encoding="utf-8").splitlines())
+    assert row["caption"] == kept.accepted
+    assert (tmp_path / "export" / row["image"]).read_bytes() == photo.read_bytes()
+
+
+def test_settings_models_and_words_that_are_html(page: Page, photo: Path, served: Served) -> None:
+    expect(page.locator(".wg-title")).to_contain_text("<u>two")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("<u>two").check()
+    page.get_by_label("one", exact=True).uncheck()
+    page.get_by_label("Words to say").fill(SCRIPT)
+    captioned(page, photo)
+    assert SCRIPT in sentence(page)
+    expect(page.locator(".wg-word", has_text=SCRIPT).first).to_be_visible()
+    for row in page.locator(".wg-row").all():
+        expect(row).to_contain_text(SCRIPT)
+    page.get_by_label("one", exact=True).check()
+    page.get_by_label("Words to say").fill("")
+    page.get_by_role("button", name="Say it again").click()
+    expect(page.locator(".wg-row")).to_have_count(2 * len(PRESETS))
+    expect(page.locator(".wg-answers h3", has_text="<u>two")).to_have_count(len(PRESETS))
+    page.get_by_label("Words to say").fill("zebra")
+    page.get_by_role("button", name="Say it again").click()
+    expect(page.locator(".wg-problem")).to_contain_text("'zebra'")
+
+
+def test_a_picture_that_cannot_be_used_is_told_in_a_sentence(page: Page, served: Served, tmp_path: Path) -> None:
+    for name, data, told in bad_pictures():
+        (tmp_path / name).write_bytes(data)
+        give(page, tmp_path / name)
+        expect(page.locator(".wg-problem")).to_contain_text(told)
+        expect(page.locator(".wg-problem")).to_contain_text(name)
+        expect(page.locator(".wg-row")).to_have_count(0)
+
+
+def test_an_odd_picture_is_captioned(page: Page, tmp_path: Path) -> None:
+    for name, size, save in odd_pictures():
+        save(tmp_path / name)
+        captioned(page, tmp_path / name)
+        expect(page.locator(".wg-canvas")).to_have_js_property("width", size[0])
+        expect(page.locator(".wg-canvas")).to_have_js_property("height", size[1])
+
+
+def test_a_zip_is_captioned_into_a_table_and_files(page: Page, photo: Path, tmp_path: Path) -> None:
+    data = photo.read_bytes()
+    entries = {"a.png": data, "deep/<i>b.png": data, "broken.png": b"no picture", "notes.txt": b"left out"}
+    zipped(tmp_path / "some.zip", entries)
+    batch(page, [tmp_path / "some.zip"])
+    expect(page.locator("#table")).to_contain_text("3 pictures.")
+    expect(page.locator("#table")).to_contain_text("notes.txt")
+    rows = [row.locator("td").all_inner_texts() for row in page.locator("#table tbody tr").all()]
+    assert [row[1] for row in rows] == ["a.png", "deep/<i>b.png", "broken.png"]
+    assert rows[0][2] and rows[0][2] == rows[1][2]
+    assert "broken.png: is no JPEG" in rows[2][2]
+    assert page.locator("#table tbody img").count() == 2
+    tables = {}
+    for name in ("CSV", "JSON lines", "Parquet"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        tables[name] = Path(download.value.path())
+    told = list(csv.DictReader(tables["CSV"].read_text(encoding="utf-8").splitlines()))
+    assert [row["caption"] for row in told] == [rows[0][2], rows[1][2], ""]
+    lines = [json.loads(line) for line in tables["JSON lines"].read_text(encoding="utf-8").splitlines()]
+    assert [line["name"] for line in lines] == [row[1] for row in rows]
+    assert pq.read_table(tables["Parquet"]).to_pylist() == lines
+
+
+def test_a_zip_that_is_not_safe_is_told_in_a_sentence(page: Page, tmp_path: Path) -> None:
+    for name, told in bad_zips(tmp_path):
+        batch(page, [tmp_path / name])
+        expect(page.locator("#table [role=status]")).to_contain_text(name)
+        expect(page.locator("#table [role=status]")).to_contain_text(re.compile(told))
+        expect(page.locator("#table tbody tr")).to_have_count(0)
+
+
+def test_a_batch_is_cancelled(page: Page, photo: Path, tmp_path: Path) -> None:
+    zipped(tmp_path / "many.zip", {f"{i}.png": photo.read_bytes() for i in range(3000)})
+    batch(page, [tmp_path / "many.zip"])
+    page.locator("#table tbody tr").first.wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#table [role=status]")).to_contain_text(re.compile(r"Cancelled after \d+ of 3000"))
+
+
+def test_programs_ask_for_captions_attention_and_another_ending(served: Served, photo: Path) -> None:
+    picture = served.upload(photo)
+    status, answers = served.ask("caption", picture, "one", ["beam", "nucleus 0.9"], {"beam_width": 3}, 0)
+    assert (status, [answer["strategy"] for answer in answers]) == (200, ["beam", "nucleus 0.9"])
+    status, story = served.ask("attention", picture, "a dog runs", "")
+    assert (status, [word["text"] for word in story["words"]]) == (200, ["a", "dog", "runs"])
+    status, said = served.ask("go_on", picture, "a cat", "", {}, 0)
+    assert (status, said["caption"][:5]) == (200, "a cat")
+    assert "'zebra'" in str(served.ask("attention", picture, "a zebra", "")[1])
+    for path in (str(served.folder / "server.log"), str(photo), "/etc/passwd", f"{picture['path']}/../../../x"):
+        for mark in ({}, {"meta": {"_type": "gradio.FileData"}}):
+            assert served.ask("caption", {"path": path, **mark}, "", ["beam"], {}, 0)[0] != 200
+
+
+def test_fifty_at_once_are_served_and_a_tab_closed_halfway_does_no_harm(
+    page: Page, browser: Browser, served: Served, photo: Path
+) -> None:
+    picture = served.upload(photo)
+    with ThreadPoolExecutor(50) as crowd:
+        asked = [crowd.submit(served.ask, "caption", picture, "", ["beam", "greedy"], {}, n) for n in range(50)]
+        with browser.new_context(base_url=served.address) as context:
+            leaving = context.new_page()
+            leaving.goto("/")
+            give(leaving, photo)
+        assert [each.result()[0] for each in asked] == [200] * 50
+    captioned(page, photo)
