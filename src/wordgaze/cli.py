@@ -220,9 +220,12 @@ def page(
     ] = [],  # noqa: B006
 ) -> None:
     """Open the web page: caption pictures, see where each word looked, correct what is wrong."""
+    from wordgaze.app.studio import Studio
+
+    studio = Studio.open(model)  # before gradio is imported, which takes its time
     from wordgaze.app.page import serve as do
 
-    do(model, host, port, typer.echo)
+    do(studio, host, port, typer.echo)
 
 
 @app.command()

@@ -61,7 +61,7 @@ def test_the_present_word_stands_in_a_box_and_what_was_said_stays_where_it_is() 
     whole = text[-1]
     for frame, before, (left, _) in zip(text[2:-1], text[1:-2], corners[1:], strict=True):
         assert (frame[:, :left] == whole[:, :left]).all()  # all that stands before the box
-        assert (before[:, left:] == 255).all()  # what is still to come is not shown
+        assert (before[:, left + 1 :] == 255).all()  # what is still to come is not shown
 
 
 def test_a_long_caption_is_broken_into_lines_that_fit() -> None:

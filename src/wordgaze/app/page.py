@@ -26,7 +26,7 @@ from wordgaze.params import DecodeParams
 UPLOAD = "512mb"  # of one file, a zip of pictures being the largest
 WAITING = 256  # requests that may wait; who comes then is told to come again
 AT_ONCE = 32  # requests in work: each waits its turn at the captioner, strategy by strategy
-CLEANING, KEEPING = 600, 3600  # seconds: how often uploads are looked through, and how long one is kept
+CLEANING, KEEPING = 600, 6 * 3600  # seconds: how often uploads are looked through, and how long one is kept
 SESSIONS = 1000  # visitors whose settings are remembered
 SYSTEM = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
@@ -34,18 +34,16 @@ DEFAULTS = DecodeParams()
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def serve(models: Sequence[str], host: str, port: int, tell: Callable[[str], None]) -> None:
-    """Serves the page until it is interrupted. Raises WordgazeError where there is no captioner, OSError where the
-    port is taken."""
-    studio = Studio.open(models)
+def serve(studio: Studio, host: str, port: int, tell: Callable[[str], None]) -> None:
+    """Serves the page until it is interrupted; ``tell`` gets the line that says where. Raises OSError where the port
+    is taken."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="wordgaze-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads: gone when the server is
         os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), host, "127.0.0.1", "localhost"]))
         page = build(studio, Corrections(paths.home() / paths.CORRECTIONS), example_pictures(Path(folder)))
-        names = ", ".join(model.name for model in studio.models)
-        tell(f"{names} at http://{host}:{port}; stop it with Ctrl-C")
         page.launch(
+            prevent_thread_lock=True,
             server_name=host,
             server_port=port,
             share=False,
@@ -60,6 +58,9 @@ def serve(models: Sequence[str], host: str, port: int, tell: Callable[[str], Non
             theme=gr.themes.Base(primary_hue="amber", neutral_hue="stone", font=SYSTEM, font_mono=MONO),
             css=_part("page.css"),
         )
+        names = ", ".join(model.name for model in studio.models)
+        tell(f"{names} at http://{host}:{port}; stop it with Ctrl-C")
+        page.block_thread()
 
 
 def build(studio: Studio, corrections: Corrections, examples: Sequence[Path]) -> gr.Blocks:

@@ -181,11 +181,7 @@ class Studio:
         return tuple(model for model, _ in self._captioners.values())
 
     def captioner(self, name: str) -> Captioner:
-        """The captioner of that name itself, for work in bulk. Raises ModelError for an unknown one."""
-        return self._find(name)[1]
-
-    def captioner(self, name: str) -> Captioner:
-        """A captioner for work of one's own, such as a batch, which does not wait its turn. Raises ModelError."""
+        """A captioner for work in bulk, which does not wait its turn. Raises ModelError for an unknown name."""
         return self._find(name)[1]
 
     def captions(
@@ -222,10 +218,10 @@ class Studio:
     def story(self, model: str, image: Image.Image, words: Sequence[str]) -> Story:
         """Where the captioner looks when it says these words of an RGB picture. Raises ModelError for unknown ones."""
         which, captioner = self._find(model)
-        indices = known(captioner.vocabulary, words)
+        indices, key = known(captioner.vocabulary, words), _key(image)
         with self._lock, torch.inference_mode():
             said = torch.tensor([[[*indices, END]]], device=captioner.device)
-            taught = captioner.decoder.teach(self._look(model, captioner, image, _key(image)), said)
+            taught = captioner.decoder.teach(self._look(model, captioner, image, key), said)
             log_probs = torch.log_softmax(taught.logits.float(), 1).cpu()  # (T + 1, V)
             weights = taught.weights[0, : len(words)].float().cpu().numpy()  # (T, L)
         each: list[float] = log_probs.gather(1, said[0].T.cpu()).squeeze(1).tolist()
@@ -239,7 +235,7 @@ class Studio:
     ) -> Said:
         """The best caption that begins with these words; behind them ``(end)`` ends it. ``settings`` are fields of
         DecodeParams, ``strategy`` among them (beam if left out). Raises ModelError for unknown words."""
-        if prefix_words[-1:] and prefix_words[-1] == ENDED:
+        if list(prefix_words[-1:]) == [ENDED]:
             return _said(self.story(model, image, prefix_words[:-1]).caption)
         captioner = self.captioner(model)
         decode, key = decode_params(**settings), _key(image)
