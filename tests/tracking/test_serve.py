@@ -66,8 +66,8 @@ def ask(server: "subprocess.Popen[str]") -> Ask:
     assert line.startswith("models:/captioner@champion answers at http://127.0.0.1:"), server.stderr.read()
     address = line.split()[3].removesuffix(";")
 
-    def ask(body: bytes | dict[str, Any], **headers: str) -> tuple[int, Any]:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    def ask(body: bytes | Iterator[bytes] | dict[str, Any], **headers: str) -> tuple[int, Any]:
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
         request = Request(address, data, {"Content-Type": "application/json", **headers})
         try:
             with urlopen(request, timeout=60) as answer:
@@ -121,6 +121,12 @@ def test_the_champion_answers_over_http(
     assert ask(b"image\nx\n", **{"Content-Type": "text/csv"}) == (
         415, "send JSON, with the header Content-Type: application/json\n"
     )  # fmt: skip
+    status, answer = ask(b"{}", **{"Content-Length": str(2**40)})
+    assert (status, answer) == (
+        413,
+        f"the request has {2**40} bytes, {2**28} are allowed; send fewer pictures at once\n",
+    )
+    assert ask(iter([b"{}"]), **{"Transfer-Encoding": "chunked"}) == (411, "send the header Content-Length\n")
 
     server.send_signal(signal.SIGINT)
     assert server.wait(timeout=30) == 0
@@ -134,5 +140,13 @@ def test_what_cannot_be_served_is_told_at_once(captioner: Path, project: Path) -
         serve("nothing", "127.0.0.1", 0, print)
     with pytest.raises(TrackingError, match=r"cannot load models:/captioner@champion .* or run `wordgaze register`"):
         serve("models:/captioner@champion", "127.0.0.1", 0, print)
+    save_packaged(project / "packaged", captioner)
+    card = project / "packaged" / "MLmodel"
+    card.write_text(card.read_text().replace('"attention"', '"gaze"'))
+    client = open_store().client
+    client.create_registered_model(NAME)
+    older = client.create_model_version(NAME, str(project / "packaged"))
+    with pytest.raises(TrackingError, match=r"captioner/1 was packaged by another version .* lacks attention; run"):
+        serve(f"models:/{NAME}/{older.version}", "127.0.0.1", 0, print)
     with pytest.raises(TrackingError, match=r"256.0.0.1:5001 cannot be listened at .* another --host or --port"):
         serve(str(captioner), "256.0.0.1", 5001, print)

@@ -1,0 +1,46 @@
+"""The pictures of the page in the README: light, dark and narrow. Needs Chromium, and a page that runs.
+
+make && wordgaze app &
+python docs/screenshots.py [--address http://127.0.0.1:7860] [--example 3] [--word 8]
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+HERE = Path(__file__).parent
+WINDOWS = {"light": (1400, 1080), "dark": (1400, 1080), "narrow": (420, 1400)}  # pixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--address", default="http://127.0.0.1:7860")
+    parser.add_argument("--example", type=int, default=3, help="which of the pictures that the page offers")
+    parser.add_argument("--word", type=int, default=8, help="which word of the caption is pointed at")
+    given = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        for name in WINDOWS:
+            shoot(browser, given.address, given.example, given.word, name)
+        browser.close()
+
+
+def shoot(browser: Browser, address: str, example: int, word: int, name: str) -> None:
+    """One picture: an example captioned, a word of the caption pointed at."""
+    width, height = WINDOWS[name]
+    scheme = "dark" if name == "dark" else "light"
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.goto(address)
+    page.locator("#examples .gallery-item").nth(example - 1).click()
+    page.locator(".wg-row").first.wait_for()
+    page.locator(".wg-waiting").first.wait_for(state="detached")
+    page.locator(".wg-word").nth(word - 1).click()
+    page.wait_for_timeout(800)  # the light moves over
+    page.screenshot(path=HERE / f"app-{name}.jpg", type="jpeg", quality=85)
+    page.close()
+
+
+if __name__ == "__main__":
+    main()
