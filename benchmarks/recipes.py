@@ -66,7 +66,7 @@ def run(name: str, project: Path) -> tuple[str, ...]:
     shutil.rmtree(project / "data")
     return (
         f"{side}x{side}x{channels}", f"{sizes['encoder'] / 1e6:.1f} M", f"{sizes['decoder'] / 1e6:.1f} M", str(words),
-        f"{steps_per_second(project / 'mlflow.db'):.2f}", f"{best["bleu_1"]:.3f}", f"{minutes:.1f}",
+        f"{steps_per_second(project / 'mlflow.db'):.2f}", f"{best['bleu_1']:.3f}", f"{minutes:.1f}",
     )  # fmt: skip
 
 
