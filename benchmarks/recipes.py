@@ -25,7 +25,7 @@ from safetensors import safe_open
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
-    "dataset.name=scenes", "dataset.scenes.pictures=40", "dataset.train_images=24", "dataset.dev_images=8",
+    "dataset.name=scenes", "dataset.scenes.pictures=60", "dataset.train_images=24", "dataset.dev_images=8",
     "dataset.test_images=8", "features.weights=random", "features.shard_size=16",
     "train_stage1.epochs=3", "train_stage1.samples=16", "train_stage2.epochs=1",
     "evaluate.attention_pictures=2", "evaluate.resamples=100",

@@ -8,6 +8,7 @@ Nothing in it is pickled, and nothing that is loaded can run code.
 
 import hashlib
 import json
+import math
 import textwrap
 from collections.abc import Sequence
 from functools import cached_property
@@ -74,13 +75,19 @@ class Captioner:
 
         Raises ModelError for a word that it does not know.
         """
+        return self.retell(self.features([image]), words)[0]
+
+    def retell(self, features: Tensor, words: Sequence[str]) -> tuple[Caption, Tensor]:
+        """As :meth:`attention`, of a picture's features (1, L, channels); and what else it could have said: the
+        log-probabilities (T + 1, V) of all words in the place of each, and of the end."""
         said = torch.tensor([[[*known(self.vocabulary, words), END]]], device=self.device)
         with torch.inference_mode():
-            taught = self.decoder.teach(self.features([image]), said)
-        log_probs = torch.log_softmax(taught.logits.float(), 1).gather(1, taught.targets.unsqueeze(1)).squeeze(1)
-        total, each = float(log_probs.sum()), log_probs[:-1].tolist()
+            taught = self.decoder.teach(features, said)
+        log_probs = torch.log_softmax(taught.logits.float(), 1).cpu()
+        each: list[float] = log_probs.gather(1, said[0].T.cpu()).squeeze(1).tolist()
+        total = math.fsum(each)
         weights = taught.weights[0, : len(words)].float().cpu().numpy()
-        return Caption(tuple(words), total, total, tuple(each), weights, "end")
+        return Caption(tuple(words), total, total, tuple(each[:-1]), weights, "end"), log_probs
 
     def caption(
         self, images: Sequence[Image.Image], decode: DecodeParams, seed: int = 0, prefix: Sequence[str] = ()

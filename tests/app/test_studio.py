@@ -198,26 +198,6 @@ def test_the_end_can_be_chosen_too(studio: Studio) -> None:
     assert found.log_prob == pytest.approx(studio.story(NAME, noise(1), ["a", "cat"]).caption.log_prob)
 
 
-def test_the_words_that_looked_at_a_region_are_told(studio: Studio) -> None:
-    weights = np.array([[1, 0, 0, 0, 0, 0], [0, 0, 0.5, 0, 0, 0.5], [1 / 6] * 6], dtype=np.float32)
-    caption = Caption(("a", "dog", "runs"), -1.0, -1.0, (-0.5,) * 3, weights, "end")
-    story = Story(Model("m", "1"), caption, (2, 3), (300, 100), (), 0.5)
-
-    def at(*corners: float) -> tuple[float, ...]:
-        return studio.words_at(story, *corners).shares
-
-    assert at(0, 0, 1, 1) == pytest.approx((1, 1, 1))
-    assert at(0, 0, 1 / 3, 1 / 2) == pytest.approx((1, 0, 1 / 6))
-    assert at(1, 1, 2 / 3, 0) == pytest.approx((0, 1, 1 / 3))  # from the lower right corner
-    assert at(1 / 6, 0, 1, 1 / 4) == pytest.approx((0.25, 0.25, 5 / 24))  # half of half a cell, half of a cell
-    assert at(0.9, 0.9, 0.9, 0.9) == pytest.approx((0, 0.5, 1 / 6))  # a point
-    assert at(1, 1, 1, 1) == at(0.9, 0.9, 0.9, 0.9)
-    assert at(-3, -3, 9, 9) == at(0, 0, 1, 1)
-    region = studio.words_at(story, 0, 0, 0.5, 0.5)
-    assert (region.words, region.even) == (("a", "dog", "runs"), pytest.approx(0.25))
-    assert json.loads(json.dumps(region.to_dict()))["words"] == ["a", "dog", "runs"]
-
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)

@@ -10,8 +10,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,7 +18,7 @@ from wordgaze import paths
 from wordgaze.captioner import CARD, WEIGHTS, Captioner
 from wordgaze.decoding.base import Caption
 from wordgaze.decoding.presets import PRESETS
-from wordgaze.decoding.search import known, search
+from wordgaze.decoding.search import search
 from wordgaze.errors import CaptionsError, ModelError, ParamsError
 from wordgaze.explain.film import save_gif, strip
 from wordgaze.files import replacing, sha256, write_json
@@ -140,20 +138,6 @@ class Story:
         }
 
 
-@dataclass(frozen=True)
-class Region:
-    """A part of the picture, and of each word of a story the share of attention that fell into it. ``even`` is the
-    share of the picture that it covers: what a word that looks everywhere alike would give it."""
-
-    words: tuple[str, ...]
-    shares: tuple[float, ...]
-    even: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
-
 class Studio:
     """One captioner or several, ready to be asked by many people at once.
 
@@ -218,17 +202,12 @@ class Studio:
     def story(self, model: str, image: Image.Image, words: Sequence[str]) -> Story:
         """Where the captioner looks when it says these words of an RGB picture. Raises ModelError for unknown ones."""
         which, captioner = self._find(model)
-        indices, key = known(captioner.vocabulary, words), _key(image)
-        with self._lock, torch.inference_mode():
-            said = torch.tensor([[[*indices, END]]], device=captioner.device)
-            taught = captioner.decoder.teach(self._look(model, captioner, image, key), said)
-            log_probs = torch.log_softmax(taught.logits.float(), 1).cpu()  # (T + 1, V)
-            weights = taught.weights[0, : len(words)].float().cpu().numpy()  # (T, L)
-        each: list[float] = log_probs.gather(1, said[0].T.cpu()).squeeze(1).tolist()
-        total = math.fsum(each)
-        caption = Caption(tuple(words), total, total, tuple(each[:-1]), weights, "end")
+        key = _key(image)
+        with self._lock:
+            caption, log_probs = captioner.retell(self._look(model, captioner, image, key), words)
         likeliest = _likeliest(log_probs, captioner.vocabulary.words)
-        return Story(which, caption, captioner.encoder.spec.grid, image.size, likeliest, math.exp(each[-1]))
+        end = float(log_probs[-1, END].exp())
+        return Story(which, caption, captioner.encoder.spec.grid, image.size, likeliest, end)
 
     def go_on(
         self, model: str, image: Image.Image, prefix_words: Sequence[str], settings: Mapping[str, Any], seed: int = 0
@@ -242,16 +221,6 @@ class Studio:
         with self._lock:
             features = self._look(model, captioner, image, key)
             return _said(_search(captioner, features, decode, key, seed, prefix_words)[0])
-
-    def words_at(self, story: Story, x0: float, y0: float, x1: float, y1: float) -> Region:
-        """How much each word looked at a part of the picture, its corners in fractions of width and height (0 … 1).
-
-        Cells count by how much of them is inside; a part without width or height is the cells that it touches.
-        """
-        rows, columns = story.grid
-        inside = np.outer(_covered(y0, y1, rows), _covered(x0, x1, columns)).ravel()  # (L,)
-        shares = tuple((story.caption.weights @ inside).tolist())
-        return Region(story.caption.words, shares, float(inside.mean()))
 
     def _find(self, name: str) -> tuple[Model, Captioner]:
         if name not in self._captioners:
@@ -404,13 +373,3 @@ def _likeliest(log_probs: Tensor, words: Sequence[str]) -> tuple[tuple[Word, ...
         tuple(Word(names.get(i, words[i]), math.exp(value)) for i, value in zip(row, values, strict=True))
         for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
-
-
-def _covered(low: float, high: float, cells: int) -> npt.NDArray[np.float64]:
-    """How much of each of ``cells`` (cells,) beside each other lies between two fractions of the whole."""
-    low, high = sorted(min(max(x, 0.0), 1.0) * cells for x in (low, high))
-    edges = np.arange(cells, dtype=np.float64)
-    if low == high:
-        return np.asarray(edges == min(int(low), cells - 1), dtype=np.float64)
-    inside: npt.NDArray[np.float64] = np.minimum(edges + 1, high) - np.maximum(edges, low)
-    return inside.clip(0)

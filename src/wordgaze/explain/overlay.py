@@ -51,7 +51,7 @@ def _panels(image: Image.Image, caption: Caption, grid: tuple[int, int]) -> list
     panels = [(small, "")]
     for word, weights, log_prob in zip(caption.words, caption.weights, caption.word_log_probs, strict=True):
         missing = 1 - float(weights.sum())
-        elsewhere = f"  elsewhere {missing:.0%}" if missing > TOLD else ""
+        elsewhere = f"\nelsewhere {missing:.0%}" if missing > TOLD else ""
         panels.append((spotlight(small, weights, grid), f"{word}  {math.exp(log_prob):.2f}{elsewhere}"))
     return panels
 
@@ -64,7 +64,8 @@ def _small(image: Image.Image) -> Image.Image:
 def _laid_out(rows: Sequence[Sequence[Panel]]) -> Image.Image:
     font = ImageFont.load_default(size=16)
     first = rows[0][0][0]
-    width, height = first.width + MARGIN, first.height + 24 + MARGIN
+    lines = max(label.count("\n") + 1 for row in rows for _, label in row)
+    width, height = first.width + MARGIN, first.height + 24 * lines + MARGIN
     size = (max(len(row) for row in rows) * width + MARGIN, len(rows) * height + MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
