@@ -13,6 +13,7 @@ from torch.nn.functional import dropout, linear, pad
 
 from wordgaze.model.attention import Attention, Looked, Memory, Rows
 from wordgaze.model.recurrent import CELLS, Layer, LayerState
+from wordgaze.model.stepwise import StepLinear, one_sequence
 from wordgaze.params import ModelParams
 from wordgaze.text.vocabulary import PAD, START
 
@@ -101,9 +102,9 @@ class Decoder(nn.Module):
         if self.before:
             self.mean_gates = nn.Linear(width, first, bias=False)
         if 0 < self.before < sizes.layers:
-            self.top_gates = nn.Linear(hidden, first, bias=False)
+            self.top_gates = StepLinear(hidden, first, bias=False)
         if self.before < sizes.layers:
-            self.context_gates = nn.Linear(width, self._layer(self.before).width, bias=False)
+            self.context_gates = StepLinear(width, self._layer(self.before).width, bias=False)
         if sizes.output == "deep":
             self.hidden_out = nn.Linear(hidden, embedding)
             self.context_out = nn.Linear(width, embedding, bias=False)
@@ -195,13 +196,14 @@ class Decoder(nn.Module):
         steps: list[tuple[Tensor, ...]] = []
         packed = (self.word_gates(embedded), picture, rank, caption)
         by_step = zip(*(part.split(counts) for part in packed), widths[:length], strict=True)
-        for gates, pictures, own, now, width in by_step:
-            if len(now) < len(before):
-                state, before = _taken(state, torch.searchsorted(before, now)), now
-            rows = Rows(pictures * width + own, width) if len(now) < batch * width else None
-            moved = self._move(gates, self.glimpse(state, memory, rows), memory, rows)
-            state = moved.state
-            steps.append((moved.hidden, *moved.looked))
+        with one_sequence(self):
+            for gates, pictures, own, now, width in by_step:
+                if len(now) < len(before):
+                    state, before = _taken(state, torch.searchsorted(before, now)), now
+                rows = Rows(pictures * width + own, width) if len(now) < batch * width else None
+                moved = self._move(gates, self.glimpse(state, memory, rows), memory, rows)
+                state = moved.state
+                steps.append((moved.hidden, *moved.looked))
         hidden, context, weights, drawn = (torch.cat(part) for part in zip(*steps, strict=True))
         place = caption * length + step
         everywhere = Rows(place, ranks * length)
