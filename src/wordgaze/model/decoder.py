@@ -207,7 +207,8 @@ class Decoder(nn.Module):
         hidden, context, weights, drawn = (torch.cat(part) for part in zip(*steps, strict=True))
         place = caption * length + step
         everywhere = Rows(place, ranks * length)
-        weights, drawn = (everywhere.spread(part, batch).unflatten(0, (-1, length)) for part in (weights, drawn))
+        weights = everywhere.spread(weights, batch).view(batch * ranks, length, -1)
+        drawn = everywhere.spread(drawn, batch).view(batch * ranks, length)
         logits = self._output(embedded, hidden, context, self._classes())
         return Taught(logits, captions[picture, rank, step], place, weights, drawn)
 
