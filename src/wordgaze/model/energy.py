@@ -22,7 +22,7 @@ class AdditiveEnergy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
-        """Keeps the exponentials; r is computed again for the slopes, which is faster than to read it from memory."""
+        """Keeps the exponentials; r, as large as all pairs, is computed again for slopes: no slower, and not kept."""
         k, q = _exponential(keys), _exponential(asked)
         ctx.save_for_backward(k, q, v)
         return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(k, q)])
