@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from wordgaze.model.energy import additive_energy
+from wordgaze.model.stepwise import StepLinear
 from wordgaze.params import ModelParams
 
 
@@ -59,7 +60,7 @@ class Additive(nn.Module):
     def __init__(self, feature_size: int, query_size: int, attention_size: int) -> None:
         super().__init__()
         self.key = nn.Linear(feature_size, attention_size, bias=self.biased)
-        self.query = nn.Linear(query_size, attention_size, bias=False)
+        self.query = StepLinear(query_size, attention_size, bias=False)
         self.energy = nn.Linear(attention_size, 1, bias=False)
 
     def ask(self, query: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn.functional import dropout, linear, pad
 
 from wordgaze.model.attention import Attention, Looked, Memory, Rows
 from wordgaze.model.recurrent import CELLS, Layer, LayerState
+from wordgaze.model.stepwise import StepLinear, one_sequence
 from wordgaze.params import ModelParams
 from wordgaze.text.vocabulary import PAD, START
 
@@ -101,9 +102,9 @@ class Decoder(nn.Module):
         if self.before:
             self.mean_gates = nn.Linear(width, first, bias=False)
         if 0 < self.before < sizes.layers:
-            self.top_gates = nn.Linear(hidden, first, bias=False)
+            self.top_gates = StepLinear(hidden, first, bias=False)
         if self.before < sizes.layers:
-            self.context_gates = nn.Linear(width, self._layer(self.before).width, bias=False)
+            self.context_gates = StepLinear(width, self._layer(self.before).width, bias=False)
         if sizes.output == "deep":
             self.hidden_out = nn.Linear(hidden, embedding)
             self.context_out = nn.Linear(width, embedding, bias=False)
@@ -176,39 +177,40 @@ class Decoder(nn.Module):
     def teach(self, features: Tensor, captions: Tensor) -> Taught:
         """Teacher forcing: features (B, L, channels), captions (B, R, T), padded behind END with PAD.
 
-        Captions are sorted by length within a picture, so that a step computes no more than the most captions that
-        any picture still has; the vocabulary is projected to for real words only.
+        The real words alone are computed, packed step after step, each step's by picture; a picture's captions are
+        sorted by length, so that those which go on are its first.
         """
-        batch, ranks, length = captions.shape
+        batch, ranks, _ = captions.shape
         captions = _longest_first(captions)
-        active = [int(n) for n in (captions != PAD).sum(1).amax(0)]  # captions a picture still alive at step t
-        places = torch.arange(captions.numel(), device=captions.device).view(captions.shape)
+        real = (captions != PAD).permute(2, 0, 1)  # (T, B, R)
+        step, picture, rank = real.nonzero().unbind(1)
+        counts = [n for n in real.sum((1, 2)).tolist() if n]
+        length = len(counts)
+        widths = real.any(1).sum(1).tolist()  # the most captions that a picture still has at step t
+        caption = picture * ranks + rank
 
         memory = self.look(features)
-        said = torch.cat([captions.new_full((batch, ranks, 1), START), captions[:, :, :-1]], dim=2)
+        said = pad(captions[:, :, :-1], (1, 0), value=START)[picture, rank, step]
         embedded = dropout(self.widen(self.embed(said)), self.sizes.dropout_embedding, self.training)
-        # Unbound, not sliced: the slope of a slice is as large as what it was cut from.
-        words, gates = embedded.unbind(2), self.word_gates(embedded).unbind(2)  # T times (B, R, …)
-        state, rows = self.start(memory, ranks), ranks
+        state, before = self.start(memory, ranks), torch.arange(batch * ranks, device=captions.device)
         steps: list[tuple[Tensor, ...]] = []
-        shown: list[tuple[Tensor, Tensor]] = []
-        for t in range(length):
-            if active[t] < rows:
-                state, rows = _first(state, batch, active[t]), active[t]
-            if not rows:
-                break
-            moved = self._move(gates[t][:, :rows].flatten(0, 1), self.glimpse(state, memory), memory, None)
-            state, looked = moved.state, moved.looked
-            targets = captions[:, :rows, t].flatten()
-            real = targets != PAD
-            said_now, place = words[t][:, :rows].flatten(0, 1), places[:, :rows, t].flatten()
-            steps.append(tuple(part[real] for part in (said_now, moved.hidden, looked.context, targets, place)))
-            weights = (looked.weights * real.unsqueeze(1)).view(batch, rows, -1)
-            drawn = (looked.drawn * real).view(batch, rows)
-            shown.append((pad(weights, (0, 0, 0, ranks - rows)), pad(drawn, (0, ranks - rows))))
-        embedded, hidden, context, targets, place = (torch.cat(part) for part in zip(*steps, strict=True))
-        weights, drawn = (torch.stack(part, dim=2).flatten(0, 1) for part in zip(*shown, strict=True))
-        return Taught(self._output(embedded, hidden, context, self._classes()), targets, place, weights, drawn)
+        packed = (self.word_gates(embedded), picture, rank, caption)
+        by_step = zip(*(part.split(counts) for part in packed), widths[:length], strict=True)
+        with one_sequence(self):
+            for gates, pictures, own, now, width in by_step:
+                if len(now) < len(before):
+                    state, before = _taken(state, torch.searchsorted(before, now)), now
+                rows = Rows(pictures * width + own, width) if len(now) < batch * width else None
+                moved = self._move(gates, self.glimpse(state, memory, rows), memory, rows)
+                state = moved.state
+                steps.append((moved.hidden, *moved.looked))
+        hidden, context, weights, drawn = (torch.cat(part) for part in zip(*steps, strict=True))
+        place = caption * length + step
+        everywhere = Rows(place, ranks * length)
+        weights = everywhere.spread(weights, batch).view(batch * ranks, length, -1)
+        drawn = everywhere.spread(drawn, batch).view(batch * ranks, length)
+        logits = self._output(embedded, hidden, context, self._classes())
+        return Taught(logits, captions[picture, rank, step], place, weights, drawn)
 
     def _move(self, word_gates: Tensor, glimpse: Glimpse, memory: Memory, rows: Rows | None) -> _Moved:
         """One step through the layers, past the attention wherever it stands."""
@@ -271,10 +273,6 @@ def _longest_first(captions: Tensor) -> Tensor:
     return captions.gather(1, order.unsqueeze(2).expand_as(captions))
 
 
-def _first(state: State, batch: int, kept: int) -> State:
-    """The state of each picture's first ``kept`` captions."""
-
-    def cut(part: Tensor) -> Tensor:
-        return part.view(batch, -1, *part.shape[1:])[:, :kept].flatten(0, 1)
-
-    return State(tuple(tuple(cut(part) for part in layer) for layer in state.layers), cut(state.step))
+def _taken(state: State, rows: Tensor) -> State:
+    """The state of these rows."""
+    return State(tuple(tuple(part[rows] for part in layer) for layer in state.layers), state.step[rows])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 LIMIT = 43.0  # e^(2 · 43) is still a number in single precision, and e^(-2 · 43) is not zero
-CHUNK = 8  # pictures whose sums are in the processor's cache together
+CHUNK = 4  # pictures whose sums are in the processor's cache together
 
 
 class AdditiveEnergy(torch.autograd.Function):
@@ -22,20 +22,24 @@ class AdditiveEnergy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
-        """Keeps r for the slopes."""
-        r = torch.cat(list(_reciprocals(keys, asked)))  # (B, R, L, A)
-        ctx.save_for_backward(r, v)
-        return v.sum() - 2 * (r @ v)
+        """Keeps the exponentials; r, as large as all pairs, is computed again for slopes: no slower, and not kept."""
+        k, q = _exponential(keys), _exponential(asked)
+        ctx.save_for_backward(k, q, v)
+        return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(k, q)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The slopes of keys, queries and v."""
         (slope,) = gradients  # (B, R, L)
-        r, v = ctx.saved_tensors
-        of_v = slope.sum() - 2 * (slope.flatten() @ r.flatten(0, 2))
-        tanh = torch.addcmul(r, r, r, value=-1).mul_(slope.unsqueeze(3))  # r (1 − r) · slope
+        k, q, v = ctx.saved_tensors
+        of_v, of_keys, of_asked = slope.sum().expand_as(v).clone(), [], []
+        for r, part in zip(_reciprocals(k, q), torch.split(slope, CHUNK), strict=True):
+            of_v.addmv_(r.flatten(0, 2).T, part.flatten(), alpha=-2)
+            tanh = torch.addcmul(r, r, r, value=-1).mul_(part.unsqueeze(3))  # r (1 − r) · slope
+            of_keys.append(tanh.sum(1))
+            of_asked.append(tanh.sum(2))
         scale = 4 * v
-        return tanh.sum(1) * scale, tanh.sum(2) * scale, of_v
+        return torch.cat(of_keys).mul_(scale), torch.cat(of_asked).mul_(scale), of_v
 
 
 def additive_energy(keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
@@ -46,15 +50,14 @@ def additive_energy(keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         energy: Tensor = AdditiveEnergy.apply(keys, asked, v)  # type: ignore[no-untyped-call]
         return energy
-    return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(keys, asked)])
+    return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(_exponential(keys), _exponential(asked))])
 
 
-def _reciprocals(keys: Tensor, asked: Tensor) -> Iterator[Tensor]:
-    """r (·, R, L, A) of some pictures after the other."""
-    k, q = _exponential(keys).unsqueeze(1), _exponential(asked).unsqueeze(2)
+def _reciprocals(k: Tensor, q: Tensor) -> Iterator[Tensor]:
+    """r (·, R, L, A) of some pictures after the other, from the exponentials of keys and queries."""
     one = k.new_ones(1)
     for a, b in zip(torch.split(k, CHUNK), torch.split(q, CHUNK), strict=True):
-        yield torch.addcmul(one, a, b).reciprocal_()
+        yield torch.addcmul(one, a.unsqueeze(1), b.unsqueeze(2)).reciprocal_()
 
 
 def _exponential(x: Tensor) -> Tensor:

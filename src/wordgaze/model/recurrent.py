@@ -7,6 +7,8 @@ that part at a word: so a layer takes what its input and its last state are wort
 import torch
 from torch import Tensor, nn
 
+from wordgaze.model.stepwise import StepLinear
+
 LayerState = tuple[Tensor, ...]  # hidden (N, H), and the LSTM's memory cell (N, H)
 
 
@@ -52,8 +54,8 @@ class Layer(nn.Module):
         super().__init__()
         self.cell, self.hidden, self.has_sentinel = CELLS[cell], hidden, sentinel
         self.width = (self.cell.gates + sentinel) * hidden
-        self.below = nn.Linear(below, self.width) if below else None
-        self.recurrent = nn.Linear(hidden, self.width, bias=False)
+        self.below = StepLinear(below, self.width) if below else None
+        self.recurrent = StepLinear(hidden, self.width, bias=False)
 
     def forward(self, inputs: Tensor, recurrent: Tensor, state: LayerState) -> tuple[Tensor, LayerState, Tensor | None]:
         """inputs and recurrent (N, G), what they are worth to the gates → hidden (N, H), state, sentinel (N, H)."""

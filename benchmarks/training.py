@@ -1,0 +1,362 @@
+"""How fast a decoder trains: the project's step against a plain loop of the same mathematics, in the same run.
+
+The plain loop is written as tutorials write it: one caption is one example with its own copy of the feature grid, read,
+projected and keyed for every caption; shuffled captions, LSTMCell a word, everything padded to the batch's longest
+caption, logits and loss over all padded positions, fp32, AdamW, a DataLoader. Both begin with the same weights and
+take 80 captions a step, with the same dropout rates and the same settings of the optimiser, in turn. Before anything is
+timed, losses and slopes of both on one batch without dropout are compared; in the end, the curves of both.
+
+    python benchmarks/training.py [--data data] [--steps 60] [--device cuda] [--threads 2]
+"""
+
+import argparse
+import copy
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, dropout, pad
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from wordgaze.model.decoder import Decoder
+from wordgaze.params import ModelParams, TrainParams
+from wordgaze.prepared import Prepared
+from wordgaze.text.vocabulary import END, PAD, SPECIAL, START
+from wordgaze.training import loop
+from wordgaze.training.batches import Batch, Batches, Example
+from wordgaze.training.loop import Trainer
+from wordgaze.training.loss import captioning_loss
+from wordgaze.vision.store import FeatureStore, Source
+
+PICTURES, CAPTIONS = 16, 5  # a step
+MODELS: dict[str, dict[str, Any]] = {
+    "soft attention": {},
+    "top-down": {"look": "between", "layers": 2, "gate": False},
+}
+WINDOWS = 6  # of the curves
+APART = 4.0  # standard errors of a window's mean: more is no noise
+
+
+class Synthetic:
+    """Random features, and captions as long as those of photographs, of words by Zipf's law."""
+
+    cells, channels, vocabulary, words = 49, 1280, 2543, 20
+
+    def __init__(self, pictures: int = 1000) -> None:
+        random = np.random.default_rng(1)
+        share = 1 / np.arange(1, self.vocabulary - len(SPECIAL) + 1)
+        self.rows = torch.rand(
+            pictures, self.cells, self.channels, generator=torch.Generator().manual_seed(1)
+        ).bfloat16()
+        lengths = np.clip(np.rint(random.normal(10.8, 3.8, (pictures, CAPTIONS))), 3, self.words).astype(int)
+        said = [[random.choice(len(share), n, p=share / share.sum()) for n in of_one] for of_one in lengths]
+        self.examples = [
+            Example(str(i), tuple((*(words + len(SPECIAL)).tolist(), END) for words in of_one))
+            for i, of_one in enumerate(said)
+        ]
+
+    def read(self, images: Sequence[str]) -> Tensor:
+        return self.rows[[int(image) for image in images]]
+
+
+class PlainDecoder(nn.Module):
+    """The same model, a caption at a time; it begins with the weights of a decoder."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        own = copy.deepcopy(decoder)
+        self.sizes, self.top_down = own.sizes, own.before == 1
+        self.project, self.embed, self.first_state = own.project, own.embed, own.first_state
+        self.key, self.query, self.energy = own.attend.score.key, own.attend.score.query, own.attend.score.energy
+        self.hidden_out, self.context_out = own.hidden_out, own.context_out
+        self.gate = own.gate if own.sizes.gate else None
+        self.classify = nn.Linear(own.classes.shape[1], own.vocabulary_size)
+        self.classify.weight, self.classify.bias = own.classes, own.biases
+        first, *upper = own.layers
+        if self.top_down:
+            under = (own.word_gates.weight, own.mean_gates.weight, own.top_gates.weight)
+            cells = [_cell(under, own.word_gates.bias, first.recurrent.weight)]
+            above = (upper[0].below.weight, own.context_gates.weight)
+            cells.append(_cell(above, upper[0].below.bias, upper[0].recurrent.weight))
+        else:
+            under = (own.word_gates.weight, own.context_gates.weight)
+            cells = [_cell(under, own.word_gates.bias, first.recurrent.weight)]
+        self.cells = nn.ModuleList(cells)
+
+    def forward(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
+        """features (N, L, channels), captions (N, T) → logits (N, T, V), weights (N, T, L)."""
+        sizes = self.sizes
+        grid = dropout(torch.relu(self.project(features)), sizes.dropout_features, self.training)
+        keys, mean = self.key(grid), grid.mean(1)
+        parts = torch.tanh(self.first_state(mean)).chunk(2 * sizes.layers, 1)
+        states = list(zip(parts[::2], parts[1::2], strict=True))
+        said = pad(captions[:, :-1], (1, 0), value=START)
+        words = dropout(self.embed(said), sizes.dropout_embedding, self.training)
+        logits, shown = [], []
+        for t in range(captions.shape[1]):
+            word = words[:, t]
+            if self.top_down:
+                states[0] = self.cells[0](torch.cat([word, mean, states[1][0]], 1), states[0])
+            query = states[0][0]
+            energy = self.energy(torch.tanh(keys + self.query(query).unsqueeze(1))).squeeze(2)
+            weights = torch.softmax(energy, 1)
+            context = (weights.unsqueeze(2) * grid).sum(1)
+            if self.gate is not None:
+                context = torch.sigmoid(self.gate(query)) * context
+            below = states[0][0] if self.top_down else word
+            states[-1] = self.cells[-1](torch.cat([below, context], 1), states[-1])
+            hidden = dropout(states[-1][0], sizes.dropout_output, self.training)
+            mixed = torch.tanh(word + self.hidden_out(hidden) + self.context_out(context))
+            logits.append(self.classify(dropout(mixed, sizes.dropout_output, self.training)))
+            shown.append(weights)
+        return torch.stack(logits, 1), torch.stack(shown, 1)
+
+
+def _cell(inputs: Sequence[Tensor], bias: Tensor, recurrent: Tensor) -> nn.LSTMCell:
+    """The library's cell; its gates come in the order into, forget, new, out, and its second bias stays zero."""
+
+    def ordered(part: Tensor) -> Tensor:
+        into, forget, out, new = part.detach().chunk(4)
+        return torch.cat([into, forget, new, out])
+
+    weights = torch.cat([part.detach() for part in inputs], 1)
+    cell = nn.LSTMCell(weights.shape[1], recurrent.shape[1])
+    cell.weight_ih, cell.weight_hh = nn.Parameter(ordered(weights)), nn.Parameter(ordered(recurrent))
+    cell.bias_ih = nn.Parameter(ordered(bias))
+    cell.bias_hh = nn.Parameter(torch.zeros_like(bias), requires_grad=False)
+    return cell
+
+
+def plain_loss(logits: Tensor, weights: Tensor, captions: Tensor, params: TrainParams) -> tuple[Tensor, Tensor]:
+    """What is minimised, and the cross entropy a word."""
+    flat, targets = logits.flatten(0, 1), captions.flatten()
+    total = cross_entropy(flat, targets, ignore_index=PAD, label_smoothing=params.label_smoothing)
+    looked = (weights * (captions != PAD).unsqueeze(2)).sum(1)
+    total = total + params.doubly_stochastic * (1 - looked).square().mean()
+    return total, cross_entropy(flat.detach(), targets, ignore_index=PAD)
+
+
+class Pairs(Dataset[tuple[Tensor, Tensor]]):
+    """A caption with its picture's features, read anew each time."""
+
+    def __init__(self, examples: Sequence[Example], source: Source) -> None:
+        self.pairs = [(example.image, torch.tensor(words)) for example in examples for words in example.captions]
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, words = self.pairs[index]
+        return self.source.read([image])[0].float(), words
+
+
+def together(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    features, captions = zip(*pairs, strict=True)
+    return torch.stack(features), pad_sequence(captions, batch_first=True, padding_value=PAD)
+
+
+class PlainTrainer:
+    """The plain loop, with the learning rate of ``pace``."""
+
+    def __init__(
+        self, decoder: Decoder, params: TrainParams, pace: Callable[[int], float], device: torch.device
+    ) -> None:
+        self.model, self.params, self.pace, self.device = PlainDecoder(decoder).to(device), params, pace, device
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            learning, params.learning_rate, (0.9, 0.98), weight_decay=params.weight_decay
+        )
+        self.steps = 0
+
+    def step(self, features: Tensor, captions: Tensor) -> float:
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.params.learning_rate * self.pace(self.steps)
+        captions = captions.to(self.device)
+        total, plain = plain_loss(*self.model(features.to(self.device), captions), captions, self.params)
+        self.optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
+        self.optimizer.step()
+        self.steps += 1
+        return float(plain)
+
+
+def compare(decoder: Decoder, batch: Batch, params: TrainParams, device: torch.device) -> None:
+    """Losses, and slopes of the weights that are laid out alike, of one batch without dropout."""
+    decoder, plain = copy.deepcopy(decoder).to(device).eval(), PlainDecoder(decoder).to(device).eval()
+    features, captions = batch.features.to(device, torch.float32), batch.captions.to(device)
+    mine = captioning_loss(decoder.teach(features, captions), params)
+    real = captions.flatten(0, 1).ne(PAD).any(1)
+    flat = captions.flatten(0, 1)[real]
+    theirs = plain_loss(*plain(features.repeat_interleave(captions.shape[1], 0)[real], flat), flat, params)
+    mine.total.backward()
+    theirs[0].backward()
+    pairs = {"loss": (mine.total, theirs[0]), "cross entropy": (mine.plain, theirs[1])}
+    for name in ("project.weight", "key.weight", "query.weight", "energy.weight", "hidden_out.weight", "embed.weight"):
+        inner = name if hasattr(decoder, name.split(".")[0]) else f"attend.score.{name}"
+        pairs[name] = (decoder.get_parameter(inner).grad, plain.get_parameter(name).grad)
+    apart = {name: float((a - b).detach().norm() / b.detach().norm()) for name, (a, b) in pairs.items()}
+    if wrong := {name: value for name, value in apart.items() if not value < 1e-3}:
+        raise SystemExit(f"the plain loop and the project differ: {wrong}")
+    print(f"one batch without dropout: losses and slopes are apart by {max(apart.values()):.0e} of their size")
+
+
+class Clock:
+    """Seconds a part of a step takes, the parts nested in it left out."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.seconds = device, dict[str, float]()
+        self.open: list[float] = []  # seconds spent in inner parts
+
+    def time(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*given: Any, **named: Any) -> Any:
+            started = now(self.device)
+            self.open.append(0.0)
+            try:
+                return work(*given, **named)
+            finally:
+                whole = now(self.device) - started
+                self.seconds[name] = self.seconds.get(name, 0.0) + whole - self.open.pop()
+                if self.open:
+                    self.open[-1] += whole
+
+        return timed
+
+
+def now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def parts_of_a_step(trainer: Trainer, batches: Iterator[Batch], steps: int, device: torch.device) -> dict[str, float]:
+    """Where the time of the project's step goes: seconds a step."""
+    clock, decoder = Clock(device), trainer.decoder
+    kept = (loop.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_)
+    decoder.look = clock.time("features, keys", decoder.look)  # type: ignore[method-assign]
+    decoder.teach = clock.time("recurrence", decoder.teach)  # type: ignore[method-assign]
+    decoder.attend.forward = clock.time("attention", decoder.attend.forward)  # type: ignore[method-assign]
+    decoder._output = clock.time("classifier, loss", decoder._output)  # type: ignore[method-assign]
+    loop.captioning_loss = clock.time("classifier, loss", loop.captioning_loss)
+    Tensor.backward = clock.time("backward", Tensor.backward)  # type: ignore[method-assign]
+    nn.utils.clip_grad_norm_ = clock.time("optimiser", nn.utils.clip_grad_norm_)
+    trainer.optimizer.step = clock.time("optimiser", trainer.optimizer.step)  # type: ignore[method-assign]
+    read, step = clock.time("loader", partial(next, batches)), clock.time("the rest", trainer._step)
+    for _ in range(steps):
+        step(read())
+    loop.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_ = kept  # type: ignore[method-assign]
+    return {name: seconds / steps for name, seconds in clock.seconds.items()}
+
+
+def endless(epoch: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
+    """The batches of one epoch after the other; the last one of each, which may be smaller, is left out."""
+    for number in range(sys.maxsize):
+        ahead = None
+        for batch in epoch(number):
+            if ahead is not None:
+                yield ahead
+            ahead = batch
+
+
+def race(
+    name: str, decoder: Decoder, examples: list[Example], source: Source, given: argparse.Namespace
+) -> tuple[list[float], list[float]]:
+    """Trains both ways, a step of each in turn, and prints what it took; returns both curves."""
+    device = torch.device(given.device)
+    params = TrainParams(batch_size=PICTURES, device=given.device, precision=given.precision, warmup_steps=10)
+    batches = Batches(examples, source, PICTURES, seed=1)
+    compare(decoder, next(batches.epoch(0)), params, device)
+    mine = Trainer(copy.deepcopy(decoder), batches, lambda _: 0.0, params, 1, Path("never written"))
+    plain = PlainTrainer(decoder, params, mine.pace, device)
+    loader = DataLoader(
+        Pairs(examples, source), PICTURES * CAPTIONS, shuffle=True, collate_fn=together,
+        generator=torch.Generator().manual_seed(1),
+    )  # fmt: skip
+    of_mine, of_plain = endless(batches.epoch), endless(lambda _: iter(loader))
+    speeds: dict[str, list[float]] = {"plain": [], "mine": []}
+    curves: dict[str, list[float]] = {"plain": [], "mine": []}
+    words = padded = 0
+    for _ in range(given.steps):
+        started = now(device)
+        features, captions = next(of_plain)
+        curves["plain"].append(plain.step(features, captions))
+        speeds["plain"].append(len(captions) / (now(device) - started))
+        words, padded = words + int((captions != PAD).sum()), padded + captions.numel()
+        started = now(device)
+        batch = next(of_mine)
+        curves["mine"].append(mine._step(batch))
+        mine.progress.batch += 1
+        speeds["mine"].append(int(batch.captions.ne(PAD).any(2).sum()) / (now(device) - started))
+    slow, fast = (statistics.median(speeds[way][2:]) for way in ("plain", "mine"))
+    print(f"{name:15} plain loop {slow:7.1f} captions/s   project {fast:7.1f} captions/s   {fast / slow:.1f} times"
+          f"   ({words / padded:.0%} of the plain loop's words are real)")  # fmt: skip
+    parts = parts_of_a_step(mine, of_mine, min(10, given.steps), device)
+    whole = sum(parts.values())
+    print(f"  {1e3 * whole:.0f} ms a step: " + ", ".join(f"{k} {v / whole:.0%}" for k, v in parts.items()))
+    return curves["plain"], curves["mine"]
+
+
+def agree(plain: Sequence[float], mine: Sequence[float]) -> bool:
+    """Prints both curves by windows: means of the cross entropy a word, and how many standard errors lie between."""
+    size, apart = len(plain) // WINDOWS, []
+    print("  steps     plain loop      project   (cross entropy a word; standard errors apart)")
+    for start in range(0, size * WINDOWS, size):
+        a, b = plain[start : start + size], mine[start : start + size]
+        error = math.sqrt((statistics.variance(a) + statistics.variance(b)) / size)
+        apart.append(abs(statistics.mean(a) - statistics.mean(b)) / error)
+        print(
+            f"  {start + 1:3}–{start + size:3} {statistics.mean(a):13.3f} {statistics.mean(b):12.3f} {apart[-1]:8.1f}"
+        )
+    return max(apart) < APART
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="a project's data folder, with features and prepared captions")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--precision", default="fp32", choices=["auto", "fp32", "bf16"], help="of the project's step")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", choices=MODELS, nargs="+", default=list(MODELS))
+    given = parser.parse_args()
+    if given.steps < 3 * WINDOWS:
+        parser.error(f"--steps must be {3 * WINDOWS} or more")
+    torch.set_num_threads(given.threads)
+    source: Source
+    if given.data:
+        prepared, source = Prepared.load(given.data / "prepared"), FeatureStore(given.data / "features")
+        channels, vocabulary = source.spec.channels, len(prepared.vocabulary)
+        examples = [
+            Example(image, tuple(tuple(prepared.vocabulary.encode(words, Synthetic.words)) for words in captions))
+            for image, captions in sorted(prepared.captions["train"].items())
+        ]
+    else:
+        source = synthetic = Synthetic()
+        channels, vocabulary, examples = Synthetic.channels, Synthetic.vocabulary, synthetic.examples
+    machine = f"{given.threads} threads, {given.device}, torch {torch.__version__}"
+    print(f"{len(examples)} pictures, {vocabulary} words, {machine}")
+    wrong = []
+    for name in given.only:
+        torch.manual_seed(1)
+        decoder = Decoder(ModelParams(**MODELS[name]), channels, vocabulary)
+        if not agree(*race(name, decoder, examples, source, given)):
+            wrong.append(name)
+    if wrong:
+        raise SystemExit(f"the curves of {', '.join(wrong)} are further apart than noise")
+
+
+if __name__ == "__main__":
+    main()
