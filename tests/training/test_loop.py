@@ -245,7 +245,7 @@ CHANGED = [(0.9, None), (0.0, rewarding()), (0.9, rewarding(0.5))]
 
 
 @pytest.mark.parametrize(("average", "objective"), CHANGED)
-@pytest.mark.parametrize("step", [1, STEPS, STEPS + 1])
+@pytest.mark.parametrize("step", [1, STEPS + 1])
 def test_killed_it_ends_with_the_same_bytes_whatever_it_minimises(
     average: float, objective: Objective | None, step: int, tmp_path: Path
 ) -> None:

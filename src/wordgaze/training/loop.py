@@ -149,7 +149,9 @@ class Trainer:
         self.optimizer.step()
         self._follow()
         shown = {"train_loss": sum(weight * part.plain for weight, part in parts)}
-        for name, value in [*shown.items(), *(item for _, part in parts for item in part.shown.items())]:
+        for _, part in parts:
+            shown |= part.shown
+        for name, value in shown.items():
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
 
     def _terms(self) -> list[tuple[float, Term]]:
