@@ -183,6 +183,7 @@ class FinetuneParams(TrainParams):
 
     objective: Literal["xe", "scst", "both"] = "xe"
     drawn: int = Field(5, ge=2, le=100)
+    draw_temperature: float = Field(0.5, gt=0, le=100)
     bleu_share: Share = 0.0
     cross_entropy: float = Field(0.1, ge=0)
     finetune_blocks: int = Field(0, ge=0)

@@ -29,7 +29,8 @@ class SelfCritical:
     the variance falls (Luo 2020, "A Better Variant of Self-Critical Sequence Training").
 
     Drawn and taught without dropout: the gradient is exact for the captions of the decoder as it will be used, and
-    with dropout the two passes would be of two different decoders.
+    with dropout the two passes would be of two different decoders. Drawing and gradient are both of the decoder at
+    ``draw_temperature``: as label smoothing leaves it, it is so flat that most draws are nothing it would ever say.
     """
 
     def __init__(
@@ -37,7 +38,9 @@ class SelfCritical:
     ) -> None:
         self.vocabulary = vocabulary
         self.reward = Reward(references, params.bleu_share)
-        self.decode = DecodeParams(strategy="sample", num=params.drawn, max_length=max_words)
+        self.decode = DecodeParams(
+            strategy="sample", num=params.drawn, max_length=max_words, temperature=params.draw_temperature
+        )
 
     def __call__(self, decoder: Decoder, teach: Teach, features: Tensor, batch: Batch) -> Minimised:
         """``decoder`` draws and ``teach`` gives what its gradients flow through; features (B, L, channels)."""
@@ -47,7 +50,9 @@ class SelfCritical:
         rewards = self.reward(batch.images, drawn)
         # In nats a word, as cross entropy is; the length is that of the captions given, which no drawing changes.
         length = (batch.captions != PAD).sum() / (batch.captions != PAD).any(2).sum()
-        total = policy_loss(taught, rewards - others_mean(rewards)) / length.to(features.device)
+        total = policy_loss(taught, rewards - others_mean(rewards), self.decode.temperature) / length.to(
+            features.device
+        )
         reward = float(rewards.mean())
         return Minimised(total, -reward, {"train_reward": reward, **guards(list(chain.from_iterable(drawn)))})
 
@@ -93,12 +98,12 @@ def others_mean(rewards: Tensor) -> Tensor:
     return (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
 
 
-def policy_loss(taught: Taught, advantages: Tensor) -> Tensor:
+def policy_loss(taught: Taught, advantages: Tensor, temperature: float) -> Tensor:
     """-Σ advantage · log p(caption) / number of captions; advantages (B, K) in the order of ``taught``.
 
-    Words that decoding never says have no probability.
+    Probabilities are those that captions are drawn with: at ``temperature``, and none of words that are never said.
     """
-    logits = taught.logits.float()
+    logits = taught.logits.float() / temperature
     never = torch.tensor([PAD, START, UNK], device=logits.device)
     log_probs = torch.log_softmax(logits.index_fill(1, never, -torch.inf), dim=1)
     of_words = log_probs.gather(1, taught.targets.unsqueeze(1)).squeeze(1)
