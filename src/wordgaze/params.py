@@ -155,7 +155,8 @@ class ModelParams(Section):
 
 class TrainParams(Section):
     """What both training stages share. ``samples`` 0 takes every training image. ``reinforce`` and ``entropy`` are of
-    hard attention alone: λ_r and λ_e of Xu et al. 2015, equation 12."""
+    hard attention alone: λ_r and λ_e of Xu et al. 2015, equation 12. ``average``: how much of
+    itself the moving average of the weights keeps a step; 0 takes the weights as they are."""
 
     samples: int = Field(0, ge=0)
     epochs: Count = 20
@@ -168,6 +169,7 @@ class TrainParams(Section):
     reinforce: float = Field(1.0, ge=0)
     entropy: float = Field(0.002, ge=0)
     clip_norm: float = Field(1.0, gt=0)
+    average: Dropout = 0.0
     patience: Count = 4
     dev_images: int = Field(0, ge=0)
     checkpoint_seconds: float = Field(30.0, ge=0)
@@ -176,8 +178,14 @@ class TrainParams(Section):
 
 
 class FinetuneParams(TrainParams):
-    """The second stage can train the encoder's last ``finetune_blocks`` blocks too, from the pictures."""
+    """The second stage can reward captions that it draws, and train the encoder's last ``finetune_blocks`` blocks too,
+    from the pictures."""
 
+    objective: Literal["xe", "scst", "both"] = "xe"
+    drawn: int = Field(5, ge=2, le=100)
+    draw_temperature: float = Field(0.5, gt=0, le=100)
+    bleu_share: Share = 0.0
+    cross_entropy: float = Field(0.1, ge=0)
     finetune_blocks: int = Field(0, ge=0)
     finetune_learning_rate: float = Field(1e-5, gt=0, le=1)
 

@@ -18,6 +18,7 @@ from wordgaze.prepared import Prepared
 from wordgaze.text.vectors import WordVectors
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.training.fit import Task, fit
+from wordgaze.training.loop import Row
 from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.pictures import Encoded
 from wordgaze.vision.store import FeatureStore, write_manifest, write_shards
@@ -54,8 +55,10 @@ def trained(task: Task, folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "captioner" / "weights.safetensors")
 
 
-def tuned(task: Task, start: Path | None, blocks: int = 1) -> Task:
-    settings = FinetuneParams.model_validate({**PLAIN, "finetune_blocks": blocks, "finetune_learning_rate": 1e-2})
+def tuned(task: Task, start: Path | None, blocks: int = 1, **more: Any) -> Task:
+    settings = FinetuneParams.model_validate(
+        {**PLAIN, "finetune_blocks": blocks, "finetune_learning_rate": 1e-2, **more}
+    )
     return replace(task, settings=settings, start=start)
 
 
@@ -92,8 +95,11 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("blocks", [0, 2])
-def test_a_training_that_was_killed_ends_with_the_same_bytes(task: Task, tmp_path: Path, blocks: int) -> None:
-    wanted = tuned(task, None, blocks)
+@pytest.mark.parametrize("more", [{}, {"objective": "both", "bleu_share": 0.5, "average": 0.9}])
+def test_a_training_that_was_killed_ends_with_the_same_bytes(
+    task: Task, tmp_path: Path, blocks: int, more: dict[str, Any]
+) -> None:
+    wanted = tuned(task, None, blocks, **more)
     trained(wanted, tmp_path / "whole")
 
     def kill(done: int, _: int) -> None:
@@ -132,3 +138,18 @@ def test_training_begins_with_the_word_vectors(task: Task, tmp_path: Path, width
     moved = trained(free, tmp_path / "free")["decoder.embed.weight"] - vectors(width).matrix
     assert moved.abs().max() > 1e-4
     assert moved.abs().max() < 0.5
+
+
+def test_rewards_begin_with_the_score_that_the_first_training_ended_with(task: Task, tmp_path: Path) -> None:
+    curves: list[list[Row]] = []
+    first, second = tmp_path / "first", tmp_path / "second"
+    for run, folder in ((task, first), (tuned(task, first, blocks=0, objective="scst"), second)):
+        curves.append(fit(run, lambda name: tmp_path / name, folder, lambda _: None, lambda _, __: None))
+    before, after = curves
+    assert [row["epoch"] for row in after] == [0, 1, 2]
+    assert after[0]["dev_cider"] == max(row["dev_cider"] for row in before)
+    assert (
+        set(after[1])
+        == set(after[2])
+        == {*before[0], "train_reward", "train_dangling", "train_endless", "train_repeating"}
+    )

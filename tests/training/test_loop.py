@@ -11,12 +11,13 @@ from torch import Tensor
 
 from wordgaze.errors import ModelError
 from wordgaze.model.decoder import Decoder
-from wordgaze.params import ModelParams, TrainParams
-from wordgaze.text.vocabulary import END
+from wordgaze.params import FinetuneParams, ModelParams, TrainParams
+from wordgaze.text.vocabulary import END, SPECIAL, Vocabulary
 from wordgaze.training.batches import Batches, Example, pad_captions
 from wordgaze.training.checkpoint import load_checkpoint
-from wordgaze.training.loop import Row, Trainer
+from wordgaze.training.loop import Objective, Row, Trainer
 from wordgaze.training.loss import captioning_loss
+from wordgaze.training.selfcritical import SelfCritical
 
 SIZES = ModelParams(embedding_size=5, hidden_size=6, attention_size=4, feature_size=5)  # with dropout
 EXAMPLES = [Example(str(i), ((4 + i % 4, 5, END), (6, 4 + i % 3, 7, END)[: 2 + i % 3])) for i in range(7)]
@@ -50,15 +51,28 @@ def scripted(*scores: float) -> Score:
     return lambda _: remaining.pop(0)
 
 
-def trainer(folder: Path, params: TrainParams = PLAIN, score: Score = minus_loss, scale: float = 1.0) -> Trainer:
+def trainer(
+    folder: Path,
+    params: TrainParams = PLAIN,
+    score: Score = minus_loss,
+    scale: float = 1.0,
+    objective: Objective | None = None,
+) -> Trainer:
     torch.manual_seed(5)
     decoder = Decoder(SIZES, 3, 8)
     batches = Batches(EXAMPLES, Store(scale), params.batch_size, 5)  # type: ignore[arg-type]
-    return Trainer(decoder, batches, score, params, 5, folder / "checkpoint.safetensors")
+    return Trainer(decoder, batches, score, params, 5, folder / "checkpoint.safetensors", None, objective)
 
 
 def weights(of: Trainer) -> bytes:
     return save(dict(of.decoder.state_dict()))
+
+
+def rewarding(cross_entropy: float = 0.0) -> Objective:
+    """Captions are drawn for the examples' pictures and rewarded by the examples' captions."""
+    vocabulary = Vocabulary((*SPECIAL, *"abcd"))
+    references = {e.image: [vocabulary.decode(caption) for caption in e.captions] for e in EXAMPLES}
+    return Objective(cross_entropy, SelfCritical(vocabulary, references, FinetuneParams(drawn=2), 5))
 
 
 def nothing(*_: object) -> None:
@@ -225,3 +239,65 @@ def test_bf16_trains_fp32_weights(tmp_path: Path) -> None:
     assert {p.dtype for p in trained.decoder.parameters()} == {torch.float32}
     assert weights(trained) != before
     assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+CHANGED = [(0.9, None), (0.0, rewarding()), (0.9, rewarding(0.5))]
+
+
+@pytest.mark.parametrize(("average", "objective"), CHANGED)
+@pytest.mark.parametrize("step", [1, STEPS + 1])
+def test_killed_it_ends_with_the_same_bytes_whatever_it_minimises(
+    average: float, objective: Objective | None, step: int, tmp_path: Path
+) -> None:
+    params = changed(average=average)
+    whole = trainer(tmp_path / "whole", params, objective=objective)
+    history = whole.run(nothing, nothing)
+    with pytest.raises(Killed):
+        trainer(tmp_path, params, objective=objective).run(nothing, killer(step))
+    torch.manual_seed(1234)
+    again = trainer(tmp_path, params, objective=objective)
+    assert (again.run(nothing, nothing), weights(again)) == (history, weights(whole))
+
+
+def test_the_curve_tells_what_was_drawn(tmp_path: Path) -> None:
+    reported: list[Row] = []
+    trainer(tmp_path, objective=rewarding(0.5)).run(reported.append, nothing)
+    start, *rows = reported
+    assert start == {"epoch": 0, "dev_cider": start["dev_cider"]}
+    guards = {"train_reward", "train_dangling", "train_endless", "train_repeating"}
+    for row in rows:
+        assert set(row) == {"epoch", "learning_rate", "train_loss", "dev_cider"} | guards
+        assert row["train_loss"] > -row["train_reward"]  # the cross entropy's share
+    rewarded = trainer(tmp_path / "alone", objective=rewarding()).run(nothing, nothing)
+    assert all(row["train_loss"] == -row["train_reward"] for row in rewarded[1:])
+
+
+def test_rewards_that_make_it_worse_leave_the_weights_it_began_with(tmp_path: Path) -> None:
+    trained = trainer(tmp_path, changed(patience=2, epochs=5), scripted(0.5, 0.4, 0.4, 0.9), objective=rewarding())
+    before = weights(trained)
+    history = trained.run(nothing, nothing)
+    assert [row["epoch"] for row in history] == [0, 1, 2]
+    assert weights(trained) == before
+
+
+def test_averaged_weights_are_scored_and_kept(tmp_path: Path) -> None:
+    scored: list[Tensor] = []
+    wanted: list[Tensor] = []
+
+    def score(decoder: Decoder) -> float:
+        scored.append(decoder.biases.detach().clone())
+        return float(len(scored))
+
+    trained = trainer(tmp_path, changed(average=0.5), score)
+    expected = trained.decoder.biases.detach().clone()
+
+    def on_step(done: int, _: int) -> None:
+        nonlocal expected
+        kept = min(0.5, done / (done + 9))  # 1/10, 2/11, …
+        expected = kept * expected + (1 - kept) * trained.decoder.biases.detach()
+        if done % STEPS == 0:
+            wanted.append(expected)
+
+    trained.run(nothing, on_step)
+    torch.testing.assert_close(scored, wanted)
+    assert torch.equal(trained.decoder.biases, scored[-1])

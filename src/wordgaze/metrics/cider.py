@@ -30,14 +30,14 @@ class DocumentFrequencies(NamedTuple):
 
 def document_frequencies(references: Sequence[Sequence[Tokens]]) -> DocumentFrequencies:
     """Counted over all references of all pictures, to be handed to a ``Cider`` of other or fewer pictures."""
-    return _frequencies([[ngrams(words) for words in of_one] for of_one in references])
+    return _frequencies((map(ngrams, of_one) for of_one in references), len(references))
 
 
-def _frequencies(pictures: Sequence[Sequence[Counter[Gram]]]) -> DocumentFrequencies:
+def _frequencies(pictures: Iterable[Iterable[Counter[Gram]]], count: int) -> DocumentFrequencies:
     documents = Counter(chain.from_iterable(set().union(*of_one) for of_one in pictures))
-    most = math.log(max(len(pictures), 1))
-    idf = {count: most - math.log(count) for count in set(documents.values())}
-    return DocumentFrequencies({gram: idf[count] for gram, count in documents.items()}, most)
+    most = math.log(max(count, 1))
+    idf = {having: most - math.log(having) for having in set(documents.values())}
+    return DocumentFrequencies({gram: idf[having] for gram, having in documents.items()}, most)
 
 
 class _Vector(NamedTuple):
@@ -60,7 +60,7 @@ class Cider:
     def __init__(self, references: Sequence[Sequence[Tokens]], frequencies: DocumentFrequencies | None = None) -> None:
         refuse_unscorable(references)
         counts = [[ngrams(words) for words in of_one] for of_one in references]
-        self._frequencies = frequencies or _frequencies(counts)
+        self._frequencies = frequencies or _frequencies(counts, len(counts))
         self._references = [list(map(self._vector, *pair)) for pair in zip(counts, references, strict=True)]
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:

@@ -18,19 +18,20 @@ def failures(captions: Sequence[Tokens], cut: Sequence[bool], wrong: Sequence[bo
     count = Counter(map(tuple, captions))
     kinds = {
         "names what is not there": wrong,
-        "breaks off": [short or _dangles(words) for words, short in zip(captions, cut, strict=True)],
-        "repeats itself": [_repeats(words) for words in captions],
+        "breaks off": [short or dangles(words) for words, short in zip(captions, cut, strict=True)],
+        "repeats itself": [repeats(words) for words in captions],
         f"is said of {SAID_OFTEN} pictures or more": [count[tuple(words)] >= SAID_OFTEN for words in captions],
         "says nothing": [not words for words in captions],
     }
     return {kind: [i for i, fails in enumerate(flags) if fails] for kind, flags in kinds.items()}
 
 
-def _dangles(words: Tokens) -> bool:
+def dangles(words: Tokens) -> bool:
+    """Whether it ends on a word that no sentence ends on."""
     return bool(words) and words[-1] in FUNCTION_WORDS
 
 
-def _repeats(words: Tokens) -> bool:
+def repeats(words: Tokens) -> bool:
     """Whether two words in a row come a second time, or a word follows itself."""
     pairs = Counter(pairwise(words))
     return any(n > 1 or first == second for (first, second), n in pairs.items())

@@ -67,6 +67,6 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
 def write_curve(path: Path, history: list[Row]) -> None:
     """One line an epoch, for ``dvc plots show``."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        writer = csv.DictWriter(file, history[0].keys(), lineterminator="\n")
+        writer = csv.DictWriter(file, history[-1].keys(), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({**row, "epoch": int(row["epoch"])} for row in history)

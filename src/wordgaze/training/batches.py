@@ -23,10 +23,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """features (B, L, channels), or pixels where the encoder is trained too; captions (B, R, T), padded with PAD."""
+    """features (B, L, channels), or pixels where the encoder is trained too; captions (B, R, T), padded with PAD;
+    the names of the B images."""
 
     features: Tensor
     captions: Tensor
+    images: tuple[str, ...]
 
 
 class Batches:
@@ -54,7 +56,8 @@ class Batches:
                 yield ahead.result()
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
-        return Batch(self.store.read([e.image for e in examples]), pad_captions([e.captions for e in examples]))
+        images = tuple(e.image for e in examples)
+        return Batch(self.store.read(images), pad_captions([e.captions for e in examples]), images)
 
 
 def pad_captions(captions: Sequence[Sequence[Sequence[int]]]) -> Tensor:

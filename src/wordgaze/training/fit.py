@@ -15,7 +15,8 @@ from wordgaze.params import DecodeParams, FinetuneParams, ModelParams, TrainPara
 from wordgaze.prepared import Prepared
 from wordgaze.text.vectors import WordVectors
 from wordgaze.training.batches import Batches, Example
-from wordgaze.training.loop import Row, Trainer, Tuned
+from wordgaze.training.loop import Objective, Row, Trainer, Tuned
+from wordgaze.training.selfcritical import SelfCritical
 from wordgaze.vision.encoders import encoder_from_spec
 from wordgaze.vision.pictures import Encoded, Pixels
 from wordgaze.vision.store import FeatureStore, Source
@@ -69,6 +70,15 @@ class Task:
         encoder = encoder_from_spec(self.store.spec, self.store.encoder_state())
         return Tuned(encoder, settings.finetune_blocks, settings.finetune_learning_rate)
 
+    def objective(self) -> Objective:
+        """What a step minimises."""
+        settings = self.settings
+        if not isinstance(settings, FinetuneParams) or settings.objective == "xe":
+            return Objective()
+        words, references = self.prepared.vocabulary, self.prepared.captions["train"]
+        critical = SelfCritical(words, references, settings, self.max_words)
+        return Objective(settings.cross_entropy if settings.objective == "both" else 0.0, critical)
+
     def examples(self) -> list[Example]:
         """The training images, the first ``samples`` of them, with their captions as indices."""
         train = sorted(self.prepared.captions["train"].items())
@@ -98,7 +108,9 @@ def fit(
         source, features = Pixels(task.pictures, tuned.encoder), Encoded(task.pictures, tuned.encoder)
     batches = Batches(task.examples(), source, task.settings.batch_size, task.seed)
     checkpoint = scratch(f"training-{task.key()}") / "checkpoint.safetensors"
-    trainer = Trainer(decoder, batches, _dev_score(task, features), task.settings, task.seed, checkpoint, tuned)
+    trainer = Trainer(
+        decoder, batches, _dev_score(task, features), task.settings, task.seed, checkpoint, tuned, task.objective()
+    )
     history = trainer.run(on_epoch, on_step)
     state = tuned.encoder.state_dict() if tuned else task.store.encoder_state()
     save_captioner(folder, decoder, task.prepared.vocabulary, task.store.spec, state, tuned=tuned is not None)

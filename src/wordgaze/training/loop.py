@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from wordgaze.model.decoder import Decoder, Taught
 from wordgaze.params import TrainParams
 from wordgaze.training.batches import Batch, Batches
 from wordgaze.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from wordgaze.training.loss import captioning_loss, moved_baseline
+from wordgaze.training.loss import Minimised, captioning_loss, moved_baseline
+from wordgaze.training.selfcritical import SelfCritical
 from wordgaze.vision.encoders import Encoder
 
 Row = dict[str, float]
+Term = Callable[[Tensor, Batch], Minimised]
 
 
 @dataclass
@@ -33,7 +36,7 @@ class Progress:
 
     epoch: int = 0
     batch: int = 0
-    loss_sum: float = 0.0
+    sums: Row = field(default_factory=dict)  # over the steps of the epoch, of what the curve shows the mean of
     best_score: float = -math.inf
     best_epoch: int = -1
     baseline: float | None = None  # of hard attention's reward
@@ -49,6 +52,17 @@ class Tuned:
     learning_rate: float
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises: ``cross_entropy`` times that of the captions given, and the loss of ``critical``, if any.
+
+    With ``critical`` the first dev score to beat is that of the weights that training begins with.
+    """
+
+    cross_entropy: float = 1.0
+    critical: SelfCritical | None = None
+
+
 class Trainer:
     """Trains a decoder. ``dev_score(decoder)`` is the number that early stopping goes by, higher is better."""
 
@@ -61,6 +75,7 @@ class Trainer:
         seed: int,
         checkpoint: Path,
         tuned: Tuned | None = None,
+        objective: Objective | None = None,
     ) -> None:
         self.device = pick_device(params.device)
         self.dtype = pick_dtype(params.precision, self.device)
@@ -77,8 +92,10 @@ class Trainer:
             weight_decay=params.weight_decay,
             fused=True,
         )
+        self.objective = objective or Objective()
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self.average = _copies(self._learned()) if params.average else {}
         torch.manual_seed(seed)
 
     def run(self, on_epoch: Callable[[Row], None], on_step: Callable[[int, int], None]) -> list[Row]:
@@ -88,10 +105,13 @@ class Trainer:
         """
         if self.checkpoint.exists():
             self._restore()
+        if self.objective.critical and not self.progress.history:
+            self.progress.history.append({"epoch": 0, "dev_cider": self._judge(-1)})
+            on_epoch(self.progress.history[0])
         saved = time.monotonic()
         while self.progress.epoch < self.params.epochs and not self._stalled():
             for batch in self.batches.epoch(self.progress.epoch, self.progress.batch):
-                self.progress.loss_sum += self._step(batch)
+                self._step(batch)
                 self.progress.batch += 1
                 on_step(self._steps(), self.params.epochs * len(self.batches))
                 if time.monotonic() - saved >= self.params.checkpoint_seconds:
@@ -111,25 +131,50 @@ class Trainer:
         done = (step - warmup) / max(1, total - warmup)
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
-    def _step(self, batch: Batch) -> float:
-        self.decoder.train()
+    def _step(self, batch: Batch) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self.pace(self._steps())
         features = batch.features.to(self.device)
-        taught = self._teach(self.encoder(features) if self.encoder else features, batch.captions.to(self.device))
-        loss = captioning_loss(taught, self.params, self.progress.baseline)
-        if not torch.isfinite(loss.total):
+        features = self.encoder(features) if self.encoder else features
+        parts = [(weight, term(features, batch)) for weight, term in self._terms()]
+        total = torch.stack([weight * part.total for weight, part in parts]).sum()
+        if not torch.isfinite(total):
             raise ModelError(
-                f"the loss is {loss.total.item()} at step {self._steps()}; try a lower learning_rate or clip_norm"
+                f"the loss is {total.item()} at step {self._steps()}; try a lower learning_rate or clip_norm"
             )
-        if loss.reward is not None:
-            self.progress.baseline = moved_baseline(self.progress.baseline, loss.reward)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]
         learning = [p for group in self.optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(learning, self.params.clip_norm)
         self.optimizer.step()
-        return float(loss.plain)
+        self._follow()
+        shown = {"train_loss": sum(weight * part.plain for weight, part in parts)}
+        for _, part in parts:
+            shown |= part.shown
+        for name, value in shown.items():
+            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+
+    def _terms(self) -> list[tuple[float, Term]]:
+        """What a step minimises the sum of, each with its weight."""
+        terms: list[tuple[float, Term]] = []
+        if self.objective.cross_entropy:
+            terms.append((self.objective.cross_entropy, self._cross_entropy))
+        if self.objective.critical:
+            terms.append((1.0, partial(self._self_critical, self.objective.critical)))
+        return terms
+
+    def _cross_entropy(self, features: Tensor, batch: Batch) -> Minimised:
+        self.decoder.train()
+        loss = captioning_loss(
+            self._teach(features, batch.captions.to(self.device)), self.params, self.progress.baseline
+        )
+        if loss.reward is not None:
+            self.progress.baseline = moved_baseline(self.progress.baseline, loss.reward)
+        return Minimised(loss.total, float(loss.plain), {})
+
+    def _self_critical(self, critical: SelfCritical, features: Tensor, batch: Batch) -> Minimised:
+        self.decoder.eval()
+        return critical(self.decoder, self._teach, features, batch)
 
     def _teach(self, features: Tensor, captions: Tensor) -> Taught:
         # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.
@@ -139,22 +184,37 @@ class Trainer:
         )
         return taught
 
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Moves the averaged weights towards the new ones; faster at first, so that the first are soon forgotten."""
+        kept = min(self.params.average, (1 + self._steps()) / (10 + self._steps()))
+        learned = self._learned()
+        for name, average in self.average.items():
+            average.lerp_(learned[name], 1 - kept)
+
     def _finish_epoch(self) -> Row:
-        self.decoder.eval()
-        score = self.dev_score(self.decoder)
         progress = self.progress
         row = {
             "epoch": progress.epoch + 1,
             "learning_rate": self.params.learning_rate * self.pace(self._steps() - 1),
-            "train_loss": progress.loss_sum / len(self.batches),
-            "dev_cider": score,
+            **{name: total / len(self.batches) for name, total in progress.sums.items()},
+            "dev_cider": self._judge(progress.epoch),
         }
         progress.history.append(row)
-        if score > progress.best_score:
-            progress.best_score, progress.best_epoch = score, progress.epoch
-            self.best = {k: v.detach().cpu().clone() for k, v in self._learned().items()}
-        progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
         return row
+
+    def _judge(self, epoch: int) -> float:
+        """The dev score of the weights that training would end with now: the averaged ones, where there are such."""
+        own = _copies(self._learned())
+        self._learn(self.average or own)
+        self.decoder.eval()
+        score = self.dev_score(self.decoder)
+        if score > self.progress.best_score:
+            self.progress.best_score, self.progress.best_epoch = score, epoch
+            self.best = _copies(self._learned())
+        self._learn(own)
+        return score
 
     def _learned(self) -> dict[str, Tensor]:
         """The weights that training changes."""
@@ -178,11 +238,12 @@ class Trainer:
         tensors = {
             "learned": self._learned(),
             "best": self.best,
+            "average": self.average,
             "optimizer": optimizer_tensors(self.optimizer),
             "random": _random_state(self.device),
         }
         progress: dict[str, Any] = dict(vars(self.progress))
-        progress["best_score"] = None if progress["best_epoch"] < 0 else progress["best_score"]
+        progress["best_score"] = None if math.isinf(self.progress.best_score) else self.progress.best_score
         save_checkpoint(self.checkpoint, tensors, progress)
 
     def _restore(self) -> None:
@@ -191,6 +252,7 @@ class Trainer:
             progress["best_score"] = -math.inf
         self.progress = Progress(**progress)
         self.best = tensors.get("best", {})
+        self.average = {name: tensor.to(self.device) for name, tensor in tensors.get("average", {}).items()}
         self._learn(tensors["learned"])
         restore_optimizer(self.optimizer, tensors["optimizer"])
         torch.set_rng_state(tensors["random"]["cpu"])
@@ -207,6 +269,10 @@ class _Teacher(torch.nn.Module):
 
     def forward(self, features: Tensor, captions: Tensor) -> Taught:
         return self.decoder.teach(features, captions)
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

@@ -9,6 +9,14 @@ from wordgaze.model.decoder import Taught
 from wordgaze.params import TrainParams
 
 
+class Minimised(NamedTuple):
+    """``total`` is to be minimised; ``plain`` is what the curve shows of it, ``shown`` are more of its columns."""
+
+    total: Tensor
+    plain: float
+    shown: dict[str, float]
+
+
 class Loss(NamedTuple):
     """``total`` is to be minimised; ``plain`` is the cross entropy a word in nats, without smoothing, to be reported;
     ``reward`` is the mean log p(word) of those captions whose cells were drawn, None where none was."""
