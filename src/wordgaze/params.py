@@ -166,7 +166,7 @@ class TrainParams(Section):
     weight_decay: float = Field(0.01, ge=0)
     label_smoothing: Dropout = 0.1
     doubly_stochastic: float = Field(1.0, ge=0)
-    reinforce: float = Field(1.0, ge=0)
+    reinforce: float = Field(0.05, ge=0)
     entropy: float = Field(0.002, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     average: Dropout = 0.0

@@ -30,8 +30,9 @@ def images(epoch: Sequence[Batch]) -> list[list[int]]:
     return [batch.features[:, 0, 0].int().tolist() for batch in epoch]
 
 
-def test_every_example_comes_once_an_epoch_with_its_own_captions() -> None:
-    epoch = list(batches().epoch(0))
+@pytest.mark.parametrize("ahead", [False, True])
+def test_every_example_comes_once_an_epoch_with_its_own_captions(ahead: bool) -> None:
+    epoch = list(batches().epoch(0, ahead=ahead))
     assert [len(batch.features) for batch in epoch] == [4, 4, 3]
     assert len(batches()) == 3
     assert sorted(i for batch in images(epoch) for i in batch) == list(range(11))
@@ -53,7 +54,7 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
 
 @pytest.mark.parametrize("first", range(4))
 def test_an_epoch_is_taken_up_midway(first: int) -> None:
-    whole, rest = list(batches().epoch(3)), list(batches().epoch(3, first))
+    whole, rest = list(batches().epoch(3)), list(batches().epoch(3, first, ahead=True))
     assert images(rest) == images(whole)[first:]
     for mine, theirs in zip(rest, whole[first:], strict=True):
         assert torch.equal(mine.captions, theirs.captions)

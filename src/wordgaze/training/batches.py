@@ -40,20 +40,25 @@ class Batches:
     def __len__(self) -> int:
         return math.ceil(len(self.examples) / self.batch_size)
 
-    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from the ``first`` on. The next one is read while the last is computed with."""
+    def epoch(self, number: int, first: int = 0, ahead: bool = False) -> Iterator[Batch]:
+        """The batches of an epoch from the ``first`` on; with ``ahead`` the next one is read while the last is computed
+        with. That is for a GPU: on a CPU a second thread that uses torch makes OpenMP send its workers to sleep behind
+        every loop, which takes longer than the few milliseconds of reading.
+        """
         order = np.random.default_rng((self.seed, number)).permutation(len(self.examples))
         starts = range(first * self.batch_size, len(order), self.batch_size)
         chosen = ([self.examples[i] for i in order[start : start + self.batch_size]] for start in starts)
+        return self._ahead(chosen) if ahead else map(self._batch, chosen)
+
+    def _ahead(self, chosen: Iterator[list[Example]]) -> Iterator[Batch]:
         with ThreadPoolExecutor(1) as reader:
-            ahead = None
+            following = None
             for examples in chosen:
-                following = reader.submit(self._batch, examples)
-                if ahead is not None:
-                    yield ahead.result()
-                ahead = following
-            if ahead is not None:
-                yield ahead.result()
+                last, following = following, reader.submit(self._batch, examples)
+                if last is not None:
+                    yield last.result()
+            if following is not None:
+                yield following.result()
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
         images = tuple(e.image for e in examples)

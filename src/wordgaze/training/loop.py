@@ -110,7 +110,7 @@ class Trainer:
             on_epoch(self.progress.history[0])
         saved = time.monotonic()
         while self.progress.epoch < self.params.epochs and not self._stalled():
-            for batch in self.batches.epoch(self.progress.epoch, self.progress.batch):
+            for batch in self.batches.epoch(self.progress.epoch, self.progress.batch, self.device.type == "cuda"):
                 self._step(batch)
                 self.progress.batch += 1
                 on_step(self._steps(), self.params.epochs * len(self.batches))
