@@ -160,7 +160,7 @@ class Trainer:
         if self.objective.cross_entropy:
             terms.append((self.objective.cross_entropy, self._cross_entropy))
         if self.objective.critical:
-            terms.append((1.0, partial(self._self_critical, self.objective.critical)))
+            terms.append((1.0, partial(self.objective.critical, self.decoder, self._teach)))
         return terms
 
     def _cross_entropy(self, features: Tensor, batch: Batch) -> Minimised:
@@ -171,10 +171,6 @@ class Trainer:
         if loss.reward is not None:
             self.progress.baseline = moved_baseline(self.progress.baseline, loss.reward)
         return Minimised(loss.total, float(loss.plain), {})
-
-    def _self_critical(self, critical: SelfCritical, features: Tensor, batch: Batch) -> Minimised:
-        self.decoder.eval()
-        return critical(self.decoder, self._teach, features, batch)
 
     def _teach(self, features: Tensor, captions: Tensor) -> Taught:
         # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.

@@ -28,9 +28,10 @@ class SelfCritical:
     each has the mean reward of the K - 1 others taken off its own: they do not depend on it, so the mean stays, and
     the variance falls (Luo 2020, "A Better Variant of Self-Critical Sequence Training").
 
-    Drawn and taught without dropout: the gradient is exact for the captions of the decoder as it will be used, and
-    with dropout the two passes would be of two different decoders. Drawing and gradient are both of the decoder at
-    ``draw_temperature``: as label smoothing leaves it, it is so flat that most draws are nothing it would ever say.
+    Captions are drawn without dropout, from the decoder as it will be used, and learned from with it: the gradient is
+    then that of the decoders with parts left out, no longer exact, but what is learned holds on pictures that were not
+    trained on. Drawing and gradient are both of the decoder at ``draw_temperature``: as label smoothing leaves it, it
+    is so flat that most draws are nothing it would ever say.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class SelfCritical:
 
     def __call__(self, decoder: Decoder, teach: Teach, features: Tensor, batch: Batch) -> Minimised:
         """``decoder`` draws and ``teach`` gives what its gradients flow through; features (B, L, channels)."""
+        decoder.eval()
         drawn = self.draw(decoder, features.detach())
+        decoder.train()
         words = [[self._indices(caption) for caption in of_one] for of_one in drawn]
         taught = teach(features, pad_captions(words).to(features.device))
         rewards = self.reward(batch.images, drawn)
