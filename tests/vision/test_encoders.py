@@ -151,7 +151,8 @@ def test_the_map_before_the_last_stage_is_the_network_s_own() -> None:
     )
     with torch.inference_mode():
         stages = model.blocks[:5](model.bn1(model.conv_stem(pixels(96).float() / 127.5 - 1)))
-        torch.testing.assert_close(encoder(pixels(96)), stages.flatten(2).transpose(1, 2))
+        expected = stages.flatten(2).transpose(1, 2)
+        torch.testing.assert_close(encoder(pixels(96)), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_vit_relpos"])
