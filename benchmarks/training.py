@@ -6,7 +6,7 @@ caption, logits and loss over all padded positions, fp32, AdamW, a DataLoader. B
 take 80 captions a step, with the same dropout rates and the same settings of the optimiser, in turn. Before anything is
 timed, losses and slopes of both on one batch without dropout are compared; in the end, the curves of both.
 
-    python benchmarks/training.py [--data data] [--steps 60] [--device cuda] [--threads 2]
+    python benchmarks/training.py [--data data] [--steps 60] [--device cuda] [--threads 2] [--processes 2]
 """
 
 import argparse
@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,11 @@ from wordgaze.model.decoder import Decoder
 from wordgaze.params import ModelParams, TrainParams
 from wordgaze.prepared import Prepared
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START
-from wordgaze.training import loop
+from wordgaze.training import learner, parallel
 from wordgaze.training.batches import Batch, Batches, Example
 from wordgaze.training.loop import Trainer
 from wordgaze.training.loss import captioning_loss
+from wordgaze.training.parallel import Crew
 from wordgaze.vision.store import FeatureStore, Source
 
 PICTURES, CAPTIONS = 16, 5  # a step
@@ -242,22 +244,24 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def parts_of_a_step(trainer: Trainer, batches: Iterator[Batch], steps: int, device: torch.device) -> dict[str, float]:
+def parts_of_a_step(
+    trainer: Trainer, crew: Crew, batches: Iterator[Batch], steps: int, device: torch.device
+) -> dict[str, float]:
     """Where the time of the project's step goes: seconds a step."""
     clock, decoder = Clock(device), trainer.decoder
-    kept = (loop.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_)
+    kept = (learner.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_)
     decoder.look = clock.time("features, keys", decoder.look)  # type: ignore[method-assign]
     decoder.teach = clock.time("recurrence", decoder.teach)  # type: ignore[method-assign]
     decoder.attend.forward = clock.time("attention", decoder.attend.forward)  # type: ignore[method-assign]
     decoder._output = clock.time("classifier, loss", decoder._output)  # type: ignore[method-assign]
-    loop.captioning_loss = clock.time("classifier, loss", loop.captioning_loss)
+    learner.captioning_loss = clock.time("classifier, loss", learner.captioning_loss)
     Tensor.backward = clock.time("backward", Tensor.backward)  # type: ignore[method-assign]
     nn.utils.clip_grad_norm_ = clock.time("optimiser", nn.utils.clip_grad_norm_)
     trainer.optimizer.step = clock.time("optimiser", trainer.optimizer.step)  # type: ignore[method-assign]
-    read, step = clock.time("loader", partial(next, batches)), clock.time("the rest", trainer._step)
+    read, step = clock.time("loader", partial(next, batches)), clock.time("the rest", partial(trainer._step, crew))
     for _ in range(steps):
         step(read())
-    loop.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_ = kept  # type: ignore[method-assign]
+    learner.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_ = kept  # type: ignore[method-assign]
     return {name: seconds / steps for name, seconds in clock.seconds.items()}
 
 
@@ -272,7 +276,12 @@ def endless(epoch: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
 
 
 def race(
-    name: str, decoder: Decoder, examples: list[Example], source: Source, given: argparse.Namespace
+    name: str,
+    decoder: Decoder,
+    examples: list[Example],
+    source: Source,
+    given: argparse.Namespace,
+    enter: Callable[[AbstractContextManager[Crew]], Crew],
 ) -> tuple[list[float], list[float]]:
     """Trains both ways, a step of each in turn, and prints what it took; returns both curves."""
     device = torch.device(given.device)
@@ -289,22 +298,27 @@ def race(
     speeds: dict[str, list[float]] = {"plain": [], "mine": []}
     curves: dict[str, list[float]] = {"plain": [], "mine": []}
     words = padded = 0
+    crew = enter(parallel.crew(mine.learner, given.processes))
     for _ in range(given.steps):
+        torch.set_num_threads(given.threads)
         started = now(device)
         features, captions = next(of_plain)
         curves["plain"].append(plain.step(features, captions))
         speeds["plain"].append(len(captions) / (now(device) - started))
         words, padded = words + int((captions != PAD).sum()), padded + captions.numel()
+        torch.set_num_threads(max(1, given.threads // given.processes))
         started = now(device)
         batch = next(of_mine)
-        mine._step(batch)
+        mine._step(crew, batch)
         curves["mine"].append(mine.progress.sums.pop("train_loss"))
         mine.progress.batch += 1
         speeds["mine"].append(int(batch.captions.ne(PAD).any(2).sum()) / (now(device) - started))
     slow, fast = (statistics.median(speeds[way][2:]) for way in ("plain", "mine"))
     print(f"{name:15} plain loop {slow:7.1f} captions/s   project {fast:7.1f} captions/s   {fast / slow:.1f} times"
           f"   ({words / padded:.0%} of the plain loop's words are real)")  # fmt: skip
-    parts = parts_of_a_step(mine, of_mine, min(10, given.steps), device)
+    if given.processes > 1:
+        return curves["plain"], curves["mine"]
+    parts = parts_of_a_step(mine, crew, of_mine, min(10, given.steps), device)
     whole = sum(parts.values())
     print(f"  {1e3 * whole:.0f} ms a step: " + ", ".join(f"{k} {v / whole:.0%}" for k, v in parts.items()))
     return curves["plain"], curves["mine"]
@@ -331,6 +345,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--precision", default="fp32", choices=["auto", "fp32", "bf16"], help="of the project's step")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--processes", type=int, default=1, help="that divide the project's batches")
     parser.add_argument("--only", choices=MODELS, nargs="+", default=list(MODELS))
     given = parser.parse_args()
     if given.steps < 3 * WINDOWS:
@@ -347,14 +362,15 @@ def main() -> None:
     else:
         source = synthetic = Synthetic()
         channels, vocabulary, examples = Synthetic.channels, Synthetic.vocabulary, synthetic.examples
-    machine = f"{given.threads} threads, {given.device}, torch {torch.__version__}"
+    machine = f"{given.threads} threads, {given.processes} processes, {given.device}, torch {torch.__version__}"
     print(f"{len(examples)} pictures, {vocabulary} words, {machine}")
     wrong = []
     for name in given.only:
         torch.manual_seed(1)
         decoder = Decoder(ModelParams(**MODELS[name]), channels, vocabulary)
-        if not agree(*race(name, decoder, examples, source, given)):
-            wrong.append(name)
+        with ExitStack() as stack:
+            if not agree(*race(name, decoder, examples, source, given, stack.enter_context)):
+                wrong.append(name)
     if wrong:
         raise SystemExit(f"the curves of {', '.join(wrong)} are further apart than noise")
 

@@ -100,6 +100,17 @@ def test_each_picture_gets_a_line_with_its_caption(run: Run, captioner_folder: P
     assert 1 <= len(captions[0].split()) <= 4
 
 
+def test_captions_are_written_as_a_table(run: Run, captioner_folder: Path, picture: Path, tmp_path: Path) -> None:
+    table = tmp_path / "captions.csv"
+    code, out, err = run("caption", picture, "--num", 2, "--output", table)
+    assert (code, err) == (0, "")
+    lines = table.read_text("utf-8").splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        [picture.name, line.split("\t")[1]] for line in out.splitlines()
+    ]
+    assert run("caption", picture, "--output", "captions.xlsx")[0] != 0
+
+
 def test_the_model_of_the_pipeline_is_the_default(run: Run, captioner_folder: Path, picture: Path) -> None:
     assert run("caption", picture) == run("caption", picture, "--model", captioner_folder)
 

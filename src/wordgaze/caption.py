@@ -1,5 +1,6 @@
 """Captions for a person's own pictures."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from wordgaze.errors import CaptionsError, ImageError
 from wordgaze.explain.overlay import attention_sheet, comparison_sheet
 from wordgaze.files import replacing
 from wordgaze.params import DecodeParams, decode_params
+from wordgaze.table import Row, check_table, write_table
 from wordgaze.text.tokenizer import tokenize
 from wordgaze.vision.images import find_images, load_image
 
@@ -29,19 +31,27 @@ class Compared(NamedTuple):
 
 
 def caption_pictures(
-    pictures: Iterable[Path], models: Sequence[str], decode: DecodeParams, attention: Path | None = None, seed: int = 0
+    pictures: Iterable[Path],
+    models: Sequence[str],
+    decode: DecodeParams,
+    attention: Path | None = None,
+    table: Path | None = None,
+    seed: int = 0,
 ) -> Iterator[tuple[Path, list[Caption]]]:
     """Yields each picture with its captions, in order, a batch at a time.
 
-    ``models`` are captioner folders or addresses of the registry; several are an ensemble. ``attention``: where the
-    sheets of the pictures' first captions are written, one below the other. A broken picture raises ImageError when
-    its batch is reached.
+    ``models`` are captioner folders or addresses of the registry; several are an ensemble. At the end, the sheets of
+    the pictures' first captions are written to ``attention``, one below the other, and all captions to ``table``. A
+    broken picture raises ImageError when its batch is reached.
     """
     paths = find_images(pictures)
     if attention is not None:
         _check_picture_name(attention, "--attention")
+    if table is not None:
+        check_table(table)
     captioners = load_captioners(models)
     sheets: list[Image.Image] = []
+    rows: list[Row] = []
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
         images = [load_image(path) for path in batch]
@@ -50,7 +60,10 @@ def caption_pictures(
         ):
             if attention is not None:
                 sheets.append(attention_sheet(image, captions[0], captioners[0].encoder.spec.grid))
+            rows += [Row(path.name, found.text, found.log_prob, math.exp(found.log_prob)) for found in captions]
             yield path, captions
+    if table is not None:
+        write_table(rows, table)
     if attention is not None:
         with replacing(attention) as temporary:
             _stack(sheets).save(temporary)

@@ -58,6 +58,7 @@ def caption(
     pictures: Pictures,
     model: Models = ["models/stage2"],  # noqa: B006 (typer copies it)
     attention: Annotated[Path | None, typer.Option(help="Write where each word looked to this picture.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the captions to this .csv, .jsonl or .parquet.")] = None,
     strategy: Annotated[str, typer.Option(help="greedy, beam, diverse, sample or mbr.")] = "beam",
     num: Num = 1,
     beam_width: BeamWidth = 5,
@@ -83,12 +84,12 @@ def caption(
     from wordgaze.params import decode_params
 
     decode = decode_params(**settings, banned=ban, required=require)
-    for path, captions in caption_pictures(pictures, model, decode, attention, seed):
+    for path, captions in caption_pictures(pictures, model, decode, attention, output, seed):
         for found in captions:
             typer.echo(f"{path}\t{found.text}")
 
 
-_NOT_DECODING = ("pictures", "model", "attention", "ban", "require", "seed")
+_NOT_DECODING = ("pictures", "model", "attention", "output", "ban", "require", "seed")
 
 
 @app.command()
@@ -157,12 +158,14 @@ def score(
     against: Annotated[Path | None, typer.Option(help="Another system's captions of the same pictures.")] = None,
     column: Annotated[str | None, typer.Option(help="The CSV's column of captions, where there are several.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the report here: a page, or .json.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="The pictures' folder: the page shows them.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="The page shows so many best and worst captions.")] = 10,
 ) -> None:
     """Score captions from any system as the COCO evaluation does, with intervals."""
     from wordgaze.score import score_files
     from wordgaze.summary import print_scores
 
-    print_scores(score_files(captions, references, against, column, output))
+    print_scores(score_files(captions, references, against, column, output, pictures, examples))
     if output is not None:
         typer.echo(f"the report is {output}")
 

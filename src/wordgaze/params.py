@@ -172,6 +172,7 @@ class TrainParams(Section):
     average: Dropout = 0.0
     patience: Count = 4
     dev_images: int = Field(0, ge=0)
+    processes: int = Field(1, ge=1, le=64)
     checkpoint_seconds: float = Field(30.0, ge=0)
     device: Device = "auto"
     precision: Precision = "auto"

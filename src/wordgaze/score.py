@@ -4,25 +4,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wordgaze.errors import CaptionsError
 from wordgaze.files import replacing, write_json, write_text
 from wordgaze.metrics.baselines import fewer_references, human_scores
 from wordgaze.metrics.comparison import Comparison, diversity
 from wordgaze.metrics.meteor import toolkit_meteor
-from wordgaze.readers.captions import matched, read_captions, read_references
+from wordgaze.readers.captions import ById, matched, read_captions, read_references
 from wordgaze.report.page import Example, render_page
 from wordgaze.text import tokenizer
+from wordgaze.vision.images import load_image
 
 SAMPLES = 1000
 EXAMPLES = 10
+PICTURE = 400  # pixels, the long side of a picture on the page
 
 
 def score_files(
-    captions: Path, references: Path, against: Path | None = None, column: str | None = None, html: Path | None = None
+    captions: Path,
+    references: Path,
+    against: Path | None = None,
+    column: str | None = None,
+    html: Path | None = None,
+    pictures: Path | None = None,
+    examples: int = EXAMPLES,
 ) -> dict[str, Any]:
     """Scores a file of captions, and with ``against`` those of another system on the same pictures beside them.
 
-    Returns what the page shows; writes the page to ``html`` if given, or the same as JSON where its name ends so.
-    Raises CaptionsError where a file cannot be read or the ids do not match.
+    Returns what the page shows; writes the page to ``html`` if given, or the same as JSON where its name ends so. The
+    page has the ``examples`` best and worst captions, or all if there are no more than that, with the pictures where
+    their folder is given. Raises CaptionsError where a file cannot be read, the ids do not match, or a picture is not
+    in the folder.
     """
     truths = read_references(references)
     files = {captions.stem: captions} | ({_other_name(captions, against): against} if against else {})
@@ -35,9 +46,13 @@ def score_files(
     if html is not None and html.suffix == ".json":
         write_json(html, report)
     elif html is not None:
-        examples = _examples(comparison.per_picture(captions.stem)["cider"].tolist(), ids, texts, raw)
+        cider = comparison.per_picture(captions.stem)["cider"].tolist()
+        shown = [
+            Example(ids[i], texts[i], tuple(raw[i]), cider[i], _picture(pictures, ids[i], truths), kind)
+            for kind, i in _chosen(cider, examples)
+        ]
         with replacing(html) as temporary:
-            write_text(temporary, render_page(report, examples, f"{captions.name} against {references.name}"))
+            write_text(temporary, render_page(report, shown, f"{captions.name} against {references.name}"))
     return report
 
 
@@ -70,9 +85,21 @@ def _report(comparison: Comparison, system: str, references: Path) -> dict[str, 
     }
 
 
-def _examples(
-    cider: Sequence[float], ids: Sequence[str], texts: Sequence[str], raw: Sequence[Sequence[str]]
-) -> list[Example]:
-    order = sorted(range(len(ids)), key=lambda i: -cider[i])
-    chosen = [("best", i) for i in order[:EXAMPLES]] + [("worst", i) for i in order[::-1][:EXAMPLES]]
-    return [Example(ids[i], texts[i], tuple(raw[i]), cider[i], None, kind) for kind, i in chosen]
+def _chosen(cider: Sequence[float], most: int) -> list[tuple[str, int]]:
+    """Which captions are shown, each with the kind of example that it is."""
+    order = sorted(range(len(cider)), key=lambda i: -cider[i])
+    if len(order) <= 2 * most:
+        return [("all, the best first", i) for i in order]
+    return [("best", i) for i in order[:most]] + [("worst", i) for i in order[::-1][:most]]
+
+
+def _picture(folder: Path | None, key: str, truths: ById[list[str]]) -> Any:
+    if folder is None:
+        return None
+    names = [key, *(name for name, of_one in truths.names.items() if of_one == key)]
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise CaptionsError(f"{folder} has no picture {names[-1]}; give --pictures the folder that holds the pictures")
+    picture = load_image(found)
+    picture.thumbnail((PICTURE, PICTURE))
+    return picture

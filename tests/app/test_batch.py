@@ -1,20 +1,18 @@
-import csv
-import json
 import math
 import zipfile
 from io import BytesIO
 from pathlib import Path
 from threading import Event
 
-import pyarrow.parquet
 import pytest
 from PIL import Image
 
 from wordgaze.app import batch
-from wordgaze.app.batch import Row, caption_batch, find_uploads, write_table
+from wordgaze.app.batch import caption_batch, find_uploads
 from wordgaze.captioner import Captioner
-from wordgaze.errors import CaptionsError, DownloadError, ParamsError
+from wordgaze.errors import DownloadError, ParamsError
 from wordgaze.params import DecodeParams
+from wordgaze.table import Row
 
 DECODE = DecodeParams(max_length=4)
 
@@ -98,43 +96,3 @@ def test_what_is_no_pictures_fault_ends_the_batch(tiny_captioner: Captioner, fol
     (tmp_path / "x.zip").write_bytes(b"")
     with pytest.raises(DownloadError, match=r"^x.zip is no zip"):
         find_uploads([folder, tmp_path / "x.zip"])
-
-
-TABLE = [
-    Row("=1+1.jpg", "@a dog", -2.5, 0.1, None, b"jpeg"),
-    Row("b, c.jpg", error='-"broken"'),
-    Row("Zürich 犬.jpg", "a cat", -1.0, 0.25),
-]
-
-
-def test_a_table_holds_the_rows_as_they_are(tmp_path: Path) -> None:
-    columns = ["name", "caption", "log_prob", "probability", "error"]
-    wanted = [dict(zip(columns, (r.name, r.caption, r.log_prob, r.probability, r.error), strict=True)) for r in TABLE]
-    write_table(TABLE, tmp_path / "t.jsonl")
-    assert [json.loads(line) for line in (tmp_path / "t.jsonl").read_text("utf-8").splitlines()] == wanted
-    write_table(iter(TABLE), tmp_path / "t.parquet")
-    assert pyarrow.parquet.read_table(tmp_path / "t.parquet").to_pylist() == wanted
-    write_table([], tmp_path / "none.parquet")
-    assert pyarrow.parquet.read_table(tmp_path / "none.parquet").column_names == columns
-
-
-def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
-    write_table(TABLE, tmp_path / "t.csv")
-    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
-        header, *found = csv.reader(file)
-    assert header == ["name", "caption", "log_prob", "probability", "error"]
-    assert found == [
-        ["'=1+1.jpg", "'@a dog", "-2.5", "0.1", ""],
-        ["b, c.jpg", "", "", "", '\'-"broken"'],
-        ["Zürich 犬.jpg", "a cat", "-1.0", "0.25", ""],
-    ]
-
-
-def test_a_table_of_another_kind_is_refused_and_a_failed_one_leaves_the_old(tmp_path: Path) -> None:
-    with pytest.raises(CaptionsError, match=r"end its name with .csv, .jsonl, .parquet"):
-        write_table(TABLE, tmp_path / "t.xlsx")
-    write_table(TABLE, tmp_path / "t.jsonl")
-    before = (tmp_path / "t.jsonl").read_bytes()
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_table([Row("a", "b", math.nan)], tmp_path / "t.jsonl")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("t.jsonl", before)]

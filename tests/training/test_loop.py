@@ -15,7 +15,8 @@ from wordgaze.params import FinetuneParams, ModelParams, TrainParams
 from wordgaze.text.vocabulary import END, SPECIAL, Vocabulary
 from wordgaze.training.batches import Batches, Example, pad_captions
 from wordgaze.training.checkpoint import load_checkpoint
-from wordgaze.training.loop import Objective, Row, Trainer
+from wordgaze.training.learner import Objective
+from wordgaze.training.loop import Row, Trainer
 from wordgaze.training.loss import captioning_loss
 from wordgaze.training.selfcritical import SelfCritical
 

@@ -1,16 +1,12 @@
-"""Captions for many pictures: a row each, whatever is wrong with one of them, and a table of the rows."""
+"""Captions for many pictures: a row each, whatever is wrong with one of them."""
 
-import csv
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from threading import Event
-from typing import Any
 
 from PIL import Image
 
@@ -28,30 +24,12 @@ from wordgaze.app.uploads import (
 from wordgaze.caption import BATCH
 from wordgaze.captioner import Captioner, caption_together
 from wordgaze.datasets.source import is_picture
-from wordgaze.errors import CaptionsError, DataError
-from wordgaze.files import replacing
+from wordgaze.errors import DataError
 from wordgaze.params import DecodeParams
+from wordgaze.table import Row
 from wordgaze.vision.images import MAX_PIXELS
 
 THUMBNAIL = 160  # pixels, the long side
-COLUMNS = ("name", "caption", "log_prob", "probability", "error")
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A picture's best caption, its natural logarithm of probability, its probability, and a JPEG of the picture.
-
-    Where ``error`` tells what is wrong with the picture, the rest is empty.
-    """
-
-    name: str
-    caption: str = ""
-    log_prob: float | None = None
-    probability: float | None = None
-    error: str | None = None
-    thumbnail: bytes = b""
 
 
 def find_uploads(sources: Iterable[Path], limits: Limits = LIMITS) -> Pictures:
@@ -90,21 +68,6 @@ def caption_batch(
             else:
                 best = next(found)[0]
                 yield Row(name, best.text, best.log_prob, math.exp(best.log_prob), None, _thumbnail(opened))
-
-
-def write_table(rows: Iterable[Row], path: Path) -> None:
-    """Writes rows, without thumbnails, as ``.csv``, ``.jsonl`` or ``.parquet``, atomically.
-
-    A spreadsheet takes a cell that begins with = + - @ for a formula and may run it: in the CSV, names, captions and
-    errors that begin so get an apostrophe in front, which spreadsheets read as "this is text". The other two hold the
-    texts as they are. Raises CaptionsError for another ending.
-    """
-    write = _WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise CaptionsError(f"{path} is no table that can be written; end its name with {', '.join(_WRITERS)}")
-    columns = [{name: asdict(row)[name] for name in COLUMNS} for row in rows]
-    with replacing(path) as temporary:
-        write(columns, temporary)
 
 
 def _found(path: Path, limits: Limits) -> Pictures:
@@ -159,35 +122,3 @@ def _thumbnail(image: Image.Image) -> bytes:
     file = BytesIO()
     image.save(file, "JPEG")
     return file.getvalue()
-
-
-def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _text(value) for name, value in row.items()} for row in rows)
-
-
-def _text(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _write_lines(rows: list[dict[str, Any]], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-
-
-def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    kinds = {"log_prob": pa.float64(), "probability": pa.float64()}
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    parquet.write_table(pa.Table.from_pylist(rows, schema), path)
-
-
-_WRITERS: dict[str, Callable[[list[dict[str, Any]], Path], None]] = {
-    ".csv": _write_csv,
-    ".jsonl": _write_lines,
-    ".parquet": _write_parquet,
-}

@@ -11,10 +11,11 @@ from typing import Any
 import gradio as gr
 
 from wordgaze.app.answers import jpeg_address, read_controls
-from wordgaze.app.batch import Row, caption_batch, find_uploads, write_table
+from wordgaze.app.batch import caption_batch, find_uploads
 from wordgaze.app.studio import Studio
 from wordgaze.errors import WordgazeError
 from wordgaze.params import decode_params
+from wordgaze.table import Row, write_table
 
 SHOWN = 200  # rows on the page; the files have all
 PAUSE = 0.4  # seconds between two looks at the table

@@ -28,7 +28,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from wordgaze.errors import CaptionsError
 
-ID_NAMES = ("image_id", "image", "image_name", "file_name", "filename", "id")
+ID_NAMES = ("image_id", "image", "image_name", "file_name", "filename", "id", "name")
 CAPTION_NAMES = ("caption", "beam", "greedy", "text", "comment", "sentence", "prediction")
 SEVERAL_NAMES = ("references", "captions")
 BETWEEN = " | "  # references in one cell of a table, as reports/captions.csv has them

@@ -15,7 +15,8 @@ from wordgaze.params import DecodeParams, FinetuneParams, ModelParams, TrainPara
 from wordgaze.prepared import Prepared
 from wordgaze.text.vectors import WordVectors
 from wordgaze.training.batches import Batches, Example
-from wordgaze.training.loop import Objective, Row, Trainer, Tuned
+from wordgaze.training.learner import Objective
+from wordgaze.training.loop import Row, Trainer, Tuned
 from wordgaze.training.selfcritical import SelfCritical
 from wordgaze.vision.encoders import encoder_from_spec
 from wordgaze.vision.pictures import Encoded, Pixels

@@ -8,26 +8,24 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from wordgaze.device import pick_device, pick_dtype
 from wordgaze.errors import ModelError
-from wordgaze.model.decoder import Decoder, Taught
+from wordgaze.model.decoder import Decoder
 from wordgaze.params import TrainParams
 from wordgaze.training.batches import Batch, Batches
 from wordgaze.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from wordgaze.training.loss import Minimised, captioning_loss, moved_baseline
-from wordgaze.training.selfcritical import SelfCritical
+from wordgaze.training.learner import Learner, Objective
+from wordgaze.training.loss import moved_baseline
+from wordgaze.training.parallel import Crew, crew
 from wordgaze.vision.encoders import Encoder
 
 Row = dict[str, float]
-Term = Callable[[Tensor, Batch], Minimised]
 
 
 @dataclass
@@ -52,17 +50,6 @@ class Tuned:
     learning_rate: float
 
 
-@dataclass(frozen=True)
-class Objective:
-    """What a step minimises: ``cross_entropy`` times that of the captions given, and the loss of ``critical``, if any.
-
-    With ``critical`` the first dev score to beat is that of the weights that training begins with.
-    """
-
-    cross_entropy: float = 1.0
-    critical: SelfCritical | None = None
-
-
 class Trainer:
     """Trains a decoder. ``dev_score(decoder)`` is the number that early stopping goes by, higher is better."""
 
@@ -78,7 +65,6 @@ class Trainer:
         objective: Objective | None = None,
     ) -> None:
         self.device = pick_device(params.device)
-        self.dtype = pick_dtype(params.precision, self.device)
         self.decoder = decoder.to(self.device)
         self.batches, self.dev_score, self.params, self.checkpoint = batches, dev_score, params, checkpoint
         groups = [{"params": [p for p in decoder.parameters() if p.requires_grad], "peak": params.learning_rate}]
@@ -92,7 +78,8 @@ class Trainer:
             weight_decay=params.weight_decay,
             fused=True,
         )
-        self.objective = objective or Objective()
+        dtype = pick_dtype(params.precision, self.device)
+        self.learner = Learner(self.decoder, self.encoder, params, objective or Objective(), dtype)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.average = _copies(self._learned()) if params.average else {}
@@ -105,13 +92,19 @@ class Trainer:
         """
         if self.checkpoint.exists():
             self._restore()
-        if self.objective.critical and not self.progress.history:
+        with crew(self.learner, self.params.processes if self.device.type == "cpu" else 1) as together:
+            self._epochs(together, on_epoch, on_step)
+        self._learn(self.best)
+        return self.progress.history
+
+    def _epochs(self, crew: Crew, on_epoch: Callable[[Row], None], on_step: Callable[[int, int], None]) -> None:
+        if self.learner.objective.critical and not self.progress.history:
             self.progress.history.append({"epoch": 0, "dev_cider": self._judge(-1)})
             on_epoch(self.progress.history[0])
         saved = time.monotonic()
         while self.progress.epoch < self.params.epochs and not self._stalled():
             for batch in self.batches.epoch(self.progress.epoch, self.progress.batch, self.device.type == "cuda"):
-                self._step(batch)
+                self._step(crew, batch)
                 self.progress.batch += 1
                 on_step(self._steps(), self.params.epochs * len(self.batches))
                 if time.monotonic() - saved >= self.params.checkpoint_seconds:
@@ -120,8 +113,6 @@ class Trainer:
             on_epoch(self._finish_epoch())
             self._save()
             saved = time.monotonic()
-        self._learn(self.best)
-        return self.progress.history
 
     def pace(self, step: int) -> float:
         """The share of the learning rate: linear warm-up, then half a cosine down to a hundredth."""
@@ -131,54 +122,21 @@ class Trainer:
         done = (step - warmup) / max(1, total - warmup)
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, crew: Crew, batch: Batch) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self.pace(self._steps())
-        features = batch.features.to(self.device)
-        features = self.encoder(features) if self.encoder else features
-        parts = [(weight, term(features, batch)) for weight, term in self._terms()]
-        total = torch.stack([weight * part.total for weight, part in parts]).sum()
-        if not torch.isfinite(total):
+        learned = crew.learn(batch, self.progress.baseline)
+        if not math.isfinite(learned.total):
             raise ModelError(
-                f"the loss is {total.item()} at step {self._steps()}; try a lower learning_rate or clip_norm"
+                f"the loss is {learned.total} at step {self._steps()}; try a lower learning_rate or clip_norm"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(learning, self.params.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.params.clip_norm)
         self.optimizer.step()
         self._follow()
-        shown = {"train_loss": sum(weight * part.plain for weight, part in parts)}
-        for _, part in parts:
-            shown |= part.shown
-        for name, value in shown.items():
+        if learned.reward is not None:
+            self.progress.baseline = moved_baseline(self.progress.baseline, learned.reward)
+        for name, value in learned.shown.items():
             self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
-
-    def _terms(self) -> list[tuple[float, Term]]:
-        """What a step minimises the sum of, each with its weight."""
-        terms: list[tuple[float, Term]] = []
-        if self.objective.cross_entropy:
-            terms.append((self.objective.cross_entropy, self._cross_entropy))
-        if self.objective.critical:
-            terms.append((1.0, partial(self.objective.critical, self.decoder, self._teach)))
-        return terms
-
-    def _cross_entropy(self, features: Tensor, batch: Batch) -> Minimised:
-        self.decoder.train()
-        loss = captioning_loss(
-            self._teach(features, batch.captions.to(self.device)), self.params, self.progress.baseline
-        )
-        if loss.reward is not None:
-            self.progress.baseline = moved_baseline(self.progress.baseline, loss.reward)
-        return Minimised(loss.total, float(loss.plain), {})
-
-    def _teach(self, features: Tensor, captions: Tensor) -> Taught:
-        # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.
-        weights = {name: p.to(self.dtype) for name, p in self.decoder.named_parameters()}
-        taught: Taught = functional_call(
-            _Teacher(self.decoder), {f"decoder.{k}": v for k, v in weights.items()}, (features.to(self.dtype), captions)
-        )
-        return taught
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -254,17 +212,6 @@ class Trainer:
         torch.set_rng_state(tensors["random"]["cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random"]["cuda"])
-
-
-class _Teacher(torch.nn.Module):
-    """Gives ``functional_call`` the decoder's ``teach`` to call, as its forward."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, features: Tensor, captions: Tensor) -> Taught:
-        return self.decoder.teach(features, captions)
 
 
 def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

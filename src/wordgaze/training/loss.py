@@ -10,11 +10,13 @@ from wordgaze.params import TrainParams
 
 
 class Minimised(NamedTuple):
-    """``total`` is to be minimised; ``plain`` is what the curve shows of it, ``shown`` are more of its columns."""
+    """``total`` is to be minimised; ``plain`` is what the curve shows of it, ``shown`` are more of its columns;
+    ``reward`` is hard attention's, None where it was not used."""
 
     total: Tensor
     plain: float
     shown: dict[str, float]
+    reward: float | None = None
 
 
 class Loss(NamedTuple):

@@ -1,0 +1,130 @@
+"""Several processes learn what one would; they end with the training, and what happens to them is told."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training.test_loop import (
+    EXAMPLES,
+    PLAIN,
+    STEPS,
+    Killed,
+    Store,
+    changed,
+    killer,
+    nothing,
+    rewarding,
+    trainer,
+    weights,
+)
+from wordgaze.errors import ModelError
+from wordgaze.model.decoder import Decoder
+from wordgaze.params import ModelParams
+from wordgaze.training.batches import Batch, Batches
+from wordgaze.training.learner import Learner, Objective
+from wordgaze.training.parallel import crew, divided
+
+STEADY = ModelParams(
+    embedding_size=5, hidden_size=6, attention_size=4, feature_size=5,
+    dropout_embedding=0, dropout_features=0, dropout_output=0,
+)  # fmt: skip
+TWO = {"processes": 2}
+
+
+def learner(objective: Objective | None = None) -> Learner:
+    torch.manual_seed(5)
+    return Learner(Decoder(STEADY, 3, 8), None, PLAIN, objective or Objective(), torch.float32)
+
+
+def batch(size: int = 5) -> Batch:
+    return next(Batches(EXAMPLES, Store(), size, 5).epoch(0))  # type: ignore[arg-type]
+
+
+def gradients(of: Learner) -> list[Tensor]:
+    return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in of.parameters()]
+
+
+def test_the_gradient_is_the_mean_of_the_parts_by_their_pictures() -> None:
+    alone, whole = learner(), batch()
+    parts = divided(whole, 2)
+    assert [part.images for part in parts] == [whole.images[:2], whole.images[2:]]
+    wanted = [torch.zeros_like(p) for p in alone.parameters()]
+    loss = 0.0
+    for part in parts:
+        share = len(part.images) / 5
+        loss += share * alone.learn(part, None).total
+        wanted = [w + share * g for w, g in zip(wanted, gradients(alone), strict=True)]
+    together = learner()
+    with crew(together, 2) as two:
+        learned = two.learn(whole, None)
+        again = two.learn(whole, None)
+    assert learned.total == pytest.approx(loss, rel=1e-6)
+    assert again == learned
+    torch.testing.assert_close(gradients(together), wanted)
+
+
+def test_helpers_see_the_weights_change() -> None:
+    together, alone = learner(), learner()
+    with crew(together, 2) as two:
+        two.learn(batch(), None)
+        for of in (together, alone):
+            with torch.no_grad():
+                of.decoder.biases[4:] += 1.0
+        changed = two.learn(batch(), None).total
+    parts = divided(batch(), 2)
+    assert changed == pytest.approx(sum(len(p.images) / 5 * alone.learn(p, None).total for p in parts), rel=1e-6)
+
+
+def test_a_batch_of_fewer_pictures_than_processes_is_learned_from() -> None:
+    together, alone = learner(), learner()
+    with crew(together, 2) as two:
+        learned = two.learn(batch(1), None)
+    assert learned == alone.learn(batch(1), None)
+    torch.testing.assert_close(gradients(together), gradients(alone))
+
+
+@pytest.mark.parametrize("objective", [None, rewarding(0.5)])
+def test_killed_it_ends_with_the_same_bytes(objective: Objective | None, tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole", changed(**TWO), objective=objective)
+    history = whole.run(nothing, nothing)
+    with pytest.raises(Killed):
+        trainer(tmp_path, changed(**TWO), objective=objective).run(nothing, killer(STEPS + 1))
+    torch.manual_seed(1234)
+    again = trainer(tmp_path, changed(**TWO), objective=objective)
+    assert (again.run(nothing, nothing), weights(again)) == (history, weights(whole))
+    assert not [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+
+
+def test_threads_are_shared_out_and_come_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        with crew(learner(), 2):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_helper_that_is_killed_is_told_of() -> None:
+    with crew(learner(), 2) as two:
+        os.kill(two.helpers[0].process.pid, signal.SIGKILL)
+        with pytest.raises(ModelError, match=r"a process of the training is gone \(exit code -9\); run it again"):
+            two.learn(batch(), None)
+
+
+def test_what_goes_wrong_in_a_helper_is_told() -> None:
+    broken = batch()
+    broken.captions[-1, 0, 0] = 99  # no such word
+    with crew(learner(), 2) as two, pytest.raises(ModelError, match=r"a process of the training failed: .*index"):
+        two.learn(broken, None)
+
+
+def test_a_loss_that_is_no_number_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the loss is nan at step 0; try a lower learning_rate"):
+        trainer(tmp_path, changed(**TWO), scale=float("nan")).run(nothing, nothing)
