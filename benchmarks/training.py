@@ -16,7 +16,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -276,12 +275,7 @@ def endless(epoch: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
 
 
 def race(
-    name: str,
-    decoder: Decoder,
-    examples: list[Example],
-    source: Source,
-    given: argparse.Namespace,
-    enter: Callable[[AbstractContextManager[Crew]], Crew],
+    name: str, decoder: Decoder, examples: list[Example], source: Source, given: argparse.Namespace
 ) -> tuple[list[float], list[float]]:
     """Trains both ways, a step of each in turn, and prints what it took; returns both curves."""
     device = torch.device(given.device)
@@ -298,27 +292,27 @@ def race(
     speeds: dict[str, list[float]] = {"plain": [], "mine": []}
     curves: dict[str, list[float]] = {"plain": [], "mine": []}
     words = padded = 0
-    crew = enter(parallel.crew(mine.learner, given.processes))
-    for _ in range(given.steps):
-        torch.set_num_threads(given.threads)
-        started = now(device)
-        features, captions = next(of_plain)
-        curves["plain"].append(plain.step(features, captions))
-        speeds["plain"].append(len(captions) / (now(device) - started))
-        words, padded = words + int((captions != PAD).sum()), padded + captions.numel()
-        torch.set_num_threads(max(1, given.threads // given.processes))
-        started = now(device)
-        batch = next(of_mine)
-        mine._step(crew, batch)
-        curves["mine"].append(mine.progress.sums.pop("train_loss"))
-        mine.progress.batch += 1
-        speeds["mine"].append(int(batch.captions.ne(PAD).any(2).sum()) / (now(device) - started))
+    with parallel.crew(mine.learner, given.processes) as crew:
+        for _ in range(given.steps):
+            torch.set_num_threads(given.threads)
+            started = now(device)
+            features, captions = next(of_plain)
+            curves["plain"].append(plain.step(features, captions))
+            speeds["plain"].append(len(captions) / (now(device) - started))
+            words, padded = words + int((captions != PAD).sum()), padded + captions.numel()
+            torch.set_num_threads(max(1, given.threads // given.processes))
+            started = now(device)
+            batch = next(of_mine)
+            mine._step(crew, batch)
+            curves["mine"].append(mine.progress.sums.pop("train_loss"))
+            mine.progress.batch += 1
+            speeds["mine"].append(int(batch.captions.ne(PAD).any(2).sum()) / (now(device) - started))
     slow, fast = (statistics.median(speeds[way][2:]) for way in ("plain", "mine"))
     print(f"{name:15} plain loop {slow:7.1f} captions/s   project {fast:7.1f} captions/s   {fast / slow:.1f} times"
           f"   ({words / padded:.0%} of the plain loop's words are real)")  # fmt: skip
     if given.processes > 1:
         return curves["plain"], curves["mine"]
-    parts = parts_of_a_step(mine, crew, of_mine, min(10, given.steps), device)
+    parts = parts_of_a_step(mine, Crew(mine.learner, []), of_mine, min(10, given.steps), device)
     whole = sum(parts.values())
     print(f"  {1e3 * whole:.0f} ms a step: " + ", ".join(f"{k} {v / whole:.0%}" for k, v in parts.items()))
     return curves["plain"], curves["mine"]
@@ -368,9 +362,8 @@ def main() -> None:
     for name in given.only:
         torch.manual_seed(1)
         decoder = Decoder(ModelParams(**MODELS[name]), channels, vocabulary)
-        with ExitStack() as stack:
-            if not agree(*race(name, decoder, examples, source, given, stack.enter_context)):
-                wrong.append(name)
+        if not agree(*race(name, decoder, examples, source, given)):
+            wrong.append(name)
     if wrong:
         raise SystemExit(f"the curves of {', '.join(wrong)} are further apart than noise")
 

@@ -70,12 +70,13 @@ def test_the_fast_encoder_gives_the_features_of_the_plain_one(name: str) -> None
     assert float((rough.float() - plain).norm() / plain.norm()) < 0.05
 
 
-def test_the_packaged_weights_are_the_ones_that_imagenet_taught() -> None:
-    encoder = build_encoder(LITE0, image_size=64)
-    random = build_encoder(LITE0, "random", image_size=64)
+@pytest.mark.parametrize(("name", "size"), [(LITE0, 224), ("timm/tf_efficientnet_lite2", 260)])
+def test_the_packaged_weights_are_the_ones_that_imagenet_taught(name: str, size: int) -> None:
+    encoder = build_encoder(name, image_size=64)
+    random = build_encoder(name, "random", image_size=64)
     assert (encoder.spec.mean, encoder.spec.std, encoder.spec.interpolation) == ((0.5,) * 3, (0.5,) * 3, "bicubic")
     assert (encoder.spec.grid, encoder.spec.channels) == ((2, 2), 1280)
-    assert build_encoder(LITE0).spec.image_size == 224
+    assert build_encoder(name).spec.image_size == size
     first = encoder.body.get_submodule("conv_stem")
     assert not torch.equal(first.weight, random.body.get_submodule("conv_stem").weight)
     assert float(encoder.body.get_submodule("bn1").running_var.std()) > 0
