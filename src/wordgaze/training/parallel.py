@@ -44,7 +44,7 @@ class Crew:
             return self.learner.learn(own, baseline)
         busy = self.helpers[: len(others)]
         for helper, part in zip(busy, others, strict=True):
-            _ask(helper, (part, baseline, int(torch.randint(2**62, ()))))
+            _ask(helper, part, baseline, int(torch.randint(2**62, ())))
         parts = [self.learner.learn(own, baseline), *(_answer(helper) for helper in busy)]
         shares = [len(part.images) / len(batch.images) for part in (own, *others)]
         gradients = [[_gradient(p) for p in self.learner.parameters()], *(helper.gradients for helper in busy)]
@@ -77,11 +77,7 @@ def divided(batch: Batch, parts: int) -> list[Batch]:
     """The pictures of a batch in so many parts, as equal as can be; fewer where it has fewer pictures."""
     count = len(batch.images)
     ends = [count * i // parts for i in range(parts + 1)]
-    return [
-        Batch(batch.features[a:b].clone(), batch.captions[a:b].clone(), batch.images[a:b])
-        for a, b in pairwise(ends)
-        if a < b
-    ]
+    return [Batch(batch.features[a:b], batch.captions[a:b], batch.images[a:b]) for a, b in pairwise(ends) if a < b]
 
 
 def _started(learner: Learner, threads: int) -> _Helper:
@@ -100,10 +96,11 @@ def _help(learner: Learner, gradients: list[Tensor], pipe: Connection, threads: 
     torch.set_num_threads(threads)
     while True:
         try:
-            part, baseline, seed = pipe.recv()
+            features, dtype, captions, images, baseline, seed = pipe.recv()
         except EOFError:
             return
         torch.manual_seed(seed)
+        part = Batch(torch.from_numpy(features).view(dtype), torch.from_numpy(captions), images)
         try:
             learned = learner.learn(part, baseline)
             for shared, parameter in zip(gradients, learner.parameters(), strict=True):
@@ -114,9 +111,11 @@ def _help(learner: Learner, gradients: list[Tensor], pipe: Connection, threads: 
             pipe.send(learned)
 
 
-def _ask(helper: _Helper, question: Any) -> None:
+def _ask(helper: _Helper, part: Batch, baseline: float | None, seed: int) -> None:
+    # As bytes: a tensor would go by a shared file and a server of handles, for what is a megabyte. numpy has no bf16.
+    features = part.features.contiguous().view(torch.uint8).numpy()
     try:
-        helper.pipe.send(question)
+        helper.pipe.send((features, part.features.dtype, part.captions.numpy(), part.images, baseline, seed))
     except OSError as error:
         raise _gone(helper) from error
 
