@@ -4,7 +4,10 @@ import csv
 import io
 import json
 import re
+import socket
 import struct
+import time
+import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -332,6 +335,24 @@ def test_programs_ask_for_captions_attention_and_another_ending(served: Served, 
     for path in (str(served.folder / "server.log"), str(photo), "/etc/passwd", f"{picture['path']}/../../../x"):
         for mark in ({}, {"meta": {"_type": "gradio.FileData"}}):
             assert served.ask("caption", {"path": path, **mark}, "", ["beam"], {}, 0)[0] != 200
+
+
+@pytest.mark.parametrize("path", ["upload", "run/caption", "queue/join"])
+def test_one_who_leaves_before_all_is_sent_is_no_error(served: Served, path: str) -> None:
+    assert urllib.request.urlopen(f"{served.address}/config", timeout=30).status == 200
+    while "stop it with" not in served.log:
+        time.sleep(0.1)
+    logged, (host, port) = len(served.log), served.address.removeprefix("http://").split(":")
+    kind = "multipart/form-data; boundary=x" if path == "upload" else "application/json"
+    with socket.create_connection((host, int(port))) as leaving:
+        head = (
+            f"POST /gradio_api/{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: 9999\r\n\r\n"
+        )
+        leaving.sendall(head.encode() + b"--x\r\n")
+        time.sleep(0.3)
+    assert urllib.request.urlopen(f"{served.address}/config", timeout=30).status == 200
+    time.sleep(0.3)
+    assert served.log[logged:] == ""
 
 
 def test_fifty_at_once_are_served_and_a_tab_closed_halfway_does_no_harm(

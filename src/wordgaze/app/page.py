@@ -14,6 +14,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 from gradio.events import api
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from wordgaze import paths
 from wordgaze.app.answers import Answering
@@ -55,12 +57,18 @@ def serve(studio: Studio, host: str, port: int, tell: Callable[[str], None]) -> 
             max_file_size=UPLOAD,
             max_threads=AT_ONCE,
             state_session_capacity=SESSIONS,
+            app_kwargs={"exception_handlers": {ClientDisconnect: _left}},
             theme=gr.themes.Base(primary_hue="amber", neutral_hue="stone", font=SYSTEM, font_mono=MONO),
             css=_part("page.css"),
         )
         names = ", ".join(model.name for model in studio.models)
         tell(f"{names} at http://{host}:{port}; stop it with Ctrl-C")
         page.block_thread()
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    """Somebody who went away before all was sent is no fault of the server's, to be logged as one."""
+    return Response(status_code=499)
 
 
 def build(studio: Studio, corrections: Corrections, examples: Sequence[Path]) -> gr.Blocks:
