@@ -14,6 +14,7 @@ import itertools
 import math
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -61,7 +62,9 @@ def waiting() -> int:
 def experiments() -> pd.DataFrame:
     """The finished experiments on this commit, a row each, with metrics and parameters as columns."""
     shown = pd.read_csv(
-        io.StringIO(dvc("exp", "show", "--csv", "--hide-workspace", "--hide-queued", "--precision", "12"))
+        io.StringIO(
+            dvc("exp", "show", "--csv", "--hide-workspace", "--hide-queued", "--hide-failed", "--precision", "12")
+        )
     )
     return shown[shown["Experiment"].notna()]
 
@@ -97,10 +100,14 @@ def spread(scores: pd.Series) -> str:
 
 
 def dvc(*command: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"dvc {' '.join(command)} failed: {done.stderr.strip()}")
-    return done.stdout
+    # To files: the queue's worker would keep a pipe open for as long as it works.
+    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as wrong:
+        done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False, stdout=told, stderr=wrong)
+        told.seek(0)
+        wrong.seek(0)
+        if done.returncode:
+            raise SystemExit(f"dvc {' '.join(command)} failed: {wrong.read().strip()}")
+        return told.read()
 
 
 if __name__ == "__main__":
