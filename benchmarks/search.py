@@ -11,7 +11,6 @@ stays, in ``dvc exp show`` and in MLflow. The score is that of the dev split; te
 import argparse
 import io
 import itertools
-import math
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,10 @@ import time
 from collections.abc import Sequence
 
 import pandas as pd
+from scipy import stats
 
 SCORE = "reports/train_stage2.json:dev_cider"
 PAUSE = 5.0  # seconds between two looks at the queue
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # of the 95 % interval of a mean, by the number of values
 
 
 def main() -> None:
@@ -93,10 +92,10 @@ def column(found: pd.DataFrame, name: str) -> str:
 
 
 def spread(scores: pd.Series) -> str:
-    if len(scores) not in STUDENT:
+    if len(scores) < 2:
         return "–"
-    half = STUDENT[len(scores)] * scores.std() / math.sqrt(len(scores))
-    return f"{scores.mean() - half:.3f}–{scores.mean() + half:.3f}"
+    low, high = stats.t.interval(0.95, len(scores) - 1, scores.mean(), stats.sem(scores))
+    return f"{low:.3f}–{high:.3f}"
 
 
 def dvc(*command: str) -> str:

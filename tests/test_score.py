@@ -111,3 +111,11 @@ def test_pictures_are_found_by_the_names_that_the_references_know(tmp_path: Path
     text = page.read_text(encoding="utf-8")
     assert text.count("data:image/jpeg;base64,") == 2
     assert 'width="400" height="200"' in text
+
+
+@pytest.mark.parametrize("output", [None, "report.json"])
+def test_pictures_without_a_page_are_refused(tmp_path: Path, references: Path, output: str | None) -> None:
+    html = tmp_path / output if output else None
+    with pytest.raises(CaptionsError, match=r"is for a page, and none is written; give --output"):
+        score_files(written(tmp_path / "mine.json", SAID), references, html=html, pictures=tmp_path)
+    assert not (tmp_path / "report.json").exists()

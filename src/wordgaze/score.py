@@ -32,9 +32,11 @@ def score_files(
 
     Returns what the page shows; writes the page to ``html`` if given, or the same as JSON where its name ends so. The
     page has the ``examples`` best and worst captions, or all if there are no more than that, with the pictures where
-    their folder is given. Raises CaptionsError where a file cannot be read, the ids do not match, or a picture is not
-    in the folder.
+    their folder is given. Raises CaptionsError where a file cannot be read, the ids do not match, a picture is not in
+    the folder, or there are pictures and no page to show them on.
     """
+    if pictures is not None and (html is None or html.suffix == ".json"):
+        raise CaptionsError(f"{pictures} is for a page, and none is written; give --output a name such as report.html")
     truths = read_references(references)
     files = {captions.stem: captions} | ({_other_name(captions, against): against} if against else {})
     read = {name: matched(read_captions(path, column), truths) for name, path in files.items()}

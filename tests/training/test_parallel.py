@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -128,3 +131,41 @@ def test_what_goes_wrong_in_a_helper_is_told() -> None:
 def test_a_loss_that_is_no_number_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="the loss is nan at step 0; try a lower learning_rate"):
         trainer(tmp_path, changed(**TWO), scale=float("nan")).run(nothing, nothing)
+
+
+TRAINING = """
+import os, signal, sys, threading
+import torch
+from wordgaze.model.decoder import Decoder
+from wordgaze.params import ModelParams, TrainParams
+from wordgaze.training.batches import Batch
+from wordgaze.training.learner import Learner, Objective
+from wordgaze.training.parallel import crew
+
+if __name__ == "__main__":
+    learner = Learner(Decoder(ModelParams(), 3, 8), None, TrainParams(), Objective(), torch.float32)
+    batch = Batch(torch.ones(4, 2, 3), torch.tensor([[[4, 5, 2]]] * 4), ("a", "b", "c", "d"))
+    with crew(learner, 2) as two:
+        two.learn(batch, None)
+        print(two.helpers[0].process.pid, flush=True)
+        how = signal.SIGKILL if sys.argv[1] == "killed" else signal.SIGINT
+        threading.Timer(0.5, os.kill, (os.getpid(), how)).start()  # in the middle of a step
+        while True:
+            two.learn(batch, None)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_helpers_end_with_the_training_whatever_ended_it(how: str, tmp_path: Path) -> None:
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING)
+    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    done = subprocess.run(
+        [sys.executable, script, how], capture_output=True, text=True, env=paths, timeout=120, check=False
+    )
+    assert done.returncode == (-signal.SIGKILL if how == "killed" else -signal.SIGINT)
+    helper, until = int(done.stdout), time.monotonic() + 30
+    while psutil.pid_exists(helper):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert "SpawnProcess" not in done.stderr  # what a process that ends with an error begins with

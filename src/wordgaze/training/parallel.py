@@ -8,7 +8,7 @@ keeps nothing from one step to the next, so a checkpoint need not know of it.
 import signal
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -94,21 +94,25 @@ def _help(learner: Learner, gradients: list[Tensor], pipe: Connection, threads: 
     """What a helper does until the pipe is closed, which happens too when the process at its other end is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     torch.set_num_threads(threads)
-    while True:
-        try:
-            features, dtype, captions, images, baseline, seed = pipe.recv()
-        except EOFError:
-            return
-        torch.manual_seed(seed)
-        part = Batch(torch.from_numpy(features).view(dtype), torch.from_numpy(captions), images)
-        try:
-            learned = learner.learn(part, baseline)
-            for shared, parameter in zip(gradients, learner.parameters(), strict=True):
-                shared.copy_(_gradient(parameter))
-        except Exception:
-            pipe.send(traceback.format_exc(limit=-1))
-        else:
-            pipe.send(learned)
+    with suppress(EOFError, OSError):
+        while True:
+            pipe.send(_helped(learner, gradients, *pipe.recv()))
+
+
+def _helped(
+    learner: Learner, gradients: list[Tensor], features: Any, dtype: torch.dtype, captions: Any,
+    images: tuple[str, ...], baseline: float | None, seed: int,
+) -> Learned | str:  # fmt: skip
+    """What was learned, its gradients being in ``gradients``; or what went wrong."""
+    torch.manual_seed(seed)
+    part = Batch(torch.from_numpy(features).view(dtype), torch.from_numpy(captions), images)
+    try:
+        learned = learner.learn(part, baseline)
+    except Exception:
+        return traceback.format_exc(limit=-1)
+    for shared, parameter in zip(gradients, learner.parameters(), strict=True):
+        shared.copy_(_gradient(parameter))
+    return learned
 
 
 def _ask(helper: _Helper, part: Batch, baseline: float | None, seed: int) -> None:
