@@ -54,7 +54,7 @@ def test_each_picture_has_its_captions_best_first(tiny_captioner: Captioner, pic
 
 def test_the_captioner_is_ready_to_caption(tiny_captioner: Captioner) -> None:
     assert not tiny_captioner.decoder.training
-    assert not tiny_captioner.encoder.body.training
+    assert not tiny_captioner.encoder.bodies.training
     assert tiny_captioner.device == torch.device("cpu")
 
 
@@ -124,7 +124,8 @@ def sizeless(folder: Path) -> None:
 def headless(folder: Path) -> None:
     state = load_file(folder / "weights.safetensors")
     save_file(
-        {k: v for k, v in state.items() if not k.startswith("encoder.body.conv_stem")}, folder / "weights.safetensors"
+        {k: v for k, v in state.items() if not k.startswith("encoder.bodies.0.conv_stem")},
+        folder / "weights.safetensors",
     )
 
 

@@ -34,7 +34,7 @@ from wordgaze.text.vocabulary import END, Vocabulary
 from wordgaze.vision.encoders import Encoder, EncoderSpec, encoder_from_spec
 from wordgaze.vision.store import Source
 
-FORMAT = 2
+FORMAT = 3
 CARD, WEIGHTS = "captioner.json", "weights.safetensors"
 
 

@@ -11,6 +11,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Device = Literal["auto", "cpu", "cuda"]
+_NETWORK = r"(torchvision|timm)/[\w.]+"
 MOST_REQUIRED = 4  # each doubles the banks of a constrained beam
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -76,13 +77,15 @@ class PrepareParams(Section):
 
 
 class FeaturesParams(Section):
-    """``features``: the frozen encoder. ``image_size`` 0 keeps its own size, ``grid`` 0 its own last grid; a ``grid``
-    of N takes its last map of at least N cells a side, averaged to N x N."""
+    """``features``: the frozen encoder, one network or several with ``+`` between them. ``image_size`` 0 keeps the size
+    of the first, ``grid`` 0 its last grid; a ``grid`` of N takes its last map of at least N cells a side, averaged to
+    N x N. ``depths``: so many maps of each network, that one and those before it."""
 
-    encoder: Annotated[str, Field(pattern=r"^(torchvision|timm)/[\w.]+$")] = "timm/tf_efficientnet_lite0"
+    encoder: Annotated[str, Field(pattern=rf"^{_NETWORK}(\+{_NETWORK})*$")] = "timm/tf_efficientnet_lite0"
     weights: str = "default"
     image_size: int = Field(0, ge=0, le=2048)
     grid: int = Field(0, ge=0, le=128)
+    depths: int = Field(1, ge=1, le=8)
     batch_size: int = Field(0, ge=0)
     shard_size: Count = 1024
     device: Device = "auto"

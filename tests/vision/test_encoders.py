@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wordgaze.errors import ModelError
 from wordgaze.vision import networks
-from wordgaze.vision.encoders import Encoder, build_encoder, encoder_from_spec, fold_batch_norm
+from wordgaze.vision.encoders import Encoder, NetworkSpec, build_encoder, encoder_from_spec, fold_batch_norm
 
 CPU = torch.device("cpu")
 TINY = "timm/test_efficientnet"
@@ -40,6 +40,12 @@ def lived_in(encoder: Encoder) -> Encoder:
     return encoder
 
 
+def only(encoder: Encoder) -> NetworkSpec:
+    """The spec of its single network."""
+    (network,) = encoder.spec.networks
+    return network
+
+
 def norms(encoder: Encoder) -> int:
     return sum(isinstance(module, torch.nn.BatchNorm2d) for module in encoder.modules())
 
@@ -50,7 +56,7 @@ def test_batch_norm_folded_into_the_convolutions_changes_nothing(name: str, weig
     encoder = encoder if weights == "default" else lived_in(encoder)
     with torch.inference_mode():
         before = encoder(pixels(96))
-        fold_batch_norm(encoder.body)
+        fold_batch_norm(encoder.bodies)
         after = encoder(pixels(96))
     assert norms(encoder) == 0
     assert float(before.abs().max()) > 0.1
@@ -74,12 +80,12 @@ def test_the_fast_encoder_gives_the_features_of_the_plain_one(name: str) -> None
 def test_the_packaged_weights_are_the_ones_that_imagenet_taught(name: str, size: int) -> None:
     encoder = build_encoder(name, image_size=64)
     random = build_encoder(name, "random", image_size=64)
-    assert (encoder.spec.mean, encoder.spec.std, encoder.spec.interpolation) == ((0.5,) * 3, (0.5,) * 3, "bicubic")
+    assert (only(encoder).mean, only(encoder).std, encoder.spec.interpolation) == ((0.5,) * 3, (0.5,) * 3, "bicubic")
     assert (encoder.spec.grid, encoder.spec.channels) == ((2, 2), 1280)
     assert build_encoder(name).spec.image_size == size
-    first = encoder.body.get_submodule("conv_stem")
-    assert not torch.equal(first.weight, random.body.get_submodule("conv_stem").weight)
-    assert float(encoder.body.get_submodule("bn1").running_var.std()) > 0
+    first = encoder.bodies[0].get_submodule("conv_stem")
+    assert not torch.equal(first.weight, random.bodies[0].get_submodule("conv_stem").weight)
+    assert float(encoder.bodies[0].get_submodule("bn1").running_var.std()) > 0
 
 
 @pytest.mark.parametrize(
@@ -109,15 +115,18 @@ def without_numbers(name: str) -> torch.nn.Module:
 
 def test_vgg_is_cut_before_its_last_pooling_for_a_finer_grid() -> None:
     body = without_numbers("vgg19")
-    assert networks.find_layer("vgg19", body, 224, 14) == ("features.35", (512, 14, 14))
-    stored = networks.cut(body, "features.35")
+    assert networks.find_layers("vgg19", body, 224, 14) == [("features.35", (512, 14, 14))]
+    stored = networks.cut(body, ["features.35"])
     assert sum(parameter.numel() for parameter in stored.parameters()) == 20_024_384
-    assert networks.find_layer("vgg19", body, 224, 0) == ("avgpool", (512, 7, 7))
-    assert networks.find_layer("vgg19", body, 64, 0) == ("features.36", (512, 2, 2))  # its avgpool repeats these cells
+    assert networks.find_layers("vgg19", body, 224, 0) == [("avgpool", (512, 7, 7))]
+    assert networks.find_layers("vgg19", body, 64, 0) == [
+        ("features.36", (512, 2, 2))
+    ]  # its avgpool repeats these cells
 
 
 def test_a_map_is_all_that_the_network_goes_on_with_and_not_one_branch_of_it() -> None:
-    assert networks.find_layer("resnet50", without_numbers("resnet50"), 224, 14) == ("layer3.5.relu_2", (1024, 14, 14))
+    found = networks.find_layers("resnet50", without_numbers("resnet50"), 224, 14)
+    assert found == [("layer3.5.relu_2", (1024, 14, 14))]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +155,7 @@ def test_the_map_before_the_last_stage_is_the_network_s_own() -> None:
 
     encoder = build_encoder(LITE0, "random", 96, 6)
     model = timm.create_model("tf_efficientnet_lite0").eval()
-    fits = model.load_state_dict(encoder.body.state_dict(), strict=False)
+    fits = model.load_state_dict(encoder.bodies[0].state_dict(), strict=False)
     assert not fits.unexpected_keys and all(
         key.startswith(("blocks.5", "blocks.6", "conv_head", "bn2", "classifier")) for key in fits.missing_keys
     )
@@ -156,13 +165,68 @@ def test_the_map_before_the_last_stage_is_the_network_s_own() -> None:
         torch.testing.assert_close(encoder(pixels(96)), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "layers", "channels"),
+    [
+        (LITE0, 96, ("", "blocks.6", "blocks.4"), (1280, 320, 112)),
+        ("timm/resnet18", 64, ("layer4", "layer3"), (512, 256)),
+        ("torchvision/resnet18", 64, ("layer4.1.relu_1", "layer3.1.relu_1"), (512, 256)),
+    ],
+)
+def test_maps_of_several_depths_stand_side_by_side(
+    name: str, size: int, layers: tuple[str, ...], channels: tuple[int, ...]
+) -> None:
+    encoder = lived_in(build_encoder(name, "random", size, depths=len(layers)))
+    assert (only(encoder).layers, encoder.spec.channels) == (layers, sum(channels))
+    again = encoder_from_spec(encoder.spec, encoder.state_dict())
+    grid = encoder.spec.grid
+    last = lived_in(build_encoder(name, "random", size))
+    with torch.inference_mode():
+        found = encoder(pixels(size))
+        assert torch.equal(again(pixels(size)), found)
+        torch.testing.assert_close(encoder.optimised(CPU, torch.float32)(pixels(size)), found, atol=1e-4, rtol=1e-3)
+        parts = found.split(channels, dim=2)
+        assert torch.equal(parts[0], last(pixels(size)))
+        if len(layers) == 3:
+            finer = lived_in(build_encoder(name, "random", size, 6))
+            cells = finer(pixels(size)).transpose(1, 2).unflatten(2, (6, 6))
+            expected = torch.nn.functional.adaptive_avg_pool2d(cells, grid).flatten(2).transpose(1, 2)
+            torch.testing.assert_close(parts[2], expected)
+    with pytest.raises(ModelError, match=rf"features\.depths \(8\) is more than the \d maps of {name}"):
+        build_encoder(name, "random", size, depths=8)
+
+
+def test_several_networks_see_the_same_picture_each_as_it_was_trained() -> None:
+    names = (LITE0, "torchvision/resnet18")
+    both = lived_in(build_encoder("+".join(names), "random", 96, depths=2))
+    assert (both.spec.name, both.spec.grid, both.spec.image_size) == ("+".join(names), (3, 3), 96)
+    assert both.spec.interpolation == "bicubic" and len({network.mean for network in both.spec.networks}) == 2
+    again = encoder_from_spec(both.spec, both.state_dict())
+    with torch.inference_mode():
+        found = both(pixels(96))
+        assert torch.equal(again(pixels(96)), found)
+        torch.testing.assert_close(both.optimised(CPU, torch.float32)(pixels(96)), found, atol=1e-4, rtol=1e-3)
+        parts = found.split([network.channels for network in both.spec.networks], dim=2)
+        for place, (name, part) in enumerate(zip(names, parts, strict=True)):
+            alone = build_encoder(name, "random", 96, depths=2)
+            alone.bodies[0].load_state_dict(both.bodies[place].state_dict())
+            assert torch.equal(alone(pixels(96)), part)
+    assert build_encoder("+".join(names), "random").spec.image_size == 224
+    assert len(both.unfreeze(1)) == sum(len(build_encoder(name, "random", 96).unfreeze(1)) for name in names)
+
+
+def test_one_file_of_weights_is_not_for_several_networks() -> None:
+    with pytest.raises(ModelError, match=rf"features\.weights is one file \(a\.pth\) and {TINY}\+{TINY} are several"):
+        build_encoder(f"{TINY}+{TINY}", "a.pth")
+
+
 @pytest.mark.parametrize("name", ["timm/test_vit", "timm/test_vit_relpos"])
 def test_the_tokens_of_a_transformer_are_cells_without_the_class(name: str) -> None:
     encoder = build_encoder(name, "random")
     assert (encoder.spec.grid, encoder.spec.image_size) == ((10, 10), 160)
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (encoder.spec.mean, encoder.spec.std))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (only(encoder).mean, only(encoder).std))
     with torch.inference_mode():
-        tokens = encoder.body.forward_features((pixels(160).float() / 255 - mean) / std)
+        tokens = encoder.bodies[0].forward_features((pixels(160).float() / 255 - mean) / std)
         torch.testing.assert_close(encoder(pixels(160)), tokens[:, -100:])
     with pytest.raises(ModelError, match=rf"features\.grid \(12\) is finer than any of {name} at 160 pixels; .* 10x10"):
         build_encoder(name, "random", grid=12)
@@ -177,20 +241,21 @@ def test_a_transformer_whose_maps_have_the_channels_last_is_read_by_cells() -> N
     with torch.inference_mode():
         raw = body.forward_features(picture)
         assert raw.shape == (2, 8, 8, 24)
-        assert networks.find_layer("tiny", body, 32, 0) == ("", (24, 8, 8))
-        assert torch.equal(networks.maps(networks.cut(body, ""), "", picture), raw.permute(0, 3, 1, 2))
-        assert networks.find_layer("tiny", body, 32, 16) == ("layers.0", (12, 16, 16))
-        assert networks.maps(networks.cut(body, "layers.0"), "layers.0", picture).shape == (2, 12, 16, 16)
+        assert networks.find_layers("tiny", body, 32, 0) == [("", (24, 8, 8))]
+        (found,) = networks.maps(networks.cut(body, ("",)), ("",), picture)
+        assert torch.equal(found, raw.permute(0, 3, 1, 2))
+        assert networks.find_layers("tiny", body, 32, 16) == [("layers.0", (12, 16, 16))]
+        (found,) = networks.maps(networks.cut(body, ("layers.0",)), ("layers.0",), picture)
+        assert found.shape == (2, 12, 16, 16)
 
 
 def test_a_transformer_of_torchvision_is_cut_behind_its_last_layer() -> None:
     from torchvision.models import VisionTransformer
 
     body = VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=36, mlp_dim=8).eval()
-    layer, shape = networks.find_layer("tiny", body, 32, 0)
-    assert (layer, shape) == ("encoder.ln", (36, 4, 4))
+    assert networks.find_layers("tiny", body, 32, 0) == [("encoder.ln", (36, 4, 4))]
     with pytest.raises(ModelError, match="the finest is 4x4"):
-        networks.find_layer("tiny", body, 32, 6)
+        networks.find_layers("tiny", body, 32, 6)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +265,7 @@ def test_a_transformer_of_torchvision_is_cut_behind_its_last_layer() -> None:
 def test_what_lies_behind_the_grid_is_not_stored(name: str, behind: str) -> None:
     state = build_encoder(name, "random", 64).state_dict()
     assert not [key for key in state if behind in key]
-    assert "body.classifier.weight" not in state
+    assert "bodies.0.classifier.weight" not in state
 
 
 def test_inception_computes_the_same_with_random_and_with_stored_weights() -> None:
@@ -209,13 +274,13 @@ def test_inception_computes_the_same_with_random_and_with_stored_weights() -> No
     encoder = lived_in(build_encoder("torchvision/inception_v3", "random"))
     assert (encoder.spec.image_size, encoder.spec.grid, encoder.spec.channels) == (299, (8, 8), 2048)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == 21_785_568
-    state = encoder.body.state_dict()
+    state = encoder.bodies[0].state_dict()
     assert not [key for key in state if key.startswith(("AuxLogits", "fc"))]
     model = torchvision.models.inception_v3(init_weights=False, transform_input=True).eval()  # as with stored weights
     assert not model.load_state_dict(state, strict=False).unexpected_keys
     maps: list[Tensor] = []
     model.Mixed_7c.register_forward_hook(lambda module, given, found: maps.append(found))
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (encoder.spec.mean, encoder.spec.std))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (only(encoder).mean, only(encoder).std))
     with torch.inference_mode():
         model((pixels(299, 1).float() / 255 - mean) / std)
         torch.testing.assert_close(
@@ -298,9 +363,9 @@ def test_weights_are_taken_from_a_local_file(tmp_path: Path, library: str, endin
     else:
         save_file(model.state_dict(), file)
     encoder = build_encoder(library, str(file), 64)
-    own = encoder.body.state_dict()
+    own = encoder.bodies[0].state_dict()
     assert all(torch.equal(own[key], value) for key, value in model.state_dict().items() if key in own)
-    other = build_encoder(library, "random", 64).body.state_dict()
+    other = build_encoder(library, "random", 64).bodies[0].state_dict()
     assert not all(torch.equal(own[key], value) for key, value in other.items())
 
 
@@ -357,7 +422,7 @@ def test_weights_come_with_a_package_by_order_and_the_package_to_install_is_name
     renamed = {f"layer{number}": value for number, value in enumerate(model.state_dict().values())}
     torch.save(renamed, tmp_path / "tiny_pytorch_model" / "models" / "tiny.pth")
     monkeypatch.syspath_prepend(tmp_path)
-    state = build_encoder(TINY, image_size=64).body.state_dict()
+    state = build_encoder(TINY, image_size=64).bodies[0].state_dict()
     assert all(torch.equal(state[key], value) for key, value in model.state_dict().items() if "classifier" not in key)
 
 
@@ -372,7 +437,9 @@ def learning(encoder: Encoder) -> set[str]:
     """The names of the parameters that a gradient reaches."""
     encoder.zero_grad()
     encoder(pixels(encoder.spec.image_size)).square().mean().backward()
-    return {name.removeprefix("body.") for name, parameter in encoder.named_parameters() if parameter.grad is not None}
+    return {
+        name.removeprefix("bodies.0.") for name, parameter in encoder.named_parameters() if parameter.grad is not None
+    }
 
 
 @pytest.mark.parametrize(
@@ -391,7 +458,7 @@ def test_the_last_blocks_learn_and_only_these(name: str, size: int, count: int, 
     encoder = build_encoder(name, "random", size)
     encoder.unfreeze(count + 1)
     parameters = encoder.unfreeze(count)
-    wanted = {n.removeprefix("body.") for n, p in encoder.named_parameters() if any(p is q for q in parameters)}
+    wanted = {n.removeprefix("bodies.0.") for n, p in encoder.named_parameters() if any(p is q for q in parameters)}
     assert {next((b for b in blocks if n.startswith(f"{b}.")), n) for n in wanted} == set(blocks)
     assert learning(encoder) == wanted
 
@@ -399,7 +466,7 @@ def test_the_last_blocks_learn_and_only_these(name: str, size: int, count: int, 
 def test_a_frozen_encoder_has_nothing_to_learn_and_more_blocks_than_there_are_is_told() -> None:
     encoder = build_encoder(TINY, "random", 64)
     encoder.unfreeze(7)
-    assert learning(encoder) == {name.removeprefix("body.") for name, _ in encoder.named_parameters()}
+    assert learning(encoder) == {name.removeprefix("bodies.0.") for name, _ in encoder.named_parameters()}
     assert encoder.unfreeze(0) == []
     assert not encoder(pixels(64)).requires_grad
     with pytest.raises(ModelError, match=r"finetune_blocks \(8\) is more than the 7 blocks of timm/test_efficientnet"):

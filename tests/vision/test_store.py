@@ -10,17 +10,15 @@ import torch
 from torch import Tensor
 
 from wordgaze.errors import DataError
-from wordgaze.vision.encoders import EncoderSpec
+from wordgaze.vision.encoders import EncoderSpec, NetworkSpec
 from wordgaze.vision.store import FeatureStore, write_manifest, write_shards
 
+HALF = (0.5, 0.5, 0.5)
 SPEC = EncoderSpec(
-    name="timm/test_efficientnet",
     image_size=64,
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
     interpolation="bicubic",
     grid=(2, 2),
-    channels=3,
+    networks=(NetworkSpec(name="timm/test_efficientnet", mean=HALF, std=HALF, layers=("",), channels=3),),
 )
 IMAGES = [f"{n}.jpg" for n in range(5)]
 

@@ -35,7 +35,7 @@ def run(params: Params) -> None:
         raise DataError(f"{source} is missing; run dvc repro download")
     images = [record.image for record in read_records(source)]
     with stage_run("features", {"features": settings.model_dump()}) as tracked:
-        encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid)
+        encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
         weights = _save_weights(encoder, paths.scratch("encoder") / f"{os.getpid()}.safetensors")
         folder = paths.scratch(f"features-{_key(settings, source, weights)}")
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The classification networks of torchvision and timm: built by name, with their weights, and cut where the grid is.
+"""The classification networks of torchvision and timm: built by name, with their weights, and cut where the grids are.
 
 A network is cut by its own library: torchvision's are traced, and a layer is the name of a node of the graph; timm's
 tell their stages, and a layer is the name of a stage, or empty for the features before the classifier.
@@ -10,9 +10,9 @@ import importlib.util
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -28,9 +28,25 @@ PACKAGED = {
 """Encoders whose ImageNet weights come with a Python package: nothing is downloaded at run time."""
 
 
-def network(name: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A whole classifier, ``torchvision/NAME`` or ``timm/NAME``, and the image_size, mean, std and interpolation of
-    its weights. Raises ModelError for a name that is unknown and for weights that cannot be had."""
+class Meta(NamedTuple):
+    """What the weights of a network were trained on."""
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+
+
+class Found(NamedTuple):
+    """A layer that gives a grid, and its (channels, rows, columns)."""
+
+    layer: str
+    shape: tuple[int, int, int]
+
+
+def network(name: str, weights: str) -> tuple[nn.Module, Meta]:
+    """A whole classifier, ``torchvision/NAME`` or ``timm/NAME``. Raises ModelError for a name that is unknown and for
+    weights that cannot be had."""
     library, _, model = name.partition("/")
     if library not in _LIBRARIES:
         raise ModelError(f"encoder {name!r} is unknown: features.encoder is torchvision/NAME or timm/NAME")
@@ -46,48 +62,62 @@ def network(name: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
     return body.eval(), meta
 
 
-def find_layer(name: str, body: nn.Module, size: int, grid: int) -> tuple[str, tuple[int, int, int]]:
-    """The last layer of a whole classifier that gives at least ``grid`` cells a side (and a grid at all: two), and its
-    (channels, rows, columns) for square pictures of ``size`` pixels. Raises ModelError where no layer does."""
+def find_layers(name: str, body: nn.Module, size: int, grid: int, depths: int = 1) -> list[Found]:
+    """Layers of a whole classifier for square pictures of ``size`` pixels, the last one first.
+
+    The first of them is the last that gives at least ``grid`` cells a side (and a grid at all: two); each of the
+    ``depths`` - 1 others is the next before it with other channels or cells. Raises ModelError where there are fewer.
+    """
     pixels = torch.linspace(-1, 1, 3 * size**2).view(1, 3, size, size)  # zeros would stay zeros to the end
+    found: list[Found] = []
     finest = 0
     with torch.no_grad():  # not inference_mode: some networks keep tensors that training would trip over
-        for layer, (channels, rows, columns) in (_timm_maps if _is_timm(body) else _traced_maps)(body, pixels):
-            if rows >= max(grid, 2):
-                return layer, (channels, rows, columns)
+        for layer, shape in (_timm_maps if _is_timm(body) else _traced_maps)(body, pixels):
+            channels, rows, columns = shape
+            if rows >= max(grid, 2) and (not found or found[-1].shape != shape):
+                found.append(Found(layer, (channels, rows, columns)))
+            if len(found) == depths:
+                return found
             finest = max(finest, rows)
     if finest < 2:
         raise ModelError(f"{name} gives no grid of features at {size} pixels")
-    raise ModelError(
-        f"features.grid ({grid}) is finer than any of {name} at {size} pixels; the finest is {finest}x{finest}"
-    )
+    if not found:
+        raise ModelError(
+            f"features.grid ({grid}) is finer than any of {name} at {size} pixels; the finest is {finest}x{finest}"
+        )
+    raise ModelError(f"features.depths ({depths}) is more than the {len(found)} maps of {name} from the grid on")
 
 
-def cut(body: nn.Module, layer: str) -> nn.Module:
-    """The network up to ``layer``; what lies behind it, the classifier at least, is dropped. Changes ``body``."""
+def cut(body: nn.Module, layers: Sequence[str]) -> nn.Module:
+    """The network up to the last of ``layers``; what lies behind it, the classifier at least, is dropped. Changes
+    ``body``."""
     if not _is_timm(body):
-        return _trace(body, {layer: "features"})
+        return _trace(body, {layer: layer for layer in layers})
     model: Any = body
-    if layer:
-        model.prune_intermediate_layers([_stages(model).index(layer)], prune_head=True)
-    else:
+    if "" in layers:
         model.reset_classifier(0)
+    else:
+        model.prune_intermediate_layers([_stages(model).index(layer) for layer in layers], prune_head=True)
     return body
 
 
-def maps(body: nn.Module, layer: str, pixels: Tensor) -> Tensor:
-    """The features (B, C, H, W) of normalised pixels (B, 3, S, S), by a network :func:`cut` at ``layer``."""
+def maps(body: nn.Module, layers: Sequence[str], pixels: Tensor) -> list[Tensor]:
+    """The features (B, C, H, W) of each of ``layers``, of normalised pixels (B, 3, S, S), by a network :func:`cut`
+    there."""
     model: Any = body
     if not _is_timm(body):
-        found = model(pixels)["features"]
-    elif layer:
-        (found,) = model.forward_intermediates(pixels, indices=[_stages(model).index(layer)], intermediates_only=True)
+        found = model(pixels)
+    elif layers == ("",):
+        found = {"": model.forward_features(pixels)}
     else:
-        found = model.forward_features(pixels)
-    grid = _grid(found, getattr(body, "num_prefix_tokens", None))
-    if grid is None:
-        raise ModelError(f"{type(body).__name__} gives no grid of features")
-    return grid
+        stages = [stage for stage in _stages(model) if stage in layers]
+        places = [_stages(model).index(stage) for stage in stages]
+        last, before = model.forward_intermediates(pixels, indices=places)
+        found = {"": last, **dict(zip(stages, before, strict=True))}
+    grids = [_grid(found[layer], getattr(body, "num_prefix_tokens", None)) for layer in layers]
+    if none := [layer for layer, grid in zip(layers, grids, strict=True) if grid is None]:
+        raise ModelError(f"{type(body).__name__} gives no grid of features at {', '.join(none) or 'its end'}")
+    return [grid for grid in grids if grid is not None]
 
 
 def blocks(body: nn.Module, work: Callable[[], object]) -> list[list[nn.Module]]:
@@ -245,7 +275,7 @@ def _unknown(library: str, model: str, known: Iterable[str]) -> ModelError:
     return ModelError(f"encoder '{library}/{model}' is unknown to {library}; near it: {near}")
 
 
-def _timm(model: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
+def _timm(model: str, weights: str) -> tuple[nn.Module, Meta]:
     import timm
 
     if not timm.is_model(model):
@@ -255,15 +285,10 @@ def _timm(model: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
     if file is not None:
         _load(body, file)
     config: dict[str, Any] = vars(body)["pretrained_cfg"]
-    return body, {
-        "image_size": config["input_size"][1],
-        "mean": config["mean"],
-        "std": config["std"],
-        "interpolation": config["interpolation"],
-    }
+    return body, Meta(config["input_size"][1], config["mean"], config["std"], config["interpolation"])
 
 
-def _torchvision(model: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
+def _torchvision(model: str, weights: str) -> tuple[nn.Module, Meta]:
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)
@@ -280,12 +305,7 @@ def _torchvision(model: str, weights: str) -> tuple[nn.Module, dict[str, Any]]:
     if file is not None:
         _load(body, file)
     transform = default.transforms()
-    return body, {
-        "image_size": transform.crop_size[0],
-        "mean": transform.mean,
-        "std": transform.std,
-        "interpolation": transform.interpolation.value,
-    }
+    return body, Meta(transform.crop_size[0], transform.mean, transform.std, transform.interpolation.value)
 
 
 _LIBRARIES = {"timm": _timm, "torchvision": _torchvision}
