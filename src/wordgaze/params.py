@@ -94,7 +94,9 @@ class FeaturesParams(Section):
 
 class ModelParams(Section):
     """The decoder. ``layers`` counts all recurrent layers: with ``look: between`` the first one stands before the
-    attention. ``feature_size`` 0 attends over the encoder's channels as they are."""
+    attention. ``feature_size`` 0 attends over the encoder's channels as they are. ``standardise``: each channel with
+    mean 0 and deviation 1 over the training images, which matters where networks or depths stand side by side.
+    ``dropout_channels`` leaves channels out in all cells of a picture."""
 
     cell: Literal["lstm", "gru"] = "lstm"
     layers: int = Field(1, ge=1, le=8)
@@ -115,6 +117,8 @@ class ModelParams(Section):
     hidden_size: Count = 512
     attention_size: Count = 512
     feature_size: int = Field(512, ge=0)
+    standardise: bool = False
+    dropout_channels: Dropout = 0.0
     dropout_embedding: Dropout = 0.5
     dropout_features: Dropout = 0.5
     dropout_output: Dropout = 0.5

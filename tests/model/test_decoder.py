@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.model.variants import CELLS, HIDDEN, VARIANTS, decoder_of, padded, pictures
 from wordgaze.decoding.base import take
 from wordgaze.model.attention import Rows
-from wordgaze.model.decoder import Decoder, Said
+from wordgaze.model.decoder import FARTHEST, Decoder, Said
 from wordgaze.text.vocabulary import END, START
 
 # Two pictures with captions of different lengths; the second has one caption fewer, and its longest is not the first.
@@ -148,13 +148,31 @@ def test_every_parameter_learns(values: dict[str, Any]) -> None:
     assert still == []
 
 
-@pytest.mark.parametrize("dropout", ["dropout_embedding", "dropout_features", "dropout_output"])
+@pytest.mark.parametrize("dropout", ["dropout_channels", "dropout_embedding", "dropout_features", "dropout_output"])
 def test_dropout_acts_in_training_only(dropout: str) -> None:
     decoder, features = decoder_of(**{dropout: 0.5}), pictures()
     for training in (False, True):
         decoder.train(training)
         one, two = (decoder.teach(features, padded(CAPTIONS)).logits for _ in range(2))
         assert torch.equal(one, two) is not training
+
+
+def test_standardised_channels_have_mean_0_and_deviation_1_and_none_shows_too_much() -> None:
+    decoder, plain = decoder_of(standardise=True), decoder_of()
+    training = 7 + 3 * pictures(50)
+    decoder.standardise(training)
+    own = (training - training.mean((0, 1))) / training.std((0, 1))
+    torch.testing.assert_close(decoder.look(training).features, plain.look(own).features, rtol=1e-3, atol=1e-3)
+    far = decoder.look(training + 1e6)
+    torch.testing.assert_close(far.features, plain.look(torch.full_like(training, FARTHEST)).features)
+
+
+def test_a_channel_is_left_out_in_all_cells_of_a_picture() -> None:
+    decoder = decoder_of(feature_size=0, dropout_channels=0.5).train()
+    seen = decoder.look(pictures(20)).features
+    silent = (seen == 0).all(1)
+    assert torch.equal(silent, (seen == 0).any(1)) and 0 < silent.sum() < silent.numel()
+    torch.testing.assert_close(seen, 2 * pictures(20) * ~silent.unsqueeze(1))
 
 
 def test_vectors_of_another_width_are_widened() -> None:

@@ -13,6 +13,7 @@ HIDDEN = 5
 VARIANTS: dict[str, dict[str, object]] = {
     "soft": {},
     "channels": {"feature_size": 0},
+    "standardised": {"standardise": True},
     "concat": {"attention": "concat"},
     "dot": {"attention": "dot"},
     "general": {"attention": "general"},

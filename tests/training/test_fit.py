@@ -90,6 +90,14 @@ def test_the_features_of_a_tuned_captioner_are_its_own(task: Task, tmp_path: Pat
     assert not torch.allclose(own, task.store.read(["00.png", "01.png"]).float(), atol=1e-2)
 
 
+def test_standardised_channels_are_those_of_the_training_images(task: Task, tmp_path: Path) -> None:
+    weights = trained(replace(task, model=SIZES.model_copy(update={"standardise": True})), tmp_path / "first")
+    features = task.store.read([f"{i:02}.png" for i in range(8)]).float()
+    torch.testing.assert_close(weights["decoder.shift"], features.mean((0, 1)))
+    start = replace(tuned(task, tmp_path / "first/captioner", 0), model=SIZES.model_copy(update={"standardise": True}))
+    assert torch.equal(trained(start, tmp_path / "second")["decoder.shift"], weights["decoder.shift"])
+
+
 class Killed(Exception):
     pass
 

@@ -9,13 +9,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear, pad
+from torch.nn.functional import dropout, dropout1d, linear, pad
 
 from wordgaze.model.attention import Attention, Looked, Memory, Rows
 from wordgaze.model.recurrent import CELLS, Layer, LayerState
 from wordgaze.model.stepwise import StepLinear, one_sequence
 from wordgaze.params import ModelParams
 from wordgaze.text.vocabulary import PAD, START
+
+FARTHEST = 8.0  # deviations: what a channel that is nearly always silent shows at most
 
 
 class State(NamedTuple):
@@ -85,6 +87,9 @@ class Decoder(nn.Module):
         embedding, hidden = sizes.embedding_size, sizes.hidden_size
         self.vocabulary_size, self.vector_size = vocabulary_size, vector_size or embedding
         self.before = {"first": 0, "between": 1, "last": sizes.layers}[sizes.look]  # layers under the attention
+        if sizes.standardise:
+            self.register_buffer("shift", torch.zeros(channels))
+            self.register_buffer("scale", torch.ones(channels))
         self.project = nn.Linear(channels, sizes.feature_size) if sizes.feature_size else nn.Identity()
         self.embed = nn.Embedding(vocabulary_size, self.vector_size, padding_idx=PAD)
         self.embed.weight.requires_grad_(not sizes.vectors_frozen)
@@ -126,9 +131,20 @@ class Decoder(nn.Module):
         """The number format of the weights."""
         return self.biases.dtype
 
+    @torch.no_grad()
+    def standardise(self, features: Tensor) -> None:
+        """Takes mean and deviation of each channel from features (B, L, channels) of training images."""
+        deviation, mean = torch.std_mean(features.flatten(0, 1).float(), dim=0)
+        self.get_buffer("shift").copy_(mean)
+        self.get_buffer("scale").copy_(1 / (deviation + 1e-4))
+
     def look(self, features: Tensor) -> Memory:
         """features (B, L, channels) → what the steps need of them."""
         sizes = self.sizes
+        if sizes.standardise:
+            away = (features - self.get_buffer("shift")) * self.get_buffer("scale")
+            features = away.clamp(-FARTHEST, FARTHEST).to(features.dtype)
+        features = dropout1d(features.transpose(1, 2), sizes.dropout_channels, self.training).transpose(1, 2)
         projected = torch.relu(self.project(features)) if sizes.feature_size else features
         projected = dropout(projected, sizes.dropout_features, self.training)
         gates = self.mean_gates(projected.mean(dim=1)) if self.before else projected[:, 0, :0]

@@ -23,6 +23,7 @@ from wordgaze.vision.pictures import Encoded, Pixels
 from wordgaze.vision.store import FeatureStore, Source
 
 DEV_BATCH = 128
+MEASURED = 256  # images from all over the data set tell the deviations of the channels
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Task:
             return decoder
         width = self.vectors.matrix.shape[1] if self.vectors else 0
         decoder = Decoder(self.model, self.store.spec.channels, len(self.prepared.vocabulary), width)
+        if self.model.standardise:
+            images = [example.image for example in self.examples()]
+            decoder.standardise(self.store.read(images[:: max(1, len(images) // MEASURED)][:MEASURED]))
         if self.vectors:
             with torch.no_grad():
                 decoder.embed.weight.copy_(self.vectors.matrix)
