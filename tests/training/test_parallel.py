@@ -107,7 +107,10 @@ def test_threads_are_shared_out_and_come_back() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        with crew(learner(), 2):
+        with crew(learner(), 2) as two:
+            assert torch.get_num_threads() == 2
+            with two.resting():
+                assert torch.get_num_threads() == 4
             assert torch.get_num_threads() == 2
         assert torch.get_num_threads() == 4
     finally:

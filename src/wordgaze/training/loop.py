@@ -99,7 +99,7 @@ class Trainer:
 
     def _epochs(self, crew: Crew, on_epoch: Callable[[Row], None], on_step: Callable[[int, int], None]) -> None:
         if self.learner.objective.critical and not self.progress.history:
-            self.progress.history.append({"epoch": 0, "dev_cider": self._judge(-1)})
+            self.progress.history.append({"epoch": 0, "dev_cider": self._judge(crew, -1)})
             on_epoch(self.progress.history[0])
         saved = time.monotonic()
         while self.progress.epoch < self.params.epochs and not self._stalled():
@@ -110,7 +110,7 @@ class Trainer:
                 if time.monotonic() - saved >= self.params.checkpoint_seconds:
                     self._save()
                     saved = time.monotonic()
-            on_epoch(self._finish_epoch())
+            on_epoch(self._finish_epoch(crew))
             self._save()
             saved = time.monotonic()
 
@@ -146,24 +146,25 @@ class Trainer:
         for name, average in self.average.items():
             average.lerp_(learned[name], 1 - kept)
 
-    def _finish_epoch(self) -> Row:
+    def _finish_epoch(self, crew: Crew) -> Row:
         progress = self.progress
         row = {
             "epoch": progress.epoch + 1,
             "learning_rate": self.params.learning_rate * self.pace(self._steps() - 1),
             **{name: total / len(self.batches) for name, total in progress.sums.items()},
-            "dev_cider": self._judge(progress.epoch),
+            "dev_cider": self._judge(crew, progress.epoch),
         }
         progress.history.append(row)
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
         return row
 
-    def _judge(self, epoch: int) -> float:
+    def _judge(self, crew: Crew, epoch: int) -> float:
         """The dev score of the weights that training would end with now: the averaged ones, where there are such."""
         own = _copies(self._learned())
         self._learn(self.average or own)
         self.decoder.eval()
-        score = self.dev_score(self.decoder)
+        with crew.resting():
+            score = self.dev_score(self.decoder)
         if score > self.progress.best_score:
             self.progress.best_score, self.progress.best_epoch = score, epoch
             self.best = _copies(self._learned())

@@ -34,8 +34,18 @@ class Crew:
     Each process has as many threads as are its share, and each part of a batch counts as much as it has pictures.
     """
 
-    def __init__(self, learner: Learner, helpers: list[_Helper]) -> None:
-        self.learner, self.helpers = learner, helpers
+    def __init__(self, learner: Learner, helpers: list[_Helper], threads: int) -> None:
+        self.learner, self.helpers, self.threads = learner, helpers, threads
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Gives this process the threads of all, for what it does alone."""
+        share = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(share)
 
     def learn(self, batch: Batch, baseline: float | None) -> Learned:
         """As :meth:`Learner.learn`. Raises ModelError where a process has failed or is gone."""
@@ -56,16 +66,16 @@ class Crew:
 @contextmanager
 def crew(learner: Learner, processes: int) -> Iterator[Crew]:
     """A crew of ``processes`` that ends with the block. The learner's weights move into shared memory."""
-    if processes == 1:
-        yield Crew(learner, [])
-        return
     threads = torch.get_num_threads()
+    if processes == 1:
+        yield Crew(learner, [], threads)
+        return
     torch.set_num_threads(max(1, threads // processes))
     helpers: list[_Helper] = []
     try:
         learner.share_memory()
         helpers += [_started(learner, torch.get_num_threads()) for _ in range(processes - 1)]
-        yield Crew(learner, helpers)
+        yield Crew(learner, helpers, threads)
     finally:
         torch.set_num_threads(threads)
         for helper in helpers:
