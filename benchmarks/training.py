@@ -312,7 +312,9 @@ def race(
           f"   ({words / padded:.0%} of the plain loop's words are real)")  # fmt: skip
     if given.processes > 1:
         return curves["plain"], curves["mine"]
-    parts = parts_of_a_step(mine, Crew(mine.learner, [], torch.get_num_threads()), of_mine, min(10, given.steps), device)
+    parts = parts_of_a_step(
+        mine, Crew(mine.learner, [], torch.get_num_threads()), of_mine, min(10, given.steps), device
+    )
     whole = sum(parts.values())
     print(f"  {1e3 * whole:.0f} ms a step: " + ", ".join(f"{k} {v / whole:.0%}" for k, v in parts.items()))
     return curves["plain"], curves["mine"]
