@@ -1,0 +1,146 @@
+"""What features know of a picture's words: a linear probe on each network and each depth of the stored features.
+
+    python benchmarks/probe.py [--root .]
+
+Needs a project whose ``features`` stage has run. Logistic regression from the mean feature of all cells and that of the
+middle ones to the share of a picture's captions that have a word, for the 300 most frequent words that not every other
+picture has; trained on train, its weight decay chosen on dev, where it is judged: cross entropy a word, and the mean
+over the words of the average precision with which pictures are ranked that have it in two captions of five or more.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from wordgaze.prepared import Prepared
+from wordgaze.vision.networks import find_layers, network
+from wordgaze.vision.store import FeatureStore
+
+COLOURS = ("black", "white", "red", "blue", "brown", "yellow", "green", "orange", "pink", "blond", "blonde")
+DECAYS = (3e-5, 1e-4, 3e-4, 1e-3)
+Parts = dict[str, slice]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path())
+    given = parser.parse_args()
+    prepared, store = Prepared.load(given.root / "data/prepared"), FeatureStore(given.root / "data/features")
+    words = frequent_words(prepared)
+    colours = [words.index(word) for word in COLOURS if word in words]
+    found = {split: pooled(store, prepared.references(split)[0]) for split in ("train", "dev")}
+    truth = {split: shares(prepared.references(split)[1], words) for split in ("train", "dev")}
+    print(f"{len(words)} words, {len(found['train'])} and {len(found['dev'])} pictures")
+    for name, slices in subsets(parts_of(store)):
+        chosen = [torch.cat([found[split][:, :, s] for s in slices], 2) for split in ("train", "dev")]
+        train, dev = standardised(*chosen)
+        tried = [probe(train, truth["train"], dev, decay) for decay in DECAYS]
+        logits = min(tried, key=lambda logits: loss(logits, truth["dev"]))
+        precision = average_precision(logits, truth["dev"] >= 0.4)
+        channels = train.shape[1] // 2
+        print(
+            f"{name:60} {channels:5} channels   cross entropy {loss(logits, truth['dev']):.5f}"
+            f"   precision {precision.nanmean():.3f}   of colours {precision[colours].nanmean():.3f}",
+            flush=True,
+        )
+
+
+def frequent_words(prepared: Prepared, count: int = 300) -> list[str]:
+    """The most frequent words of the training captions, but for those that half of the pictures have."""
+    pictures = prepared.captions["train"].values()
+    having = Counter(word for captions in pictures for word in {word for words in captions for word in words})
+    return [word for word, n in having.most_common() if n < len(pictures) / 2][:count]
+
+
+def shares(captions: list[list[list[str]]], words: list[str]) -> Tensor:
+    """(N, W): the share of a picture's captions that have a word."""
+    place = {word: i for i, word in enumerate(words)}
+    table = torch.zeros(len(captions), len(words))
+    for row, of_one in zip(table, captions, strict=True):
+        for caption in of_one:
+            row[[place[word] for word in set(caption) if word in place]] += 1 / len(of_one)
+    return table
+
+
+def pooled(store: FeatureStore, images: list[str]) -> Tensor:
+    """(N, 2, channels): the mean of all cells, and of those that are not near an edge."""
+    rows, columns = store.spec.grid
+    edge, side = rows // 4, columns // 4
+    parts = []
+    for start in range(0, len(images), 250):
+        cells = store.read(images[start : start + 250]).float().unflatten(1, (rows, columns))
+        middle = cells[:, edge : rows - edge, side : columns - side]
+        parts.append(torch.stack([cells.mean((1, 2)), middle.mean((1, 2))], 1))
+    return torch.cat(parts)
+
+
+def parts_of(store: FeatureStore) -> dict[str, Parts]:
+    """The channels of each layer of each network."""
+    found: dict[str, Parts] = {}
+    start = 0
+    for spec in store.spec.networks:
+        body = network(spec.name, "random")[0]
+        layers = find_layers(spec.name, body, store.spec.image_size, 0, len(spec.layers))
+        found[spec.name] = {}
+        for layer in layers:
+            found[spec.name][layer.layer or "its end"] = slice(start, start + layer.shape[0])
+            start += layer.shape[0]
+    return found
+
+
+def subsets(parts: dict[str, Parts]) -> Iterator[tuple[str, list[slice]]]:
+    """Of each network its last map alone, then one depth more at a time; then the same of all networks together."""
+    depths = max(len(layers) for layers in parts.values())
+    together = {"all networks": parts} if len(parts) > 1 else {}
+    for name, chosen in {**{name: {name: layers} for name, layers in parts.items()}, **together}.items():
+        for depth in range(1, depths + 1):
+            slices = [s for layers in chosen.values() for s in list(layers.values())[:depth]]
+            yield f"{name}, {depth} deep", slices
+
+
+def standardised(train: Tensor, dev: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, D) of mean 0 and length about 1."""
+    train, dev = train.flatten(1), dev.flatten(1)
+    deviation, mean = torch.std_mean(train, dim=0)
+    scale = 1 / ((deviation + 1e-5) * train.shape[1] ** 0.5)
+    return (train - mean) * scale, (dev - mean) * scale
+
+
+def probe(train: Tensor, truth: Tensor, dev: Tensor, decay: float) -> Tensor:
+    """The logits (N, W) of dev."""
+    weights = torch.zeros(train.shape[1], truth.shape[1], requires_grad=True)
+    biases = torch.full((truth.shape[1],), -3.0, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights, biases], max_iter=60, history_size=8)
+
+    def step() -> float:
+        optimiser.zero_grad()
+        total = binary_cross_entropy_with_logits(train @ weights + biases, truth)
+        total = total + decay / truth.shape[1] * weights.square().sum()
+        total.backward()
+        return float(total.detach())
+
+    optimiser.step(step)
+    return (dev @ weights + biases).detach()
+
+
+def loss(logits: Tensor, truth: Tensor) -> float:
+    return float(binary_cross_entropy_with_logits(logits, truth))
+
+
+def average_precision(logits: Tensor, has: Tensor) -> Tensor:
+    """(W,): for each word the mean, over the pictures that have it, of the precision down to there; NaN for none."""
+    ranked = has.gather(0, logits.argsort(0, descending=True)).double()
+    precision = ranked.cumsum(0) / torch.arange(1, len(ranked) + 1).unsqueeze(1)
+    return (precision * ranked).sum(0) / ranked.sum(0)
+
+
+if __name__ == "__main__":
+    main()
