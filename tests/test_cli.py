@@ -206,7 +206,7 @@ def test_pictures_that_cannot_be_used_are_named(refused: Callable[..., str], pic
 @pytest.mark.usefixtures("captioner_folder")
 def test_wrong_values_of_options_are_told(refused: Callable[..., str], run: Run, picture: Path) -> None:
     told = refused("caption", picture, "--strategy", "guess")
-    assert told == "strategy: Input should be 'greedy', 'beam', 'diverse', 'sample' or 'mbr', got 'guess'"
+    assert told == "strategy: Input should be 'greedy', 'beam', 'diverse', 'sample', 'mbr' or 'neighbours', got 'guess'"
     assert refused("caption", picture, "--attention", "sheet.txt").startswith("sheet.txt is no .png or .jpg")
     for wrong in (("--beam-width", "0"), ("--beam-width", "wide"), ("--no-such-option",)):
         code, out, err = run("caption", picture, *wrong)

@@ -1,7 +1,7 @@
 """A captioner: encoder, decoder and vocabulary, and the folder that holds them on disk.
 
     captioner.json        format version, decoder sizes, vocabulary, tokenizer, encoder and its transform
-    weights.safetensors   ``decoder.*`` and ``encoder.*``
+    weights.safetensors   ``decoder.*`` and ``encoder.*``; ``neighbours.*``, the training pictures, if any
 
 Nothing in it is pickled, and nothing that is loaded can run code.
 """
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from wordgaze.decoding.base import Caption
 from wordgaze.decoding.ensemble import Ensemble
+from wordgaze.decoding.neighbours import Neighbours
 from wordgaze.decoding.search import known, search
 from wordgaze.device import pick_device
 from wordgaze.errors import ModelError
@@ -41,8 +42,16 @@ CARD, WEIGHTS = "captioner.json", "weights.safetensors"
 class Captioner:
     """Captions pictures. Made by training, or loaded from a folder with :meth:`load`."""
 
-    def __init__(self, decoder: Decoder, vocabulary: Vocabulary, encoder: Encoder, tuned: bool = False) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        vocabulary: Vocabulary,
+        encoder: Encoder,
+        tuned: bool = False,
+        neighbours: Neighbours | None = None,
+    ) -> None:
         self.decoder, self.vocabulary, self.encoder, self.tuned = decoder, vocabulary, encoder, tuned
+        self.neighbours = neighbours
 
     @cached_property
     def table(self) -> WordTable:
@@ -63,7 +72,11 @@ class Captioner:
         encoder = encoder_from_spec(spec, _part(state, "encoder."))
         where = pick_device(device)
         fast = encoder.optimised(where, torch.float32)
-        return cls(decoder.eval().to(where), vocabulary, fast, bool(card.get("tuned")))
+        try:
+            neighbours = Neighbours.load(_part(state, "neighbours."), vocabulary)
+        except KeyError as error:
+            raise _broken(folder, error) from error
+        return cls(decoder.eval().to(where), vocabulary, fast, bool(card.get("tuned")), neighbours)
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """The grids of RGB pictures, (B, L, channels)."""
@@ -113,7 +126,7 @@ def caption_together(
         raise ModelError("an ensemble needs one vocabulary, and these captioners know different words; name just one")
     keys = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     features = [captioner.features(images) for captioner in captioners]
-    how: dict[str, Any] = {"keys": keys, "seed": seed, "prefix": prefix}
+    how: dict[str, Any] = {"keys": keys, "seed": seed, "prefix": prefix, "neighbours": first.neighbours}
     if len(captioners) == 1:
         return search(first.decoder, features[0], first.vocabulary, decode, table=first.table, **how)
     together = Ensemble([captioner.decoder for captioner in captioners])
@@ -129,11 +142,13 @@ def save_captioner(
     encoder_state: dict[str, Tensor],
     *,
     tuned: bool = False,
+    neighbours: Neighbours | None = None,
 ) -> None:
     """Writes a captioner folder, whole or not at all. Equal weights give equal bytes. ``tuned``: the encoder has been
     trained along, so that stored features are not its own."""
     state = {f"encoder.{k}": v for k, v in encoder_state.items()}
     state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
+    state |= {f"neighbours.{k}": v for k, v in neighbours.tensors().items()} if neighbours else {}
     card = {
         "format": FORMAT,
         "tokenizer": tokenizer.NAME,
@@ -156,6 +171,7 @@ def caption_stored(
     decode: DecodeParams,
     batch: int,
     seed: int = 0,
+    neighbours: Neighbours | None = None,
 ) -> list[list[Caption]]:
     """``decode.num`` captions of each image, best first, from the features of ``store``, ``batch`` images at a time."""
     found: list[list[Caption]] = []
@@ -164,7 +180,9 @@ def caption_stored(
     for i in range(0, len(images), batch):
         names = images[i : i + batch]
         features = store.read(names).to(decoder.device, decoder.dtype)
-        found += search(decoder, features, vocabulary, decode, keys=names, seed=seed, table=table)
+        found += search(
+            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours
+        )
     return found
 
 

@@ -59,7 +59,7 @@ def caption(
     model: Models = ["models/stage2"],  # noqa: B006 (typer copies it)
     attention: Annotated[Path | None, typer.Option(help="Write where each word looked to this picture.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the captions to this .csv, .jsonl or .parquet.")] = None,
-    strategy: Annotated[str, typer.Option(help="greedy, beam, diverse, sample or mbr.")] = "beam",
+    strategy: Annotated[str, typer.Option(help="greedy, beam, diverse, sample, mbr or neighbours.")] = "beam",
     num: Num = 1,
     beam_width: BeamWidth = 5,
     length_penalty: Annotated[float, typer.Option(help="beam: log-probability over length to this power.")] = 0.7,
@@ -135,7 +135,7 @@ def explain(
         str | None, typer.Option(help="A captioner folder or an address; else the champion or the newest.")
     ] = None,
     words: Annotated[str | None, typer.Option(help="The caption to explain, if not the captioner's own.")] = None,
-    strategy: Annotated[str, typer.Option(help="greedy, beam, diverse, sample or mbr.")] = "beam",
+    strategy: Annotated[str, typer.Option(help="greedy, beam, diverse, sample, mbr or neighbours.")] = "beam",
     beam_width: BeamWidth = 5,
     max_length: MaxLength = 20,
     ban: Ban = [],  # noqa: B006

@@ -198,7 +198,7 @@ class FinetuneParams(TrainParams):
     finetune_learning_rate: float = Field(1e-5, gt=0, le=1)
 
 
-Strategy = Literal["greedy", "beam", "diverse", "sample", "mbr"]
+Strategy = Literal["greedy", "beam", "diverse", "sample", "mbr", "neighbours"]
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda words: tuple(words) if isinstance(words, list) else words)]
 
 
@@ -222,6 +222,8 @@ class DecodeParams(Section):
     min_p: Share = 0.0
     mbr_utility: Literal["cider", "bleu"] = "cider"
     mbr_samples: int = Field(20, ge=0, le=1000)
+    neighbours: Count = 10
+    neighbour_weight: float = Field(3.0, ge=0)
     min_length: int = Field(0, ge=0)
     no_repeat_ngram: int = Field(0, ge=0)
     complete: bool = False
@@ -230,7 +232,7 @@ class DecodeParams(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        most = {"greedy": 1, "beam": self.beam_width, "diverse": self.beam_width}
+        most = {"greedy": 1, "beam": self.beam_width, "diverse": self.beam_width, "neighbours": self.beam_width}
         most["mbr"] = self.beam_width + self.mbr_samples
         if self.num > most.get(self.strategy, self.num):
             raise ValueError(f"num ({self.num}) is more than the {most[self.strategy]} captions {self.strategy} finds")

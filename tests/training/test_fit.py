@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from wordgaze.captioner import Captioner
 from wordgaze.errors import ModelError
 from wordgaze.files import sha256, write_tensors
-from wordgaze.params import FinetuneParams, ModelParams, TrainParams
+from wordgaze.params import DecodeParams, FinetuneParams, ModelParams, TrainParams
 from wordgaze.prepared import Prepared
 from wordgaze.text.vectors import WordVectors
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
@@ -24,6 +24,7 @@ from wordgaze.vision.pictures import Encoded
 from wordgaze.vision.store import FeatureStore, write_manifest, write_shards
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
+COLOURS_OF = [list(COLOURS)[i % 3] for i in range(8)]
 WORDS = ("a", "picture", "of", *COLOURS)
 SIZES = ModelParams(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
 PLAIN: dict[str, Any] = {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "device": "cpu", "checkpoint_seconds": 0.0}
@@ -67,6 +68,19 @@ def test_the_encoder_stays_as_it_is_stored_unless_it_is_tuned(task: Task, tmp_pa
     stored = task.store.encoder_state()
     assert all(torch.equal(weights[f"encoder.{name}"], tensor) for name, tensor in stored.items())
     assert not Captioner.load(tmp_path / "captioner", "cpu").tuned
+
+
+def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: Task, tmp_path: Path) -> None:
+    trained(task, tmp_path)
+    captioner = Captioner.load(tmp_path / "captioner", "cpu")
+    assert captioner.neighbours and task.pictures
+    images = [Image.open(task.pictures / f"{i:02}.png").convert("RGB") for i in range(8)]
+    nearest = captioner.neighbours.nearest(captioner.features(images), 1)
+    assert [COLOURS_OF[place] for [place] in nearest] == COLOURS_OF  # pictures of one colour are all the same
+    params = DecodeParams(strategy="neighbours", max_length=6)
+    assert [len(of_one) for of_one in captioner.caption(images, params)] == [1] * 8
+    trained(tuned(task, None), tmp_path / "tuned")
+    assert Captioner.load(tmp_path / "tuned/captioner", "cpu").neighbours is None  # its features are other ones now
 
 
 def test_tuning_trains_the_last_blocks_and_no_others(task: Task, tmp_path: Path) -> None:

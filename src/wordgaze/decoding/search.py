@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from wordgaze.decoding.base import Caption, Speaker
 from wordgaze.decoding.beam import BeamSearch
 from wordgaze.decoding.consensus import consensus
 from wordgaze.decoding.constraints import Constraints
+from wordgaze.decoding.neighbours import Neighbours
 from wordgaze.decoding.sampling import sample
 from wordgaze.decoding.tree import Tree
 from wordgaze.errors import ModelError, ParamsError
@@ -27,14 +29,17 @@ def search(
     seed: int = 0,
     table: Any = None,
     prefix: Sequence[str] = (),
+    neighbours: Neighbours | None = None,
 ) -> list[list[Caption]]:
     """``params.num`` captions of each picture, best first; samples in the order of their drawing.
 
     features (B, L, channels), or for an ensemble a sequence of such, one a member. ``keys`` name the pictures and
     decide with ``seed`` what is sampled; left out, they are the places in the batch. ``table`` saves work where one
     vocabulary is decoded with again and again. ``prefix``: the words that every caption begins with, whatever the rules
-    for what follows. Raises ModelError where the decoder gives NaN and for a word of ``prefix`` that it does not know,
-    ParamsError for a required word that the vocabulary lacks, and where ``prefix`` leaves no room.
+    for what follows. ``neighbours``: the training pictures, which the strategy of that name asks, by the features of
+    an ensemble's first member. Raises ModelError where they are missing, where the decoder gives NaN and for a word of
+    ``prefix`` that it does not know, ParamsError for a required word that the vocabulary lacks, and where ``prefix``
+    leaves no room.
     """
     tree = Tree(speaker, features, table)
     constraints = Constraints(vocabulary, params, tree.device)
@@ -44,11 +49,16 @@ def search(
     if len(begin) == params.max_length:  # nothing is left to choose
         params = params.model_copy(update={"strategy": "greedy", "num": 1})
     names = [str(i) for i in range(tree.count)] if keys is None else keys
+    every = params.model_copy(update={"strategy": "beam", "num": params.beam_width})
     match params.strategy:
         case "sample":
             return tree.read(sample(tree, constraints, params, params.num, names, seed), vocabulary)
+        case "neighbours":
+            if neighbours is None:
+                raise ModelError("this captioner has no training pictures to compare with; use another strategy")
+            candidates = tree.read(BeamSearch(tree, constraints, every).run(), vocabulary)
+            return neighbours.choose(features if isinstance(features, Tensor) else features[0], candidates, params)
         case "mbr":
-            every = params.model_copy(update={"strategy": "beam", "num": params.beam_width})
             candidates = tree.read(BeamSearch(tree, constraints, every).run(), vocabulary)
             if params.mbr_samples:
                 again = Tree(speaker, features, table)

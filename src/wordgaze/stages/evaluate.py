@@ -54,7 +54,9 @@ def _evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, par
     decoder, vocabulary = captioner.decoder, captioner.vocabulary
     features: Source = Encoded(paths.RAW / "images", captioner.encoder) if captioner.tuned else store
     found = {
-        name: caption_stored(decoder, vocabulary, features, images, decode, settings.batch_size, params.seed)
+        name: caption_stored(
+            decoder, vocabulary, features, images, decode, settings.batch_size, params.seed, captioner.neighbours
+        )
         for name, decode in _strategies(params.decode).items()
     }
     records = {record.image: record for record in read_records(paths.RAW / "captions.jsonl")}

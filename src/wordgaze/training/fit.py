@@ -1,5 +1,6 @@
 """From prepared captions and stored features to a captioner folder: what both training stages do."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import torch
 
 from wordgaze.captioner import WEIGHTS, caption_stored, read_decoder, save_captioner
+from wordgaze.decoding.neighbours import MOST, Neighbours
 from wordgaze.errors import ModelError
 from wordgaze.files import fingerprint, sha256
 from wordgaze.metrics.cider import Cider
@@ -84,6 +86,14 @@ class Task:
         critical = SelfCritical(words, references, settings, self.max_words)
         return Objective(settings.cross_entropy if settings.objective == "both" else 0.0, critical)
 
+    def neighbours(self) -> Neighbours:
+        """What a captioner is to know of the training pictures as they are stored, to find those that look alike."""
+        every = sorted(self.prepared.captions["train"].items())
+        train = dict(every[:: math.ceil(len(every) / MOST)])
+        images, step = list(train), 256
+        means = [self.store.read(images[i : i + step]).float().mean(1) for i in range(0, len(images), step)]
+        return Neighbours.of(torch.cat(means), list(train.values()), self.prepared.vocabulary)
+
     def examples(self) -> list[Example]:
         """The training images, the first ``samples`` of them, with their captions as indices."""
         train = sorted(self.prepared.captions["train"].items())
@@ -118,7 +128,9 @@ def fit(
     )
     history = trainer.run(on_epoch, on_step)
     state = tuned.encoder.state_dict() if tuned else task.store.encoder_state()
-    save_captioner(folder, decoder, task.prepared.vocabulary, task.store.spec, state, tuned=tuned is not None)
+    neighbours = None if tuned else task.neighbours()
+    words, spec = task.prepared.vocabulary, task.store.spec
+    save_captioner(folder, decoder, words, spec, state, tuned=tuned is not None, neighbours=neighbours)
     return history
 
 

@@ -1,0 +1,96 @@
+"""The training pictures that look most like a picture, and which of its candidates their captions speak for.
+
+A decoder knows what it was trained on by its weights alone, and after training for the score it is sure of itself. The
+captions of similar pictures are evidence of another kind: of the captions that a beam search finds, the one is taken
+that is likely and that they agree with (Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for Image
+Captioning"; Mao et al. 2015, "Learning like a Child", section 6.1).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from wordgaze.decoding.base import Caption
+from wordgaze.errors import ModelError
+from wordgaze.metrics.base import Tokens
+from wordgaze.metrics.cider import Cider, DocumentFrequencies, document_frequencies
+from wordgaze.params import DecodeParams
+from wordgaze.text.vocabulary import PAD, UNK, Vocabulary
+
+MOST = 10_000  # training pictures that are kept, from all over the data set: with 1,280 channels 25 MB
+
+
+class Neighbours:
+    """``mean`` and ``scale`` (C,) standardise the mean feature of a picture; ``vectors`` (M, C), of length 1, are those
+    of the training pictures, ``captions`` (M, R, T) their words, padded with PAD."""
+
+    def __init__(self, vocabulary: Vocabulary, mean: Tensor, scale: Tensor, vectors: Tensor, captions: Tensor) -> None:
+        self.vocabulary = vocabulary
+        self.mean, self.scale, self.vectors, self.captions = mean, scale, vectors, captions
+
+    @classmethod
+    def of(cls, means: Tensor, captions: Sequence[Sequence[Tokens]], vocabulary: Vocabulary) -> "Neighbours":
+        """From the mean features (M, C) of training pictures and their captions."""
+        deviation, mean = torch.std_mean(means, dim=0, correction=0)
+        scale = 1 / (deviation + 1e-4)
+        longest = max(len(words) for of_one in captions for words in of_one)
+        indices = torch.full((len(captions), max(map(len, captions)), longest), PAD, dtype=torch.int32)
+        for place, of_one in zip(indices, captions, strict=True):
+            for row, words in zip(place, of_one, strict=False):
+                row[: len(words)] = torch.tensor([vocabulary.index.get(word, UNK) for word in words])
+        vectors = normalize((means - mean) * scale, dim=1).half()
+        return cls(vocabulary, mean, scale, vectors, indices)
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], vocabulary: Vocabulary) -> "Neighbours | None":
+        """What :meth:`tensors` gave; None of nothing. Raises KeyError where a part is missing."""
+        if not tensors:
+            return None
+        return cls(vocabulary, *(tensors[name] for name in ("mean", "scale", "vectors", "captions")))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What has to be stored."""
+        return {"mean": self.mean, "scale": self.scale, "vectors": self.vectors, "captions": self.captions}
+
+    def choose(self, features: Tensor, found: Sequence[Sequence[Caption]], params: DecodeParams) -> list[list[Caption]]:
+        """The ``params.num`` best candidates of each picture; features (B, L, C).
+
+        ``score`` is the candidate's own plus ``params.neighbour_weight`` times its CIDEr, 0…10, against the captions of
+        the ``params.neighbours`` nearest pictures.
+        """
+        nearest = [self._captions(row) for row in self.nearest(features, params.neighbours)]
+        metric = Cider(nearest, self._frequencies)
+        chosen = []
+        for place, of_one in enumerate(found):
+            agreement = metric.reward([place] * len(of_one), [caption.words for caption in of_one])
+            scored = [
+                replace(caption, score=caption.score + params.neighbour_weight * agreed)
+                for caption, agreed in zip(of_one, agreement, strict=True)
+            ]
+            chosen.append(sorted(scored, key=lambda caption: (-caption.score, -caption.log_prob))[: params.num])
+        return chosen
+
+    def nearest(self, features: Tensor, count: int) -> list[list[int]]:
+        """The places of the ``count`` training pictures nearest to each picture, by cosine, the nearest first."""
+        means = features.float().mean(1).cpu()
+        if means.shape[1] != len(self.mean):
+            raise ModelError(f"features of {means.shape[1]} channels are compared with pictures of {len(self.mean)}")
+        alike = normalize((means - self.mean) * self.scale, dim=1) @ self.vectors.T.float()
+        nearest: list[list[int]] = alike.topk(min(count, len(self.vectors))).indices.tolist()
+        return nearest
+
+    def _captions(self, places: Sequence[int]) -> list[Tokens]:
+        return [words for place in places for words in self._words(place)]
+
+    def _words(self, place: int) -> list[Tokens]:
+        rows = self.captions[place].tolist()
+        said = [tuple(self.vocabulary.words[i] for i in row if i != PAD) for row in rows]
+        return [words for words in said if words]
+
+    @cached_property
+    def _frequencies(self) -> DocumentFrequencies:
+        return document_frequencies([self._words(place) for place in range(len(self.captions))])
