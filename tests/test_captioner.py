@@ -78,7 +78,7 @@ def test_a_folder_without_a_captioner_is_told_with_the_way_out(tmp_path: Path) -
 
 def test_another_version_of_the_format_is_told(captioner_folder: Path) -> None:
     edit(captioner_folder, format=1)
-    assert "has format 1, this wordgaze reads format 2" in told(captioner_folder)
+    assert "has format 1, this wordgaze reads format 3" in told(captioner_folder)
     (captioner_folder / "captioner.json").write_text("[]")
     assert "has format None" in told(captioner_folder)
 
@@ -97,11 +97,11 @@ def drop(folder: Path) -> None:
 
 
 def half(folder: Path) -> None:
-    (folder / "captioner.json").write_text('{"format": 2')
+    (folder / "captioner.json").write_text('{"format": 3')
 
 
 def bare(folder: Path) -> None:
-    (folder / "captioner.json").write_text('{"format": 2}')
+    (folder / "captioner.json").write_text('{"format": 3}')
 
 
 def twice(folder: Path) -> None:
