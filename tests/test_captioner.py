@@ -129,7 +129,12 @@ def headless(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("spoil", [cut, empty, drop, half, bare, twice, longer, encoderless, sizeless])
+def partless(folder: Path) -> None:
+    state = load_file(folder / "weights.safetensors")
+    save_file({**state, "neighbours.mean": torch.zeros(3)}, folder / "weights.safetensors")  # and no vectors
+
+
+@pytest.mark.parametrize("spoil", [cut, empty, drop, half, bare, twice, longer, encoderless, sizeless, partless])
 def test_a_broken_folder_is_told_in_one_line(captioner_folder: Path, spoil: Callable[[Path], None]) -> None:
     spoil(captioner_folder)
     assert "holds a broken captioner (" in told(captioner_folder)
