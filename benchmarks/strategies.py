@@ -36,6 +36,7 @@ MORE: dict[str, dict[str, object]] = {
     "… + rules": {**CONSENSUS, **RULES},
     "consensus by BLEU": {**CONSENSUS, "mbr_utility": "bleu"},
     "consensus of samples": {"strategy": "mbr", "beam_width": 1, "mbr_samples": 40, "temperature": 0.5},
+    "neighbours, of 40": {"strategy": "neighbours", "beam_width": 40},
 }
 """Rules: no ending on a function word, no two words in a row twice."""
 
@@ -53,12 +54,12 @@ def main() -> None:
     train = [words for captions in prepared.captions["train"].values() for words in captions]
     found, speed = {}, {}
     for name, preset in (PRESETS | MORE).items():
-        if given.only and name not in given.only:
+        if (given.only and name not in given.only) or (preset["strategy"] == "neighbours" and not captioner.neighbours):
             continue
         decode = decode_params(**{"num": NUM, **preset})
         started = time.perf_counter()
         found[name] = caption_stored(
-            captioner.decoder, captioner.vocabulary, store, images, decode, given.batch, seed=1
+            captioner.decoder, captioner.vocabulary, store, images, decode, given.batch, 1, captioner.neighbours
         )
         speed[name] = len(images) / (time.perf_counter() - started)
         print(f"{name}: {speed[name]:.0f} images/s", file=sys.stderr)

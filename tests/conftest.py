@@ -184,21 +184,26 @@ def tiny_encoder() -> "Encoder":
 
 @pytest.fixture(scope="session")
 def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
-    """``write_captioner(folder, seed)`` writes a captioner folder; the seed makes its decoder."""
+    """``write_captioner(folder, seed, known)`` writes a captioner folder; the seed makes its decoder, and ``known`` says
+    whether it has training pictures to compare with."""
     import torch
 
     from wordgaze.captioner import save_captioner
+    from wordgaze.decoding.neighbours import Neighbours
     from wordgaze.model.decoder import Decoder
     from wordgaze.params import ModelParams
     from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
-    def write(folder: Path, seed: int = 10) -> Path:
+    def write(folder: Path, seed: int = 10, known: bool = True) -> Path:
         vocabulary = Vocabulary((*SPECIAL, "a", "dog", "cat", "runs", "sleeps", "outside"))
         sizes = ModelParams(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             decoder = Decoder(sizes, tiny_encoder.spec.channels, len(vocabulary))
-        save_captioner(folder, decoder, vocabulary, tiny_encoder.spec, tiny_encoder.state_dict())
+            means = torch.rand(3, tiny_encoder.spec.channels)
+        captions = [["a dog runs".split()], ["a cat sleeps".split()], ["a dog outside".split()]]
+        neighbours = Neighbours.of(means, captions, vocabulary) if known else None
+        save_captioner(folder, decoder, vocabulary, tiny_encoder.spec, tiny_encoder.state_dict(), neighbours=neighbours)
         return folder
 
     return write

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.disk import full_disk
 from wordgaze.cli import main
+from wordgaze.decoding.presets import PRESETS
 
 CHECKOUT = Path(__file__).parents[1]
 LIGHT = """
@@ -160,9 +161,33 @@ def test_two_captioners_caption_as_one(
 def test_compare_shows_every_strategy_with_probabilities(run: Run, captioner_folder: Path, picture: Path) -> None:
     code, out, err = run("compare", picture, "--num", 2, "--max-length", 4)
     assert (code, err) == (0, "")
-    for name in ("greedy", "beam", "diverse beam", "nucleus 0.9", "consensus"):
+    for name in PRESETS:
         assert f" {name} " in out
     assert re.search(r"\d\.\de-\d\d", out)
+
+
+def test_without_training_pictures_neighbours_are_left_out_or_refused(
+    run: Run, refused: Callable[..., str], write_captioner: Callable[..., Path], picture: Path, tmp_path: Path
+) -> None:
+    folder = write_captioner(tmp_path / "alone", known=False)
+    code, out, _ = run("compare", picture, "--model", folder)
+    assert code == 0 and " consensus " in out and "neighbours" not in out
+    for command in (("caption",), ("explain", "--gif", "film.gif")):
+        told = refused(*command, picture, "--model", folder, "--strategy", "neighbours")
+        assert told == "this captioner has no training pictures to compare with; use another strategy"
+
+
+def test_neighbours_choose_in_every_command_alike(
+    run: Run, write_captioner: Callable[..., Path], picture: Path, tmp_path: Path
+) -> None:
+    told = set()
+    for seed in range(6):
+        folder = write_captioner(tmp_path / str(seed), seed)
+        asked = (picture, "--model", folder, "--beam-width", 12)
+        [said, other] = [run("caption", *asked, "--strategy", name)[1] for name in ("neighbours", "beam")]
+        assert run("explain", *asked, "--strategy", "neighbours", "--png", tmp_path / "sheet.png")[1] == said
+        told.add(said == other)
+    assert told == {True, False}  # they choose, and not always what is likeliest
 
 
 @pytest.mark.parametrize("name", ["sheet.png", "deep/er/sheet.PNG", "sheet.jpg"])

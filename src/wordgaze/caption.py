@@ -72,10 +72,14 @@ def caption_pictures(
 def compare_strategies(
     picture: Path, models: Sequence[str], common: dict[str, object], num: int, seed: int = 0
 ) -> Iterator[Compared]:
-    """Yields what each strategy says of a picture; ``common`` are settings that all of them share."""
+    """Yields what each strategy that the first captioner can follow says of a picture.
+
+    ``common`` are settings that all of them share.
+    """
     image = load_image(picture)
     captioners = load_captioners(models)
-    settings = {name: decode_params(**{"num": num, **common, **preset}) for name, preset in PRESETS.items()}
+    presets = {name: PRESETS[name] for name in captioners[0].presets}
+    settings = {name: decode_params(**{"num": num, **common, **preset}) for name, preset in presets.items()}
     for name, decode in settings.items():
         started = time.perf_counter()
         [captions] = caption_together(captioners, [image], decode, seed)

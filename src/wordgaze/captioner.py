@@ -24,6 +24,7 @@ from torch import Tensor
 from wordgaze.decoding.base import Caption
 from wordgaze.decoding.ensemble import Ensemble
 from wordgaze.decoding.neighbours import Neighbours
+from wordgaze.decoding.presets import PRESETS
 from wordgaze.decoding.search import known, search
 from wordgaze.device import pick_device
 from wordgaze.errors import ModelError
@@ -64,6 +65,11 @@ class Captioner:
         """Where its weights lie."""
         return self.decoder.device
 
+    @property
+    def presets(self) -> list[str]:
+        """The names in PRESETS that it can follow: without training pictures there are no neighbours."""
+        return [name for name in PRESETS if name != "neighbours" or self.neighbours]
+
     @classmethod
     def load(cls, folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
         """Reads a captioner folder. Raises ModelError where there is none, it is broken or of another version."""
@@ -102,6 +108,13 @@ class Captioner:
         weights = taught.weights[0, : len(words)].float().cpu().numpy()
         return Caption(tuple(words), total, total, tuple(each[:-1]), weights, "end"), log_probs
 
+    def search(
+        self, features: Tensor, decode: DecodeParams, keys: Sequence[str], seed: int, prefix: Sequence[str] = ()
+    ) -> list[list[Caption]]:
+        """As :meth:`caption`, of features (B, L, channels) and ``keys`` that name the pictures for what is sampled."""
+        how: dict[str, Any] = {"keys": keys, "seed": seed, "prefix": prefix, "neighbours": self.neighbours}
+        return search(self.decoder, features, self.vocabulary, decode, table=self.table, **how)
+
     def caption(
         self, images: Sequence[Image.Image], decode: DecodeParams, seed: int = 0, prefix: Sequence[str] = ()
     ) -> list[list[Caption]]:
@@ -126,11 +139,11 @@ def caption_together(
         raise ModelError("an ensemble needs one vocabulary, and these captioners know different words; name just one")
     keys = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     features = [captioner.features(images) for captioner in captioners]
-    how: dict[str, Any] = {"keys": keys, "seed": seed, "prefix": prefix, "neighbours": first.neighbours}
     if len(captioners) == 1:
-        return search(first.decoder, features[0], first.vocabulary, decode, table=first.table, **how)
+        return first.search(features[0], decode, keys, seed, prefix)
     together = Ensemble([captioner.decoder for captioner in captioners])
     table = tuple(captioner.table for captioner in captioners)
+    how: dict[str, Any] = {"keys": keys, "seed": seed, "prefix": prefix, "neighbours": first.neighbours}
     return search(together, features, first.vocabulary, decode, table=table, **how)
 
 

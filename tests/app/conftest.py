@@ -62,9 +62,12 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[..., Path]) -> Iterator[Served]:
-    """``wordgaze app`` with two captioners; the name and a word of the second are HTML."""
+    """``wordgaze app`` with two captioners; the name and a word of the second are HTML, and it has no neighbours."""
     folder = tmp_path_factory.mktemp("page")
-    first, second = write_captioner(folder / "models" / "one", 10), write_captioner(folder / "models" / "<u>two", 11)
+    first, second = (
+        write_captioner(folder / "models" / "one", 10),
+        write_captioner(folder / "models" / "<u>two", 11, known=False),
+    )
     _sharpen(first / "weights.safetensors")
     card = json.loads((second / "captioner.json").read_text())
     card["vocabulary"][-1] = SCRIPT

@@ -51,16 +51,21 @@ class Answering:
     def _captions(self, image: Image.Image, models: list[str], decode: Json, seed: int) -> Iterator[Json]:
         if not models:
             raise ParamsError("no model is chosen; choose one in the settings")
-        coming = {model: self.studio.captions(model, image, decode, STRATEGIES, seed) for model in models}
+        can = {model: self.studio.captioner(model).presets for model in models}
+        order = [name for name in STRATEGIES if any(name in of_one for of_one in can.values())]
+        coming = {
+            model: self.studio.captions(model, image, decode, [name for name in order if name in can[model]], seed)
+            for model in models
+        }
         shown: Json = {"picture": _address(image), "answers": [], "story": None}
-        for told, _ in enumerate(STRATEGIES, start=1):
-            for model, answers in coming.items():
-                answer = next(answers)
+        for told, strategy in enumerate(order, start=1):
+            for model in (model for model in models if strategy in can[model]):
+                answer = next(coming[model])
                 shown["answers"].append({"model": model, **answer.to_dict()})
                 if shown["story"] is None:
                     words = [word.text for word in answer.captions[0].words]
                     shown["story"] = self.studio.story(model, image, words).to_dict()
-                yield {**shown, "answers": list(shown["answers"]), "waiting": STRATEGIES[told:]}
+                yield {**shown, "answers": list(shown["answers"]), "waiting": order[told:]}
 
     def look(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
         """Another caption on the stage."""

@@ -18,7 +18,6 @@ from wordgaze import paths
 from wordgaze.captioner import CARD, WEIGHTS, Captioner
 from wordgaze.decoding.base import Caption
 from wordgaze.decoding.presets import PRESETS
-from wordgaze.decoding.search import search
 from wordgaze.errors import CaptionsError, ModelError, ParamsError
 from wordgaze.explain.film import save_gif, strip
 from wordgaze.files import replacing, sha256, write_json
@@ -173,17 +172,19 @@ class Studio:
         model: str,
         image: Image.Image,
         settings: Mapping[str, Any],
-        strategies: Sequence[str] = tuple(PRESETS),
+        strategies: Sequence[str] | None = None,
         seed: int = 0,
     ) -> Iterator[Answer]:
-        """What each strategy, by its name in PRESETS, says of an RGB picture: yielded as soon as it is known.
+        """What each strategy, by its name in PRESETS, says of an RGB picture: yielded as soon as it is known. With none
+        named it is all that the captioner can follow.
 
         ``settings`` are fields of DecodeParams and hold for all strategies; but what sampling is narrowed by
         (temperature, top_k, top_p, typical_p, min_p) only for those that do not set it themselves, whose names would
         else be wrong. Raises ParamsError for wrong settings and ModelError for an unknown model, before any work.
         """
         captioner = self.captioner(model)
-        decodes = {strategy: _decode(strategy, settings) for strategy in strategies}
+        chosen = captioner.presets if strategies is None else strategies
+        decodes = {strategy: _decode(strategy, settings) for strategy in chosen}
         return self._answers(model, captioner, image, decodes, seed)
 
     def _answers(
@@ -195,7 +196,7 @@ class Studio:
                 started = time.perf_counter()
                 features = self._look(model, captioner, image, key)
                 looked = time.perf_counter()
-                found = _search(captioner, features, decode, key, seed)
+                [found] = captioner.search(features, decode, [key], seed)
                 ended = time.perf_counter()
             yield Answer(strategy, tuple(map(_said, found)), ended - looked, looked - started)
 
@@ -220,7 +221,7 @@ class Studio:
         decode, key = decode_params(**settings), _key(image)
         with self._lock:
             features = self._look(model, captioner, image, key)
-            return _said(_search(captioner, features, decode, key, seed, prefix_words)[0])
+            return _said(captioner.search(features, decode, [key], seed, prefix_words)[0][0])
 
     def _find(self, name: str) -> tuple[Model, Captioner]:
         if name not in self._captioners:
@@ -339,14 +340,6 @@ def _decode(strategy: str, settings: Mapping[str, Any]) -> DecodeParams:
     # A beam of any width divides into groups of one.
     groups = {"groups": given["beam_width"]} if "beam_width" in given else {}
     return decode_params(**{**groups, **given, **preset})
-
-
-def _search(
-    captioner: Captioner, features: Tensor, decode: DecodeParams, key: str, seed: int, prefix: Sequence[str] = ()
-) -> list[Caption]:
-    how: dict[str, Any] = {"keys": [key], "seed": seed, "table": captioner.table, "prefix": prefix}
-    [found] = search(captioner.decoder, features, captioner.vocabulary, decode, **how)
-    return found
 
 
 def _key(image: Image.Image) -> str:

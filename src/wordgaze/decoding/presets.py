@@ -11,5 +11,6 @@ PRESETS: dict[str, dict[str, object]] = {
     "typical 0.9": {"strategy": "sample", "typical_p": 0.9},
     "min-p 0.1": {"strategy": "sample", "min_p": 0.1},
     "consensus": {"strategy": "mbr", "temperature": 0.7},
+    "neighbours": {"strategy": "neighbours"},
 }
 """By name, what each sets of DecodeParams."""

@@ -46,6 +46,14 @@ class _Vector(NamedTuple):
     length: int  # in bigrams, as the toolkit counts it
 
 
+class _References(NamedTuple):
+    """The references of one picture, by what they share with a candidate."""
+
+    having: dict[Gram, list[tuple[int, float]]]  # the places of those that have an n-gram, and its weight there
+    norms: list[tuple[float, ...]]  # of each reference
+    lengths: list[int]
+
+
 class Cider:
     """CIDEr against fixed references, all of whose weights are computed once.
 
@@ -61,7 +69,10 @@ class Cider:
         refuse_unscorable(references)
         counts = [[ngrams(words) for words in of_one] for of_one in references]
         self._frequencies = frequencies or _frequencies(counts, len(counts))
-        self._references = [list(map(self._vector, *pair)) for pair in zip(counts, references, strict=True)]
+        self._references = [
+            _index([self._vector(*pair) for pair in zip(*of_one, strict=True)])
+            for of_one in zip(counts, references, strict=True)
+        ]
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
         """(N, 2): the picture's score, and 1."""
@@ -98,23 +109,30 @@ class Cider:
             squares[len(gram) - 1] += weight * weight
         return _Vector(weights, tuple(map(math.sqrt, squares)), max(0, len(words) - 1))
 
-    def _score(self, words: Tokens, references: Sequence[_Vector]) -> float:
+    def _score(self, words: Tokens, references: _References) -> float:
+        """The cosines of all orders and references, averaged; clipped, and times the penalty on their lengths."""
+        having, norms, lengths = references
         candidate = self._vector(ngrams(words), words)
-        total = math.fsum(self._similarity(candidate, reference) for reference in references)
-        return 10 * total / (ORDERS * len(references))
+        products = [[0.0] * ORDERS for _ in lengths]
+        for gram, mine in candidate.weights.items():
+            for place, theirs in having.get(gram, ()):
+                products[place][len(gram) - 1] += (min(mine, theirs) if self._clipped else mine) * theirs
+        total = 0.0
+        for found, norm, length in zip(products, norms, lengths, strict=True):
+            cosines = sum(x / (a * b) for x, a, b in zip(found, candidate.norms, norm, strict=True) if x)
+            total += cosines * self._penalty(candidate.length - length)
+        return 10 * total / (ORDERS * len(lengths))
 
-    def _similarity(self, candidate: _Vector, reference: _Vector) -> float:
-        """The cosines of all orders, summed; clipped, and times the penalty on the difference of lengths."""
-        products: tuple[list[float], ...] = tuple([] for _ in range(ORDERS))
-        for gram in candidate.weights.keys() & reference.weights.keys():
-            mine, theirs = candidate.weights[gram], reference.weights[gram]
-            if mine and theirs:
-                products[len(gram) - 1].append((min(mine, theirs) if self._clipped else mine) * theirs)
-        # A set's order changes from run to run; fsum is exact, so the score does not.
-        norms = zip(products, candidate.norms, reference.norms, strict=True)
-        cosines = math.fsum(math.fsum(found) / (a * b) for found, a, b in norms if found)
-        gap = candidate.length - reference.length
-        return cosines * math.exp(-(gap**2) / (2 * SIGMA**2)) if self._clipped else cosines
+    def _penalty(self, gap: int) -> float:
+        return math.exp(-(gap**2) / (2 * SIGMA**2)) if self._clipped else 1.0
+
+
+def _index(vectors: Sequence[_Vector]) -> _References:
+    having: dict[Gram, list[tuple[int, float]]] = {}
+    for place, vector in enumerate(vectors):
+        for gram, weight in vector.weights.items():
+            having.setdefault(gram, []).append((place, weight))
+    return _References(having, [vector.norms for vector in vectors], [vector.length for vector in vectors])
 
 
 class PlainCider(Cider):
