@@ -223,7 +223,8 @@ class DecodeParams(Section):
     mbr_utility: Literal["cider", "bleu"] = "cider"
     mbr_samples: int = Field(20, ge=0, le=1000)
     neighbours: Count = 10
-    neighbour_weight: float = Field(3.0, ge=0)
+    neighbour_weight: float = Field(2.0, ge=0)
+    expected_weight: float = Field(4.0, ge=0)
     min_length: int = Field(0, ge=0)
     no_repeat_ngram: int = Field(0, ge=0)
     complete: bool = False

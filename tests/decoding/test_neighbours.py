@@ -43,11 +43,23 @@ def test_the_candidate_that_their_captions_agree_with_wins_over_a_likelier_one()
     chosen = neighbours.choose(features, found, settings("neighbours", neighbours=5))
     assert [of_one[0].words[0] for of_one in chosen] == ["a"] * 10 + ["two"] * 10
     assert {len(of_one) for of_one in chosen} == {1}
-    likeliest = neighbours.choose(features, found, settings("neighbours", neighbour_weight=0.0, num=2))
+    none = settings("neighbours", neighbour_weight=0.0, expected_weight=0.0, num=2)
+    likeliest = neighbours.choose(features, found, none)
     assert [[c.words[0] for c in of_one] for of_one in likeliest] == [["two", "a"]] * 20
     [dog, men] = neighbours.choose(features, found, settings("neighbours", neighbours=5, num=2))[0]
     assert dog.score > -0.2 and dog.log_prob == pytest.approx(-0.4)
-    assert men.score == pytest.approx(-0.1)
+    assert dog.score > men.score
+
+
+def test_what_all_training_pictures_foretell_decides_where_the_nearest_are_not_asked() -> None:
+    features, neighbours = known()
+    found = [[caption(CANDIDATES[0], -0.1), caption(CANDIDATES[1], -0.2)]] * 20
+    foretold = settings("neighbours", neighbour_weight=0.0, num=2)
+    chosen = neighbours.choose(features, found, foretold)
+    assert [of_one[0].words[0] for of_one in chosen] == ["a"] * 10 + ["two"] * 10
+    [dog, men] = chosen[0]
+    twice = neighbours.choose(features, found, foretold.model_copy(update={"expected_weight": 8.0}))[0]
+    assert [c.score for c in twice] == pytest.approx([2 * dog.score + 0.2, 2 * men.score + 0.1])
 
 
 def test_what_is_stored_makes_the_same_choices() -> None:

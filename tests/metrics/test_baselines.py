@@ -21,6 +21,7 @@ from wordgaze.metrics.baselines import (
     random_captions,
 )
 from wordgaze.metrics.captions import score_captions
+from wordgaze.metrics.cider import DocumentFrequencies
 from wordgaze.summary import print_summary
 
 
@@ -109,16 +110,16 @@ def test_consensus_agrees_with_the_mean_cosine_of_each_pair() -> None:
         return total / 4
 
     alike = [sum(cosine(a, b) for j, b in enumerate(candidates) if j != i) for i, a in enumerate(candidates)]
-    assert consensus(candidates, idf) == candidates[int(np.argmax(alike))]
+    assert consensus(candidates, DocumentFrequencies(idf, 0.0)) == candidates[int(np.argmax(alike))]
     assert len({round(value, 6) for value in alike}) == 4
 
 
 def test_of_equally_good_captions_consensus_takes_the_first() -> None:
     a, b = words("a dog", "the cat")
-    idf = {gram: 1.0 for caption in (a, b) for gram in [(caption[0],), (caption[1],), tuple(caption)]}
-    assert consensus([b, a, a, b], idf) == b
-    assert consensus([a], idf) == a
-    assert consensus([a, a, []], {(word,): 0.0 for word in a} | {tuple(a): 0.0}) == a  # words that all pictures have
+    alike = DocumentFrequencies({}, 1.0)
+    assert consensus([b, a, a, b], alike) == b
+    assert consensus([a], alike) == a
+    assert consensus([a, a, []], DocumentFrequencies({}, 0.0)) == a  # words that all pictures have
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 A decoder knows what it was trained on by its weights alone, and after training for the score it is sure of itself. The
 captions of similar pictures are evidence of another kind: of the captions that a beam search finds, the one is taken
 that is likely and that they agree with (Devlin et al. 2015, "Exploring Nearest Neighbor Approaches for Image
-Captioning"; Mao et al. 2015, "Learning like a Child", section 6.1).
+Captioning"; Mao et al. 2015, "Learning like a Child", section 6.1). The nearest few know what is seldom; what all of
+them together foretell (``expectation``) is surer of what is frequent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from wordgaze.decoding.base import Caption
+from wordgaze.decoding.expectation import Expectation
 from wordgaze.errors import ModelError
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.cider import Cider, DocumentFrequencies, document_frequencies
@@ -60,31 +62,37 @@ class Neighbours:
         """The ``params.num`` best candidates of each picture; features (B, L, C).
 
         ``score`` is the candidate's own plus ``params.neighbour_weight`` times its CIDEr, 0…10, against the captions of
-        the ``params.neighbours`` nearest pictures.
+        the ``params.neighbours`` nearest pictures, plus ``params.expected_weight`` times the CIDEr that it may expect.
         """
         nearest = [self._captions(row) for row in self.nearest(features, params.neighbours)]
         metric = Cider(nearest, self._frequencies)
+        expected = self._expectation.of(self._standardised(features))
         chosen = []
         for place, of_one in enumerate(found):
-            agreement = metric.reward([place] * len(of_one), [caption.words for caption in of_one])
+            said = [caption.words for caption in of_one]
+            agreed = metric.reward([place] * len(said), said)
+            foretold = self._expectation.score(expected[place], said)
             scored = [
-                replace(caption, score=caption.score + params.neighbour_weight * agreed)
-                for caption, agreed in zip(of_one, agreement, strict=True)
+                replace(caption, score=caption.score + params.neighbour_weight * a + params.expected_weight * e)
+                for caption, a, e in zip(of_one, agreed, foretold, strict=True)
             ]
             chosen.append(sorted(scored, key=lambda caption: (-caption.score, -caption.log_prob))[: params.num])
         return chosen
 
     def nearest(self, features: Tensor, count: int) -> list[list[int]]:
         """The places of the ``count`` training pictures nearest to each picture, by cosine, the nearest first."""
-        means = features.float().mean(1).cpu()
-        if means.shape[1] != len(self.mean):
-            raise ModelError(f"features of {means.shape[1]} channels are compared with pictures of {len(self.mean)}")
-        alike = normalize((means - self.mean) * self.scale, dim=1) @ self.vectors.T.float()
+        alike = self._standardised(features) @ self._vectors.T
         nearest: list[list[int]] = alike.topk(min(count, len(self.vectors))).indices.tolist()
         return nearest
 
+    def _standardised(self, features: Tensor) -> Tensor:
+        means = features.float().mean(1).cpu()
+        if means.shape[1] != len(self.mean):
+            raise ModelError(f"features of {means.shape[1]} channels are compared with pictures of {len(self.mean)}")
+        return normalize((means - self.mean) * self.scale, dim=1)
+
     def _captions(self, places: Sequence[int]) -> list[Tokens]:
-        return [words for place in places for words in self._words(place)]
+        return [words for place in places for words in self._every[place]]
 
     def _words(self, place: int) -> list[Tokens]:
         rows = self.captions[place].tolist()
@@ -92,5 +100,17 @@ class Neighbours:
         return [words for words in said if words]
 
     @cached_property
+    def _vectors(self) -> Tensor:
+        return self.vectors.float()
+
+    @cached_property
+    def _every(self) -> list[list[Tokens]]:
+        return [self._words(place) for place in range(len(self.captions))]
+
+    @cached_property
     def _frequencies(self) -> DocumentFrequencies:
-        return document_frequencies([self._words(place) for place in range(len(self.captions))])
+        return document_frequencies(self._every)
+
+    @cached_property
+    def _expectation(self) -> Expectation:
+        return Expectation(self._vectors, self._every, self._frequencies)

@@ -12,7 +12,8 @@ from torch.nn.functional import normalize
 from wordgaze.errors import ScoreError
 from wordgaze.metrics.bleu import corpus_bleu
 from wordgaze.metrics.captions import score_captions
-from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams
+from wordgaze.metrics.cider import DocumentFrequencies, document_frequencies, unit_vector
+from wordgaze.metrics.ngrams import Gram
 
 Tokens = Sequence[str]
 Floats = npt.NDArray[np.float32]
@@ -64,21 +65,18 @@ def nearest_captions(
     nearest = _nearest(features, train_features, min(k, len(train_captions)))
     if k == 1:
         return [list(train_captions[row[0]][0]) for row in nearest.tolist()]
-    frequency: Counter[Gram] = Counter()
-    for of_one in train_captions:
-        frequency.update({gram for words in of_one for gram in ngrams(words)})
-    idf = {gram: float(np.log(len(train_captions) / count)) for gram, count in frequency.items()}
-    return [consensus([words for j in row for words in train_captions[j]], idf) for row in nearest.tolist()]
+    frequencies = document_frequencies(train_captions)
+    return [consensus([words for j in row for words in train_captions[j]], frequencies) for row in nearest.tolist()]
 
 
-def consensus(candidates: Sequence[Tokens], idf: dict[Gram, float]) -> list[str]:
+def consensus(candidates: Sequence[Tokens], frequencies: DocumentFrequencies) -> list[str]:
     """The caption with the highest mean similarity to the other ones; of equals the first.
 
     The similarity is CIDEr's as first defined (Vedantam et al. 2015, equation 2): the cosine between tf-idf vectors,
-    averaged over n-grams of 1…4 words. ``idf`` is log(pictures / pictures with the n-gram). As the vectors have
-    length 1, the sum over the others is one product with the sum of all.
+    averaged over n-grams of 1…4 words. As the vectors have length 1, the sum over the others is one product with the
+    sum of all.
     """
-    vectors = [_unit(words, idf) for words in candidates]
+    vectors = [unit_vector(words, frequencies) for words in candidates]
     whole: Counter[Gram] = Counter()
     for vector in vectors:
         whole.update(vector)
@@ -146,12 +144,3 @@ def _nearest(features: Floats, train_features: Floats, k: int, batch: int = 64) 
 def _unit_rows(rows: Floats) -> Floats:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)
-
-
-def _unit(words: Tokens, idf: dict[Gram, float]) -> dict[Gram, float]:
-    """The tf-idf of a caption's n-grams, of length 1 within each order."""
-    weights = {gram: count * idf[gram] for gram, count in ngrams(words).items()}
-    squares = dict.fromkeys(range(1, ORDERS + 1), 0.0)
-    for gram, weight in weights.items():
-        squares[len(gram)] += weight**2
-    return {gram: weight / squares[len(gram)] ** 0.5 for gram, weight in weights.items() if weight}

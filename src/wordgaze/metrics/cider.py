@@ -40,6 +40,25 @@ def _frequencies(pictures: Iterable[Iterable[Counter[Gram]]], count: int) -> Doc
     return DocumentFrequencies({gram: idf[having] for gram, having in documents.items()}, most)
 
 
+def unit_vector(words: Tokens, frequencies: DocumentFrequencies) -> dict[Gram, float]:
+    """The tf-idf of a caption's n-grams, of length 1 within each order; n-grams that all pictures have are left out.
+
+    The product of two of these, over the number of orders, is the similarity of ``PlainCider``.
+    """
+    rarity, unknown = frequencies
+    weights = {gram: count * rarity.get(gram, unknown) for gram, count in ngrams(words).items()}
+    norms = _norms(weights)
+    return {gram: weight / norms[len(gram) - 1] for gram, weight in weights.items() if weight}
+
+
+def _norms(weights: dict[Gram, float]) -> tuple[float, ...]:
+    """The length of each order's part."""
+    squares = [0.0] * ORDERS
+    for gram, weight in weights.items():
+        squares[len(gram) - 1] += weight * weight
+    return tuple(map(math.sqrt, squares))
+
+
 class _Vector(NamedTuple):
     weights: dict[Gram, float]  # tf-idf
     norms: tuple[float, ...]  # of each order
@@ -104,10 +123,7 @@ class Cider:
     def _vector(self, counts: Counter[Gram], words: Tokens) -> _Vector:
         rarity, unknown = self._frequencies
         weights = {gram: count * rarity.get(gram, unknown) for gram, count in counts.items()}
-        squares = [0.0] * ORDERS
-        for gram, weight in weights.items():
-            squares[len(gram) - 1] += weight * weight
-        return _Vector(weights, tuple(map(math.sqrt, squares)), max(0, len(words) - 1))
+        return _Vector(weights, _norms(weights), max(0, len(words) - 1))
 
     def _score(self, words: Tokens, references: _References) -> float:
         """The cosines of all orders and references, averaged; clipped, and times the penalty on their lengths."""
