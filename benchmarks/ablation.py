@@ -13,33 +13,65 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from challengers import ScheduledSampling, Transformer, in_pieces, whole
+from probe import parts_of
 from scipy import stats
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.captioner import caption_stored, read_decoder
+from wordgaze.captioner import caption_stored
 from wordgaze.metrics.captions import score_captions
-from wordgaze.params import Params, decode_params, load_params
+from wordgaze.metrics.cider import Cider
+from wordgaze.model.decoder import Decoder
+from wordgaze.params import DecodeParams, Params, load_params
 from wordgaze.prepared import Prepared
-from wordgaze.training.fit import Task, fit
+from wordgaze.text.vocabulary import Vocabulary
+from wordgaze.training.batches import Batches
+from wordgaze.training.fit import Task
+from wordgaze.training.loop import Trainer
 from wordgaze.vision.store import FeatureStore
 
-CHANGES: dict[str, dict[str, object]] = {
-    "as it is": {},
-    "no label smoothing": {"train_stage1.label_smoothing": 0.0},
-    "no dropout": {f"model.dropout_{part}": 0.0 for part in ("channels", "embedding", "features", "output")},
-    "whole channels are never left out": {"model.dropout_channels": 0.0},
-    "channels as they come": {"model.standardise": False},
-    "need not look everywhere": {"train_stage1.doubly_stochastic": 0.0},
-    "top-down": {"model.look": "between", "model.layers": 2, "model.sentinel": False},
-    "words tied": {"model.tied": True},
+BATCH = 128  # pictures captioned at once
+GREEDY, BEAM = DecodeParams(strategy="greedy"), DecodeParams()
+
+
+@dataclass(frozen=True)
+class Change:
+    """Parameters that differ, another decoder, fewer networks or depths of the stored features, words in pieces."""
+
+    params: dict[str, object] = field(default_factory=dict)
+    decoder: type[Decoder] | type[Transformer] = Decoder
+    networks: int | None = None
+    depths: int | None = None
+    pieces: bool = False
+
+
+DROPOUTS = ("channels", "embedding", "features", "output")
+CHANGES: dict[str, Change] = {
+    "as it is": Change(),
+    "no label smoothing": Change({"train_stage1.label_smoothing": 0.0}),
+    "no dropout": Change({f"model.dropout_{part}": 0.0 for part in DROPOUTS}),
+    "the last map of each network alone": Change(depths=1),
+    "the first network alone": Change(networks=1),
+    "channels as they come": Change({"model.standardise": False}),
+    "need not look everywhere": Change({"train_stage1.doubly_stochastic": 0.0}),
+    "top-down": Change({"model.look": "between", "model.layers": 2, "model.sentinel": False}),
+    "scheduled sampling": Change(decoder=ScheduledSampling),
+    "a transformer of two layers": Change({"train_stage1.doubly_stochastic": 0.0}, decoder=Transformer),
+    "weights averaged": Change({"train_stage1.average": 0.998}),
+    "words that occur three times": Change({"prepare.min_count": 3}),
+    "rare words in two pieces": Change(pieces=True),
+    "whole channels are never left out": Change({"model.dropout_channels": 0.0}),
+    "words tied": Change({"model.tied": True}),
 }
 Scores = dict[str, float]
 
@@ -63,8 +95,8 @@ def main() -> None:
         while running or (waiting and time.monotonic() < until):
             while waiting and len(running) < given.jobs and time.monotonic() < until:
                 name, seed = waiting.pop(0)
-                settings = changed(given.root, given.pictures, given.epochs, given.width, CHANGES[name])
-                running[pool.submit(train, given.root, settings, seed)] = name, seed
+                params = changed(given.root, given.pictures, given.epochs, given.width, CHANGES[name].params)
+                running[pool.submit(train, given.root, params, CHANGES[name], seed)] = name, seed
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 name, seed = running.pop(done)
                 found[name].append(done.result())
@@ -83,25 +115,59 @@ def changed(root: Path, pictures: int, epochs: int, width: int, change: dict[str
     return Params.model_validate(values)
 
 
-def train(root: Path, params: Params, seed: int) -> Scores:
+def train(root: Path, params: Params, change: Change, seed: int) -> Scores:
     """The scores on dev of what a training makes, and its minutes."""
     torch.set_num_threads(1)
-    prepared, store = Prepared.load(root / "data/prepared"), FeatureStore(root / "data/features")
-    task = Task(prepared, store, params.model, params.train_stage1, params.prepare.max_words, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.monotonic()
-        history = fit(task, lambda name: Path(folder) / name, Path(folder) / "captioner", _quiet, _quiet)
-        minutes = (time.monotonic() - started) / 60
-        decoder, vocabulary = read_decoder(Path(folder) / "captioner")
+    started = time.monotonic()
+    source = Columns(FeatureStore(root / "data/features"), change.networks, change.depths)
+    prepared = worded(Prepared.load(root / "data/prepared"), params.prepare.min_count, change.pieces)
+    settings, words = params.train_stage1, prepared.vocabulary
+    task = Task(prepared, source.store, params.model, settings, params.prepare.max_words, seed)
+    examples = task.examples()
+    torch.manual_seed(seed)
+    decoder = change.decoder(params.model, len(source.columns), len(words))
+    if params.model.standardise:
+        decoder.standardise(source.read([example.image for example in examples[:: max(1, len(examples) // 256)]]))
     images, references = prepared.references("dev")
-    found = caption_stored(decoder.eval(), vocabulary, store, images, decode_params(), 128)
-    scores = score_captions([of_one[0].words for of_one in found], references)
+    cider = Cider(references)
+
+    def said(speaker: Any, decode: DecodeParams) -> list[tuple[str, ...]]:
+        return [whole(of_one[0].words) for of_one in caption_stored(speaker, words, source, images, decode, BATCH)]
+
+    def dev_score(speaker: Any) -> float:
+        return cider.score(said(speaker, GREEDY))
+
+    with tempfile.TemporaryDirectory() as folder:
+        batches = Batches(examples, source, settings.batch_size, seed)
+        trainer = Trainer(decoder, batches, dev_score, settings, seed, Path(folder) / "checkpoint.safetensors")  # type: ignore[arg-type]
+        history = trainer.run(lambda _: None, lambda *_: None)
+    minutes = (time.monotonic() - started) / 60
+    scores = score_captions(said(decoder.eval(), BEAM), references)
     greedy = max(row["dev_cider"] for row in history)
     return {"greedy": greedy, "bleu_4": scores["bleu_4"], "cider": scores["cider"], "minutes": minutes}
 
 
-def _quiet(*_: Any) -> None:
-    pass
+class Columns:
+    """The stored features of the first ``networks``, of each the first ``depths``; None: all."""
+
+    def __init__(self, store: FeatureStore, networks: int | None, depths: int | None) -> None:
+        self.store = store
+        kept = [list(layers.values())[:depths] for layers in list(parts_of(store).values())[:networks]]
+        self.columns = torch.cat([torch.arange(s.start, s.stop) for layers in kept for s in layers])
+
+    def read(self, images: Sequence[str]) -> Tensor:
+        found = self.store.read(images)
+        return found if len(self.columns) == found.shape[2] else found[:, :, self.columns]
+
+
+def worded(prepared: Prepared, min_count: int, pieces: bool) -> Prepared:
+    """With the vocabulary that the training captions give, and these in pieces."""
+    train = prepared.captions["train"]
+    known = Vocabulary.count((words for of_one in train.values() for words in of_one), min_count)
+    if not pieces:
+        return replace(prepared, vocabulary=known)
+    train, vocabulary = in_pieces(train, known, min_count)
+    return replace(prepared, captions={**prepared.captions, "train": train}, vocabulary=vocabulary)
 
 
 def table(found: dict[str, list[Scores]]) -> str:

@@ -146,6 +146,7 @@ from wordgaze.training.learner import Learner, Objective
 from wordgaze.training.parallel import crew
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job is started without
     learner = Learner(Decoder(ModelParams(), 3, 8), None, TrainParams(), Objective(), torch.float32)
     batch = Batch(torch.ones(4, 2, 3), torch.tensor([[[4, 5, 2]]] * 4), ("a", "b", "c", "d"))
     with crew(learner, 2) as two:
