@@ -90,7 +90,7 @@ def main() -> None:
     waiting = [(name, seed) for seed in given.seeds for name in given.only]
     until = time.monotonic() + 60 * given.minutes
     running: dict[Future[Scores], tuple[str, int]] = {}
-    found: dict[str, list[Scores]] = {name: [] for name in given.only}
+    found: dict[str, list[Scores]] = {name: [] for name in given.only}  # the first is what the others are changes of
     with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
         while running or (waiting and time.monotonic() < until):
             while waiting and len(running) < given.jobs and time.monotonic() < until:
@@ -174,11 +174,15 @@ def table(found: dict[str, list[Scores]]) -> str:
     """Markdown, a row a setting."""
     kinds = {"greedy": "greedy CIDEr", "bleu_4": "beam 5: BLEU-4", "cider": "beam 5: CIDEr"}
     half = {kind: half_width([[s[kind] for s in scores] for scores in found.values()]) for kind in kinds}
-    lines = [["", *kinds.values(), "seeds", "minutes"], ["---"] * (len(kinds) + 3)]
+    lines = [["", *kinds.values(), "CIDEr gained", "seeds", "minutes"], ["---"] * (len(kinds) + 4)]
+    base = next(iter(found.values()))
     for name, scores in found.items():
         if not scores:
             continue
+        apart = np.mean([s["cider"] for s in scores]) - np.mean([s["cider"] for s in base])
+        width = half["cider"] * (1 / len(scores) + 1 / len(base)) ** 0.5
         cells = [f"{np.mean([s[kind] for s in scores]):.3f} ± {half[kind] / len(scores) ** 0.5:.3f}" for kind in kinds]
+        cells.append("" if scores is base else f"{apart:+.3f} ± {width:.3f}")
         lines.append([name, *cells, str(len(scores)), f"{np.mean([s['minutes'] for s in scores]):.1f}"])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -25,7 +25,7 @@ class ScheduledSampling(Decoder):
     In two passes, as Mihaylova and Martins 2019: what it would say is drawn where all words before are the given ones.
     """
 
-    most, rise = 0.25, 1000  # the share of words in the end, and the steps until then
+    most, rise = 0.25, 300  # the share of words in the end, and the steps until then
 
     def __init__(self, sizes: ModelParams, channels: int, vocabulary_size: int) -> None:
         super().__init__(sizes, channels, vocabulary_size)

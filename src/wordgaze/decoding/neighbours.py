@@ -7,7 +7,7 @@ Captioning"; Mao et al. 2015, "Learning like a Child", section 6.1). The nearest
 them together foretell (``expectation``) is surer of what is frequent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -24,6 +24,8 @@ from wordgaze.params import DecodeParams
 from wordgaze.text.vocabulary import PAD, UNK, Vocabulary
 
 MOST = 10_000  # training pictures that are kept, from all over the data set: with 1,280 channels 25 MB
+
+Judge = Callable[[int, Sequence[Tokens]], Iterable[float]]  # of captions of the picture at a place, how good they are
 
 
 class Neighbours:
@@ -64,26 +66,28 @@ class Neighbours:
         ``score`` is the candidate's own plus ``params.neighbour_weight`` times its CIDEr, 0…10, against the captions of
         the ``params.neighbours`` nearest pictures, plus ``params.expected_weight`` times the CIDEr that it may expect.
         """
-        nearest = [self._captions(row) for row in self.nearest(features, params.neighbours)]
-        metric = Cider(nearest, self._frequencies)
-        expected = self._expectation.of(self._standardised(features))
-        chosen = []
-        for place, of_one in enumerate(found):
-            said = [caption.words for caption in of_one]
-            agreed = metric.reward([place] * len(said), said)
-            foretold = self._expectation.score(expected[place], said)
-            scored = [
-                replace(caption, score=caption.score + params.neighbour_weight * a + params.expected_weight * e)
-                for caption, a, e in zip(of_one, agreed, foretold, strict=True)
-            ]
-            chosen.append(sorted(scored, key=lambda caption: (-caption.score, -caption.log_prob))[: params.num])
-        return chosen
+        looks, judges = self._standardised(features), list[tuple[float, Judge]]()
+        if params.neighbour_weight:
+            judges.append((params.neighbour_weight, self._agreed(looks, params.neighbours)))
+        if params.expected_weight:
+            judges.append((params.expected_weight, self._foretold(looks)))
+        return [_best(of_one, place, judges, params.num) for place, of_one in enumerate(found)]
 
     def nearest(self, features: Tensor, count: int) -> list[list[int]]:
         """The places of the ``count`` training pictures nearest to each picture, by cosine, the nearest first."""
-        alike = self._standardised(features) @ self._vectors.T
-        nearest: list[list[int]] = alike.topk(min(count, len(self.vectors))).indices.tolist()
+        return self._alike(self._standardised(features), count)
+
+    def _alike(self, looks: Tensor, count: int) -> list[list[int]]:
+        nearest: list[list[int]] = (looks @ self._vectors.T).topk(min(count, len(self.vectors))).indices.tolist()
         return nearest
+
+    def _agreed(self, looks: Tensor, count: int) -> Judge:
+        metric = Cider([self._captions(row) for row in self._alike(looks, count)], self._frequencies)
+        return lambda place, said: metric.reward([place] * len(said), said)
+
+    def _foretold(self, looks: Tensor) -> Judge:
+        expected = self._expectation.of(looks)
+        return lambda place, said: self._expectation.score(expected[place], said)
 
     def _standardised(self, features: Tensor) -> Tensor:
         means = features.float().mean(1).cpu()
@@ -114,3 +118,13 @@ class Neighbours:
     @cached_property
     def _expectation(self) -> Expectation:
         return Expectation(self._vectors, self._every, self._frequencies)
+
+
+def _best(found: Sequence[Caption], place: int, judges: Sequence[tuple[float, Judge]], count: int) -> list[Caption]:
+    """The ``count`` best captions of a picture by their own scores and what the judges add."""
+    said = [caption.words for caption in found]
+    scores = [caption.score for caption in found]
+    for weight, judge in judges:
+        scores = [score + weight * float(more) for score, more in zip(scores, judge(place, said), strict=True)]
+    scored = [replace(caption, score=score) for caption, score in zip(found, scores, strict=True)]
+    return sorted(scored, key=lambda caption: (-caption.score, -caption.log_prob))[:count]

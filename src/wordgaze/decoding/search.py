@@ -49,17 +49,20 @@ def search(
     if len(begin) == params.max_length:  # nothing is left to choose
         params = params.model_copy(update={"strategy": "greedy", "num": 1})
     names = [str(i) for i in range(tree.count)] if keys is None else keys
-    every = params.model_copy(update={"strategy": "beam", "num": params.beam_width})
+
+    def beam() -> list[list[Caption]]:
+        every = params.model_copy(update={"strategy": "beam", "num": params.beam_width})
+        return tree.read(BeamSearch(tree, constraints, every).run(), vocabulary)
+
     match params.strategy:
         case "sample":
             return tree.read(sample(tree, constraints, params, params.num, names, seed), vocabulary)
         case "neighbours":
             if neighbours is None:
                 raise ModelError("this captioner has no training pictures to compare with; use another strategy")
-            candidates = tree.read(BeamSearch(tree, constraints, every).run(), vocabulary)
-            return neighbours.choose(features if isinstance(features, Tensor) else features[0], candidates, params)
+            return neighbours.choose(features if isinstance(features, Tensor) else features[0], beam(), params)
         case "mbr":
-            candidates = tree.read(BeamSearch(tree, constraints, every).run(), vocabulary)
+            candidates = beam()
             if params.mbr_samples:
                 again = Tree(speaker, features, table)
                 again.begin(begin)
