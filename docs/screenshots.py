@@ -1,7 +1,7 @@
 """The pictures of the page in the README: light, dark and narrow. Needs Chromium, and a page that runs.
 
 make && wordgaze app &
-python docs/screenshots.py [--address http://127.0.0.1:7860] [--example 3] [--word 8]
+python docs/screenshots.py [--address http://127.0.0.1:7860] [--example 4] [--word 12]
 """
 
 import argparse
@@ -17,8 +17,8 @@ WINDOWS = {"light": (1400, 1080), "dark": (1400, 1080), "narrow": (420, 1400)}  
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", default="http://127.0.0.1:7860")
-    parser.add_argument("--example", type=int, default=3, help="which of the pictures that the page offers")
-    parser.add_argument("--word", type=int, default=8, help="which word of the caption is pointed at")
+    parser.add_argument("--example", type=int, default=4, help="which of the pictures that the page offers")
+    parser.add_argument("--word", type=int, default=12, help="which word of the caption is pointed at")
     given = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
