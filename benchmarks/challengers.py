@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear, pad, relu
+from torch.nn.functional import dropout, pad, relu
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.model.attention import Rows
 from wordgaze.model.decoder import FARTHEST, Decoder, Said, Taught
 from wordgaze.params import ModelParams
-from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, Vocabulary
+from wordgaze.text.vocabulary import END, PAD, START, Vocabulary
 
 Captions = dict[str, list[list[str]]]
 GLUE = "##"  # a piece of a word that begins so is joined to what was said before it
@@ -171,7 +171,7 @@ class Transformer(nn.Module):
         real = flat != PAD
         place = real.flatten().nonzero().squeeze(1)
         hidden = dropout(self.norm(x.flatten(0, 1)[place]), self.sizes.dropout_output, self.training)
-        logits = linear(hidden, self.classify.weight, self.classify.bias)
+        logits = self.classify(hidden)
         weights = weights * real.unsqueeze(2)
         return Taught(logits, flat.flatten()[place], place, weights, torch.zeros_like(flat, dtype=torch.float))
 
@@ -189,9 +189,7 @@ def in_pieces(captions: Captions, known: Vocabulary, min_count: int) -> tuple[Ca
 
     split = {image: [[p for word in words for p in pieces(word)] for words in of_one]
              for image, of_one in captions.items()}  # fmt: skip
-    vocabulary = Vocabulary.count((words for of_one in split.values() for words in of_one), min_count)
-    assert vocabulary.words[: len(SPECIAL)] == SPECIAL
-    return split, vocabulary
+    return split, Vocabulary.count((words for of_one in split.values() for words in of_one), min_count)
 
 
 def whole(words: tuple[str, ...]) -> tuple[str, ...]:
