@@ -55,6 +55,12 @@ def test_no_key_and_no_query_is_too_large(key: float, query: float) -> None:
         assert energy.item() == pytest.approx(float(torch.tanh(torch.tensor(key + query))), abs=1e-5)
 
 
+def test_one_key_or_one_query_takes_the_formula_itself() -> None:
+    keys, asked, v = example(1.0)
+    assert torch.equal(additive_energy(keys[:, :1], asked, v), plain(keys[:, :1], asked, v))
+    assert torch.equal(additive_energy(keys[:1], asked[:1, :1], v), plain(keys[:1], asked[:1, :1], v))
+
+
 def test_other_precisions_take_the_formula_itself() -> None:
     keys, asked, v = (part.bfloat16() for part in example(1.0))
     assert torch.equal(additive_energy(keys, asked, v), plain(keys, asked, v))

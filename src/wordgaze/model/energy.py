@@ -45,7 +45,7 @@ class AdditiveEnergy(torch.autograd.Function):
 def additive_energy(keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
     """v · tanh(keys + asked): keys (B, L, A), asked (B, R, A), v (A,) → (B, R, L)."""
     fast = keys.device.type == "cpu" and keys.dtype == asked.dtype == torch.float32
-    if not fast or asked.shape[:2].numel() == 1:  # a single query: nothing to share
+    if not fast or keys.shape[1] == 1 or asked.shape[:2].numel() == 1:  # one key or one query: nothing to share
         return torch.tanh(keys.unsqueeze(1) + asked.unsqueeze(2)) @ v
     if torch.is_grad_enabled():
         energy: Tensor = AdditiveEnergy.apply(keys, asked, v)  # type: ignore[no-untyped-call]
