@@ -1,0 +1,120 @@
+"""Several captioners together, and what one learns from all of them.
+
+    python benchmarks/distillation.py --teachers models/a models/b [--root .] [--split dev] [--student FOLDER]
+
+The teachers share the stored features of a project whose ``features`` stage has run. With ``--student`` they caption
+the training pictures together, by beam search, and a decoder is trained by stage 1's settings on these captions beside
+those of people (sequence-level distillation, Kim and Rush 2016); it is written to the folder and scored below them.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from wordgaze.captioner import Captioner
+from wordgaze.decoding.base import Caption
+from wordgaze.decoding.ensemble import Ensemble
+from wordgaze.decoding.search import search
+from wordgaze.metrics.captions import score_captions
+from wordgaze.params import DecodeParams, Params, load_params
+from wordgaze.prepared import Prepared
+from wordgaze.progress import counter
+from wordgaze.training.fit import Task, fit
+from wordgaze.vision.store import FeatureStore
+
+BATCH = 128
+WAYS = {
+    "greedy": DecodeParams(strategy="greedy"),
+    "beam 5": DecodeParams(),
+    "neighbours, of 40": DecodeParams(strategy="neighbours", beam_width=40),
+}
+METRICS = ("bleu_4", "cider", "meteor")
+
+Say = Callable[[Tensor, DecodeParams, Sequence[str]], list[list[Caption]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teachers", type=Path, nargs="+", required=True)
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--split", choices=["dev", "test"], default="dev")
+    parser.add_argument("--captions", type=int, default=2, help="of the teachers, a picture")
+    parser.add_argument("--student", type=Path)
+    given = parser.parse_args()
+    params = load_params(given.root / "params.yaml")
+    prepared, store = Prepared.load(given.root / "data/prepared"), FeatureStore(given.root / "data/features")
+    teachers = [Captioner.load(folder) for folder in given.teachers]
+    print("| | " + " | ".join(f"{way}: {', '.join(METRICS)}" for way in WAYS) + " |\n" + "|---" * (1 + len(WAYS)) + "|")
+
+    def show(name: str, captioners: Sequence[Captioner]) -> None:
+        print(f"| {name} | {' | '.join(scores(together(captioners), prepared, store, given.split))} |", flush=True)
+
+    for folder, teacher in zip(given.teachers, teachers, strict=True):
+        show(str(folder), [teacher])
+    show("together", teachers)
+    if given.student:
+        learn(params, taught_by(together(teachers), prepared, store, given.captions), store, given.student)
+        student = Captioner.load(given.student)
+        student.neighbours = teachers[0].neighbours  # whose captions are those of people alone
+        show(str(given.student), [student])
+
+
+def together(captioners: Sequence[Captioner]) -> Say:
+    """What several captioners of the same features say as one."""
+    first = captioners[0]
+    speaker: Any = Ensemble([captioner.decoder for captioner in captioners])
+    table = tuple(captioner.table for captioner in captioners)
+
+    def say(features: Tensor, decode: DecodeParams, images: Sequence[str]) -> list[list[Caption]]:
+        every = [features] * len(captioners)
+        how: dict[str, Any] = {"keys": images, "table": table, "neighbours": first.neighbours}
+        return search(speaker, every, first.vocabulary, decode, **how)
+
+    return say
+
+
+def scores(say: Say, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:
+    """A cell for each way of decoding."""
+    images, references = prepared.references(split)
+    for decode in WAYS.values():
+        found = score_captions([of_one[0].words for of_one in said(say, store, images, decode)], references)
+        yield ", ".join(f"{found[metric]:.3f}" for metric in METRICS)
+
+
+def taught_by(say: Say, prepared: Prepared, store: FeatureStore, count: int) -> Prepared:
+    """With ``count`` captions of the teachers more for each training picture."""
+    train = prepared.captions["train"]
+    images = list(train)
+    found = said(say, store, images, DecodeParams(num=count))
+    more = {
+        image: [*train[image], *(list(caption.words) for caption in of_one)]
+        for image, of_one in zip(images, found, strict=True)
+    }
+    return replace(prepared, captions={**prepared.captions, "train": more})
+
+
+def said(say: Say, store: FeatureStore, images: Sequence[str], decode: DecodeParams) -> list[list[Caption]]:
+    found: list[list[Caption]] = []
+    for i in range(0, len(images), BATCH):
+        names = images[i : i + BATCH]
+        found += say(store.read(names).float(), decode, names)
+    return found
+
+
+def learn(params: Params, prepared: Prepared, store: FeatureStore, folder: Path) -> None:
+    """Trains from scratch with the settings of stage 1."""
+    task = Task(prepared, store, params.model, params.train_stage1, params.prepare.max_words, params.seed)
+    with tempfile.TemporaryDirectory() as scratch, counter("student") as report:
+        fit(task, lambda name: Path(scratch), folder, lambda row: print(row, file=sys.stderr, flush=True), report)
+
+
+if __name__ == "__main__":
+    main()
