@@ -10,7 +10,7 @@ those of people (sequence-level distillation, Kim and Rush 2016); it is written 
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.captioner import Captioner
+from wordgaze.captioner import Captioner, caption_stored
 from wordgaze.decoding.base import Caption
 from wordgaze.decoding.ensemble import Ensemble
-from wordgaze.decoding.search import search
 from wordgaze.metrics.captions import score_captions
 from wordgaze.params import DecodeParams, Params, load_params
 from wordgaze.prepared import Prepared
@@ -37,8 +36,6 @@ WAYS = {
     "neighbours, of 40": DecodeParams(strategy="neighbours", beam_width=40),
 }
 METRICS = ("bleu_4", "cider", "meteor")
-
-Say = Callable[[Tensor, DecodeParams, Sequence[str]], list[list[Caption]]]
 
 
 def main() -> None:
@@ -55,58 +52,52 @@ def main() -> None:
     print("| | " + " | ".join(f"{way}: {', '.join(METRICS)}" for way in WAYS) + " |\n" + "|---" * (1 + len(WAYS)) + "|")
 
     def show(name: str, captioners: Sequence[Captioner]) -> None:
-        print(f"| {name} | {' | '.join(scores(together(captioners), prepared, store, given.split))} |", flush=True)
+        print(f"| {name} | {' | '.join(scores(Together(captioners), prepared, store, given.split))} |", flush=True)
 
     for folder, teacher in zip(given.teachers, teachers, strict=True):
         show(str(folder), [teacher])
     show("together", teachers)
     if given.student:
-        learn(params, taught_by(together(teachers), prepared, store, given.captions), store, given.student)
+        learn(params, taught_by(Together(teachers), prepared, store, given.captions), store, given.student)
         student = Captioner.load(given.student)
         student.neighbours = teachers[0].neighbours  # whose captions are those of people alone
         show(str(given.student), [student])
 
 
-def together(captioners: Sequence[Captioner]) -> Say:
-    """What several captioners of the same features say as one."""
-    first = captioners[0]
-    speaker: Any = Ensemble([captioner.decoder for captioner in captioners])
-    table = tuple(captioner.table for captioner in captioners)
+class Together(Ensemble):
+    """Captioners of the same stored features, as one."""
 
-    def say(features: Tensor, decode: DecodeParams, images: Sequence[str]) -> list[list[Caption]]:
-        every = [features] * len(captioners)
-        how: dict[str, Any] = {"keys": images, "table": table, "neighbours": first.neighbours}
-        return search(speaker, every, first.vocabulary, decode, **how)
+    def __init__(self, captioners: Sequence[Captioner]) -> None:
+        super().__init__([captioner.decoder for captioner in captioners])
+        self.vocabulary, self.neighbours = captioners[0].vocabulary, captioners[0].neighbours
+        self.device, self.dtype = captioners[0].device, captioners[0].decoder.dtype
 
-    return say
+    def look(self, features: Tensor) -> Any:
+        return super().look([features] * len(self.members))
+
+    def say_of(self, store: FeatureStore, images: Sequence[str], decode: DecodeParams) -> list[list[Caption]]:
+        speaker: Any = self
+        return caption_stored(speaker, self.vocabulary, store, images, decode, BATCH, neighbours=self.neighbours)
 
 
-def scores(say: Say, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:
+def scores(speaker: Together, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:
     """A cell for each way of decoding."""
     images, references = prepared.references(split)
     for decode in WAYS.values():
-        found = score_captions([of_one[0].words for of_one in said(say, store, images, decode)], references)
+        found = score_captions([of_one[0].words for of_one in speaker.say_of(store, images, decode)], references)
         yield ", ".join(f"{found[metric]:.3f}" for metric in METRICS)
 
 
-def taught_by(say: Say, prepared: Prepared, store: FeatureStore, count: int) -> Prepared:
+def taught_by(teachers: Together, prepared: Prepared, store: FeatureStore, count: int) -> Prepared:
     """With ``count`` captions of the teachers more for each training picture."""
     train = prepared.captions["train"]
     images = list(train)
-    found = said(say, store, images, DecodeParams(num=count))
+    found = teachers.say_of(store, images, DecodeParams(num=count))
     more = {
         image: [*train[image], *(list(caption.words) for caption in of_one)]
         for image, of_one in zip(images, found, strict=True)
     }
     return replace(prepared, captions={**prepared.captions, "train": more})
-
-
-def said(say: Say, store: FeatureStore, images: Sequence[str], decode: DecodeParams) -> list[list[Caption]]:
-    found: list[list[Caption]] = []
-    for i in range(0, len(images), BATCH):
-        names = images[i : i + BATCH]
-        found += say(store.read(names).float(), decode, names)
-    return found
 
 
 def learn(params: Params, prepared: Prepared, store: FeatureStore, folder: Path) -> None:
