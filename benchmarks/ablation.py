@@ -28,20 +28,21 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.captioner import caption_stored
+from wordgaze.config.params import Params, load_params
+from wordgaze.data.prepared import Prepared
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.captioner import caption_features
 from wordgaze.metrics.captions import score_captions
 from wordgaze.metrics.cider import Cider
-from wordgaze.model.decoder import Decoder
-from wordgaze.params import DecodeParams, Params, load_params
-from wordgaze.prepared import Prepared
+from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import Vocabulary
-from wordgaze.training.batches import Batches
-from wordgaze.training.fit import Task
-from wordgaze.training.loop import Trainer
-from wordgaze.vision.store import FeatureStore
+from wordgaze.training.batches import BatchLoader
+from wordgaze.training.fit import TrainingTask
+from wordgaze.training.trainer import Trainer
+from wordgaze.vision.feature_store import FeatureStore
 
 BATCH = 128  # pictures captioned at once
-GREEDY, BEAM = DecodeParams(strategy="greedy"), DecodeParams()
+GREEDY, BEAM = GenerationConfig(strategy="greedy"), GenerationConfig()
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,14 @@ CHANGES: dict[str, Change] = {
     "the first network alone": Change(networks=1),
     "channels as they come": Change({"model.standardise": False}),
     "need not look everywhere": Change({"train_stage1.doubly_stochastic": 0.0}),
-    "top-down": Change({"model.look": "between", "model.layers": 2, "model.sentinel": False}),
+    "top-down": Change({"model.attention_position": "between", "model.num_layers": 2, "model.sentinel": False}),
     "scheduled sampling": Change(decoder=ScheduledSampling),
     "a transformer of two layers": Change({"train_stage1.doubly_stochastic": 0.0}, decoder=Transformer),
-    "weights averaged": Change({"train_stage1.average": 0.998}),
+    "weights averaged": Change({"train_stage1.ema_decay": 0.998}),
     "words that occur three times": Change({"prepare.min_count": 3}),
     "rare words in two pieces": Change(pieces=True),
     "whole channels are never left out": Change({"model.dropout_channels": 0.0}),
-    "words tied": Change({"model.tied": True}),
+    "words tied": Change({"model.tie_embeddings": True}),
 }
 Scores = dict[str, float]
 
@@ -108,8 +109,8 @@ def changed(root: Path, pictures: int, epochs: int, width: int, change: dict[str
     """The project's parameters, smaller, and changed."""
     values = load_params(root / "params.yaml").model_dump()
     sizes = {f"model.{part}_size": width for part in ("embedding", "hidden", "attention", "feature") if width}
-    small = {"train_stage1.samples": pictures, "train_stage1.epochs": epochs, "train_stage1.processes": 1}
-    for key, value in {**sizes, **small, "train_stage2.samples": 0, **change}.items():
+    small = {"train_stage1.max_train_images": pictures, "train_stage1.epochs": epochs, "train_stage1.num_processes": 1}
+    for key, value in {**sizes, **small, "train_stage2.max_train_images": 0, **change}.items():
         section, name = key.split(".")
         values[section][name] = value
     return Params.model_validate(values)
@@ -122,7 +123,7 @@ def train(root: Path, params: Params, change: Change, seed: int) -> Scores:
     source = Columns(FeatureStore(root / "data/features"), change.networks, change.depths)
     prepared = worded(Prepared.load(root / "data/prepared"), params.prepare.min_count, change.pieces)
     settings, words = params.train_stage1, prepared.vocabulary
-    task = Task(prepared, source.store, params.model, settings, params.prepare.max_words, seed)
+    task = TrainingTask(prepared, source.store, params.model, settings, params.prepare.max_words, seed)
     examples = task.examples()
     torch.manual_seed(seed)
     decoder = change.decoder(params.model, len(source.columns), len(words))
@@ -131,14 +132,14 @@ def train(root: Path, params: Params, change: Change, seed: int) -> Scores:
     images, references = prepared.references("dev")
     cider = Cider(references)
 
-    def said(speaker: Any, decode: DecodeParams) -> list[tuple[str, ...]]:
-        return [whole(of_one[0].words) for of_one in caption_stored(speaker, words, source, images, decode, BATCH)]
+    def said(model: Any, decode: GenerationConfig) -> list[tuple[str, ...]]:
+        return [whole(of_one[0].words) for of_one in caption_features(model, words, source, images, decode, BATCH)]
 
-    def dev_score(speaker: Any) -> float:
-        return cider.score(said(speaker, GREEDY))
+    def dev_score(model: Any) -> float:
+        return cider.score(said(model, GREEDY))
 
     with tempfile.TemporaryDirectory() as folder:
-        batches = Batches(examples, source, settings.batch_size, seed)
+        batches = BatchLoader(examples, source, settings.batch_size, seed)
         trainer = Trainer(decoder, batches, dev_score, settings, seed, Path(folder) / "checkpoint.safetensors")
         history = trainer.run(lambda _: None, lambda *_: None)
     minutes = (time.monotonic() - started) / 60

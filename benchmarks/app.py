@@ -53,7 +53,7 @@ class Visitor:
 
     def caption(self, picture: dict[str, str]) -> float:
         """The seconds until a caption by beam search of width 5 is there."""
-        data = json.dumps({"data": [picture, "", ["beam"], {"beam_width": 5}, 0]}).encode()
+        data = json.dumps({"data": [picture, "", ["beam"], {"num_beams": 5}, 0]}).encode()
         started = time.perf_counter()
         event = json.loads(self._post("call/caption", data, "application/json"))["event_id"]
         with urllib.request.urlopen(f"{self.root}/call/caption/{event}", timeout=PATIENCE) as stream:

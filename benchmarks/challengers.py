@@ -10,9 +10,9 @@ from torch.nn.functional import dropout, pad, relu
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.model.attention import Rows
-from wordgaze.model.decoder import FARTHEST, Decoder, Said, Taught
-from wordgaze.params import ModelParams
+from wordgaze.models.attention import RowIndex
+from wordgaze.models.config import DecoderConfig
+from wordgaze.models.decoder import FARTHEST, Decoder, DecoderOutput, StepOutput
 from wordgaze.text.vocabulary import END, PAD, START, Vocabulary
 
 Captions = dict[str, list[list[str]]]
@@ -27,17 +27,17 @@ class ScheduledSampling(Decoder):
 
     most, rise = 0.25, 300  # the share of words in the end, and the steps until then
 
-    def __init__(self, sizes: ModelParams, channels: int, vocabulary_size: int) -> None:
+    def __init__(self, sizes: DecoderConfig, channels: int, vocabulary_size: int) -> None:
         super().__init__(sizes, channels, vocabulary_size)
         self.steps = 0
 
-    def teach(self, features: Tensor, captions: Tensor) -> Taught:
+    def forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
         """As the decoder's; the targets are the captions given."""
         if not self.training:
-            return super().teach(features, captions)
+            return super().forward(features, captions)
         self.steps += 1
         with torch.no_grad():
-            first = super().teach(features, captions)
+            first = super().forward(features, captions)
             never = torch.tensor([PAD, START, END])
             drawn = first.logits.index_fill(1, never, -torch.inf).softmax(1).multinomial(1).squeeze(1)
             share = self.most * min(1.0, self.steps / self.rise)
@@ -46,7 +46,7 @@ class ScheduledSampling(Decoder):
             shape = (*captions.shape[:2], first.weights.shape[1])
             mixed = captions.new_full((shape[0] * shape[1] * shape[2],), PAD)
             mixed = mixed.index_copy(0, first.place, said).view(shape)
-        return super().teach(features, mixed)._replace(targets=first.targets)
+        return super().forward(features, mixed)._replace(targets=first.targets)
 
 
 class _Block(nn.Module):
@@ -112,7 +112,7 @@ class Transformer(nn.Module):
 
     layers, heads = 2, 8
 
-    def __init__(self, sizes: ModelParams, channels: int, vocabulary_size: int) -> None:
+    def __init__(self, sizes: DecoderConfig, channels: int, vocabulary_size: int) -> None:
         super().__init__()
         self.sizes, width = sizes, sizes.hidden_size
         self.register_buffer("shift", torch.zeros(channels))
@@ -133,47 +133,49 @@ class Transformer(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.places.dtype
 
-    def look(self, features: Tensor) -> Grid:
+    def encode(self, features: Tensor) -> Grid:
         away = ((features - self.shift) * self.scale).clamp(-FARTHEST, FARTHEST)
         grid = dropout(relu(self.project(away)), self.sizes.dropout_features, self.training)
         return Grid(grid, tuple(block.grid(grid) for block in self.blocks))
 
-    def start(self, memory: Grid, captions: int) -> Past:
+    def init_state(self, memory: Grid, captions: int) -> Past:
         count, _, width = memory.features.shape
         empty = memory.features.new_zeros(count * captions, 0, 2 * width)
         return Past((empty,) * self.layers, empty.new_zeros(len(empty), dtype=torch.long))
 
-    def table(self) -> tuple[()]:
+    def word_table(self) -> tuple[()]:
         return ()
 
-    def glimpse(self, state: Past, memory: Grid, rows: Rows | None = None) -> Past:
+    def prepare_step(self, state: Past, memory: Grid, rows: RowIndex | None = None) -> Past:
         return state
 
-    def say(self, words: Tensor, glimpse: Past, memory: Grid, rows: Rows | None = None, table: object = None) -> Said:
+    def step(
+        self, words: Tensor, step_inputs: Past, memory: Grid, rows: RowIndex | None = None, table: object = None
+    ) -> StepOutput:
         each = torch.div(rows.place, rows.width, rounding_mode="floor") if rows else None
-        x = (self.embed(words) + self.places[glimpse.step]).unsqueeze(1)
+        x = (self.embed(words) + self.places[step_inputs.step]).unsqueeze(1)
         past = []
-        for block, own, grid in zip(self.blocks, glimpse.layers, memory.layers, strict=True):
+        for block, own, grid in zip(self.blocks, step_inputs.layers, memory.layers, strict=True):
             x, longer, weights = block(x, own, grid, each, None)
             past.append(longer)
         logits = self.classify(self.norm(x.squeeze(1)))
-        return Said(logits, Past(tuple(past), glimpse.step + 1), weights.squeeze(1))
+        return StepOutput(logits, Past(tuple(past), step_inputs.step + 1), weights.squeeze(1))
 
-    def teach(self, features: Tensor, captions: Tensor) -> Taught:
+    def forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
         _, ranks, length = captions.shape
-        memory, rate = self.look(features), self.sizes.dropout_embedding
+        memory, rate = self.encode(features), self.sizes.dropout_embedding
         flat = captions.flatten(0, 1)
         said = pad(flat[:, :-1], (1, 0), value=START)
         x = dropout(self.embed(said) + self.places[:length], rate, self.training)
         later = torch.full((length, length), -torch.inf).triu(1)
-        for block, own, grid in zip(self.blocks, self.start(memory, ranks).layers, memory.layers, strict=True):
+        for block, own, grid in zip(self.blocks, self.init_state(memory, ranks).layers, memory.layers, strict=True):
             x, _, weights = block(x, own, grid, None, later)
         real = flat != PAD
         place = real.flatten().nonzero().squeeze(1)
         hidden = dropout(self.norm(x.flatten(0, 1)[place]), self.sizes.dropout_output, self.training)
         logits = self.classify(hidden)
         weights = weights * real.unsqueeze(2)
-        return Taught(logits, flat.flatten()[place], place, weights, torch.zeros_like(flat, dtype=torch.float))
+        return DecoderOutput(logits, flat.flatten()[place], place, weights, torch.zeros_like(flat, dtype=torch.float))
 
 
 def in_pieces(captions: Captions, known: Vocabulary, min_count: int) -> tuple[Captions, Vocabulary]:

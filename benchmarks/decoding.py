@@ -21,19 +21,20 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.captioner import Captioner
-from wordgaze.decoding.search import search
-from wordgaze.model.decoder import Decoder, State, WordTable
-from wordgaze.params import DecodeParams, ModelParams
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.generate import search
+from wordgaze.inference.captioner import Captioner
+from wordgaze.models.config import DecoderConfig
+from wordgaze.models.decoder import Decoder, State, WordTable
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 
 CELLS, CHANNELS, WORDS, WIDTH = 49, 1280, 2500, 512
 PLAIN_PICTURES = 8
 LEAST = 10  # words
 CASES = {
-    "greedy": DecodeParams(strategy="greedy", min_length=LEAST),
-    "beam 5": DecodeParams(strategy="beam", beam_width=5, min_length=LEAST),
-    "nucleus x5": DecodeParams(strategy="sample", num=5, top_p=0.9, min_length=LEAST),
+    "greedy": GenerationConfig(strategy="greedy", min_new_tokens=LEAST),
+    "beam 5": GenerationConfig(strategy="beam", num_beams=5, min_new_tokens=LEAST),
+    "nucleus x5": GenerationConfig(strategy="sample", num_return_sequences=5, top_p=0.9, min_new_tokens=LEAST),
 }
 
 
@@ -41,7 +42,7 @@ def random_decoder() -> tuple[Decoder, Vocabulary]:
     """Weights larger than at the start of training, so that words differ, and END likely once it is allowed."""
     torch.manual_seed(0)
     vocabulary = Vocabulary(SPECIAL + tuple(f"w{i}" for i in range(WORDS - len(SPECIAL))))
-    sizes = ModelParams(embedding_size=WIDTH, hidden_size=WIDTH, attention_size=256, feature_size=WIDTH)
+    sizes = DecoderConfig(embedding_size=WIDTH, hidden_size=WIDTH, attention_size=256, feature_size=WIDTH)
     decoder = Decoder(sizes, CHANNELS, len(vocabulary)).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():
@@ -51,26 +52,28 @@ def random_decoder() -> tuple[Decoder, Vocabulary]:
 
 
 @torch.inference_mode()
-def plain(decoder: Decoder, picture: Tensor, params: DecodeParams) -> list[int]:
+def plain(decoder: Decoder, picture: Tensor, params: GenerationConfig) -> list[int]:
     """Greedy or beam search of one picture (1, L, channels), a hypothesis at a time."""
-    memory = decoder.look(picture)
-    width = 1 if params.strategy == "greedy" else params.beam_width
-    open_: list[tuple[float, list[int], State]] = [(0.0, [], decoder.start(memory, 1))]
+    memory = decoder.encode(picture)
+    width = 1 if params.strategy == "greedy" else params.num_beams
+    open_: list[tuple[float, list[int], State]] = [(0.0, [], decoder.init_state(memory, 1))]
     closed: list[tuple[float, list[int]]] = []
-    for _ in range(params.max_length):
+    for _ in range(params.max_new_tokens):
         grown: list[tuple[float, list[int], State]] = []
         for total, words, state in open_:
             said = torch.tensor([words[-1] if words else START], device=picture.device)
-            logits, after, _ = decoder.say(said, decoder.glimpse(state, memory), memory)
+            logits, after, _ = decoder.step(said, decoder.prepare_step(state, memory), memory)
             log_probs = torch.log_softmax(logits[0].float(), 0)
-            log_probs[[PAD, START, UNK, *([END] if len(words) < params.min_length else [])]] = -torch.inf
+            log_probs[[PAD, START, UNK, *([END] if len(words) < params.min_new_tokens else [])]] = -torch.inf
             best = log_probs.topk(width + 1)
             for value, word in zip(best.values.tolist(), best.indices.tolist(), strict=True):
                 grown.append((total + value, [*words, word], after))
         grown.sort(key=lambda hypothesis: -hypothesis[0])
         closed += [(t / len(w) ** params.length_penalty, w) for t, w, _ in grown[:width] if w[-1] == END]
         open_ = [hypothesis for hypothesis in grown if hypothesis[1][-1] != END][:width]
-        if closed and (width == 1 or max(closed)[0] >= open_[0][0] / (params.max_length + 1) ** params.length_penalty):
+        if closed and (
+            width == 1 or max(closed)[0] >= open_[0][0] / (params.max_new_tokens + 1) ** params.length_penalty
+        ):
             break
     return max(closed)[1][:-1] if closed else open_[0][1]
 
@@ -88,7 +91,7 @@ def timed(work: Callable[[], object], device: torch.device, repeats: int = 3) ->
 
 
 def batched(
-    decoder: Decoder, vocabulary: Vocabulary, table: WordTable, features: Tensor, params: DecodeParams, batch: int
+    decoder: Decoder, vocabulary: Vocabulary, table: WordTable, features: Tensor, params: GenerationConfig, batch: int
 ) -> list[str]:
     keys = [str(i) for i in range(len(features))]
     return [
@@ -115,7 +118,7 @@ def main() -> None:
         decoder, vocabulary = random_decoder()
     decoder = decoder.to(device)
     with torch.inference_mode():
-        table = decoder.table()  # once a captioner
+        table = decoder.word_table()  # once a captioner
     channels = decoder.project.in_features if decoder.sizes.feature_size else CHANNELS
     features = torch.rand(given.pictures, CELLS, int(channels), generator=torch.Generator().manual_seed(1)).to(device)
     weights = sum(p.numel() * p.element_size() for p in decoder.parameters())

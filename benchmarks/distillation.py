@@ -19,28 +19,29 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.captioner import Captioner, caption_stored
-from wordgaze.decoding.base import Caption
-from wordgaze.decoding.ensemble import Ensemble
+from wordgaze.config.params import Params, load_params
+from wordgaze.core.progress import counter
+from wordgaze.data.prepared import Prepared
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.ensemble import Ensemble
+from wordgaze.generation.outputs import Caption
+from wordgaze.inference.captioner import Captioner, caption_features
 from wordgaze.metrics.captions import score_captions
-from wordgaze.params import DecodeParams, Params, load_params
-from wordgaze.prepared import Prepared
-from wordgaze.progress import counter
-from wordgaze.training.fit import Task, fit
-from wordgaze.vision.store import FeatureStore
+from wordgaze.training.fit import TrainingTask, fit
+from wordgaze.vision.feature_store import FeatureStore
 
 BATCH = 128
 WAYS = {
-    "greedy": DecodeParams(strategy="greedy"),
-    "beam 5": DecodeParams(),
-    "neighbours, of 40": DecodeParams(strategy="neighbours", beam_width=40),
+    "greedy": GenerationConfig(strategy="greedy"),
+    "beam 5": GenerationConfig(),
+    "neighbours, of 40": GenerationConfig(strategy="neighbours", num_beams=40),
 }
 METRICS = ("bleu_4", "cider", "meteor")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--teachers", type=Path, nargs="+", required=True)
+    parser.add_argument("--teachers", type=Path, nargs="+", force_words=True)
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--split", choices=["dev", "test"], default="dev")
     parser.add_argument("--captions", type=int, default=2, help="of the teachers, a picture")
@@ -72,19 +73,19 @@ class Together(Ensemble):
         self.vocabulary, self.neighbours = captioners[0].vocabulary, captioners[0].neighbours
         self.device, self.dtype = captioners[0].device, captioners[0].decoder.dtype
 
-    def look(self, features: Tensor) -> Any:
-        return super().look([features] * len(self.members))
+    def encode(self, features: Tensor) -> Any:
+        return super().encode([features] * len(self.members))
 
-    def say_of(self, store: FeatureStore, images: Sequence[str], decode: DecodeParams) -> list[list[Caption]]:
-        speaker: Any = self
-        return caption_stored(speaker, self.vocabulary, store, images, decode, BATCH, neighbours=self.neighbours)
+    def say_of(self, store: FeatureStore, images: Sequence[str], decode: GenerationConfig) -> list[list[Caption]]:
+        model: Any = self
+        return caption_features(model, self.vocabulary, store, images, decode, BATCH, neighbours=self.neighbours)
 
 
-def scores(speaker: Together, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:
+def scores(model: Together, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:
     """A cell for each way of decoding."""
     images, references = prepared.references(split)
     for decode in WAYS.values():
-        found = score_captions([of_one[0].words for of_one in speaker.say_of(store, images, decode)], references)
+        found = score_captions([of_one[0].words for of_one in model.say_of(store, images, decode)], references)
         yield ", ".join(f"{found[metric]:.3f}" for metric in METRICS)
 
 
@@ -92,7 +93,7 @@ def taught_by(teachers: Together, prepared: Prepared, store: FeatureStore, count
     """With ``count`` captions of the teachers more for each training picture."""
     train = prepared.captions["train"]
     images = list(train)
-    found = teachers.say_of(store, images, DecodeParams(num=count))
+    found = teachers.say_of(store, images, GenerationConfig(num_return_sequences=count))
     more = {
         image: [*train[image], *(list(caption.words) for caption in of_one)]
         for image, of_one in zip(images, found, strict=True)
@@ -102,7 +103,7 @@ def taught_by(teachers: Together, prepared: Prepared, store: FeatureStore, count
 
 def learn(params: Params, prepared: Prepared, store: FeatureStore, folder: Path) -> None:
     """Trains from scratch with the settings of stage 1."""
-    task = Task(prepared, store, params.model, params.train_stage1, params.prepare.max_words, params.seed)
+    task = TrainingTask(prepared, store, params.model, params.train_stage1, params.prepare.max_words, params.seed)
     with tempfile.TemporaryDirectory() as scratch, counter("student") as report:
         fit(task, lambda name: Path(scratch), folder, lambda row: print(row, file=sys.stderr, flush=True), report)
 

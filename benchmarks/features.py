@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.device import pick_device, pick_dtype
+from wordgaze.core.device import pick_device, pick_dtype
 from wordgaze.vision.encoders import Encoder, build_encoder
 
 PLAIN_PICTURES = 8

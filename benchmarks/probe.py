@@ -20,9 +20,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.prepared import Prepared
+from wordgaze.data.prepared import Prepared
+from wordgaze.vision.feature_store import FeatureStore
 from wordgaze.vision.networks import find_layers, network
-from wordgaze.vision.store import FeatureStore
 
 COLOURS = ("black", "white", "red", "blue", "brown", "yellow", "green", "orange", "pink", "blond", "blonde")
 DECAYS = (3e-5, 1e-4, 3e-4, 1e-3)

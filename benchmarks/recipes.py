@@ -25,17 +25,19 @@ from safetensors import safe_open
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
-    "dataset.name=scenes", "dataset.scenes.pictures=60", "dataset.train_images=24", "dataset.dev_images=8",
-    "dataset.test_images=8", "features.weights=random", "features.shard_size=16",
-    "train_stage1.epochs=3", "train_stage1.samples=16", "train_stage2.epochs=1",
-    "evaluate.attention_pictures=2", "evaluate.resamples=100",
+    "dataset.name=scenes", "dataset.scenes.num_images=60", "dataset.max_train_images=24", "dataset.max_dev_images=8",
+    "dataset.max_test_images=8", "features.weights=random", "features.shard_size=16",
+    "train_stage1.epochs=3", "train_stage1.max_train_images=16", "train_stage2.epochs=1",
+    "evaluate.num_attention_images=2", "evaluate.bootstrap_resamples=100",
 )  # fmt: skip
 COLUMNS = ("recipe", "features", "encoder", "decoder", "words", "steps/s", "BLEU-1", "minutes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", default=sorted(p.stem for p in (ROOT / "pipeline/recipes").glob("*.yaml")))
+    parser.add_argument(
+        "--only", nargs="+", default=sorted(p.stem for p in (ROOT / "src/wordgaze/config/recipes").glob("*.yaml"))
+    )
     parser.add_argument("--keep", type=Path, help="leave the projects in this folder")
     given = parser.parse_args()
     print("scaled down by", *(f"--set {change}" for change in SMALL))

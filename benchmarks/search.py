@@ -27,7 +27,7 @@ PAUSE = 5.0  # seconds between two looks at the queue
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "-S", dest="settings", action="append", required=True, help="KEY=VALUE,VALUE as dvc exp run has it"
+        "-S", dest="settings", action="append", force_words=True, help="KEY=VALUE,VALUE as dvc exp run has it"
     )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--score", default=SCORE, help="the metric, FILE:NAME")

@@ -16,27 +16,27 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.captioner import Captioner, caption_stored
-from wordgaze.decoding.presets import PRESETS
-from wordgaze.metrics.comparison import Comparison, diversity
-from wordgaze.params import decode_params
-from wordgaze.prepared import Prepared
-from wordgaze.vision.store import FeatureStore
+from wordgaze.data.prepared import Prepared
+from wordgaze.evaluation.comparison import Comparison, diversity
+from wordgaze.generation.config import parse_generation_config
+from wordgaze.generation.presets import PRESETS
+from wordgaze.inference.captioner import Captioner, caption_features
+from wordgaze.vision.feature_store import FeatureStore
 
 NUM = 5
 COLUMNS = ("BLEU-4", "CIDEr", "95 %", "METEOR", "distinct-1", "distinct-2", "words used", "self-BLEU", "length", "new",
            "images/s")  # fmt: skip
-RULES: dict[str, object] = {"complete": True, "no_repeat_ngram": 2}
-CONSENSUS: dict[str, object] = {"strategy": "mbr", "beam_width": 20, "mbr_samples": 0}
+RULES: dict[str, object] = {"no_dangling_end": True, "no_repeat_ngram_size": 2}
+CONSENSUS: dict[str, object] = {"strategy": "mbr", "num_beams": 20, "mbr_samples": 0}
 MORE: dict[str, dict[str, object]] = {
     "beam + rules": {"strategy": "beam", **RULES},
     "beam, Wu's penalty": {"strategy": "beam", "length_normalisation": "wu"},
-    "beam 10": {"strategy": "beam", "beam_width": 10},
+    "beam 10": {"strategy": "beam", "num_beams": 10},
     "consensus of 20 beams": CONSENSUS,
     "… + rules": {**CONSENSUS, **RULES},
     "consensus by BLEU": {**CONSENSUS, "mbr_utility": "bleu"},
-    "consensus of samples": {"strategy": "mbr", "beam_width": 1, "mbr_samples": 40, "temperature": 0.5},
-    "neighbours, of 40": {"strategy": "neighbours", "beam_width": 40},
+    "consensus of samples": {"strategy": "mbr", "num_beams": 1, "mbr_samples": 40, "temperature": 0.5},
+    "neighbours, of 40": {"strategy": "neighbours", "num_beams": 40},
 }
 """Rules: no ending on a function word, no two words in a row twice."""
 
@@ -56,9 +56,9 @@ def main() -> None:
     for name, preset in (PRESETS | MORE).items():
         if (given.only and name not in given.only) or (preset["strategy"] == "neighbours" and not captioner.neighbours):
             continue
-        decode = decode_params(**{"num": NUM, **preset})
+        decode = parse_generation_config(**{"num_return_sequences": NUM, **preset})
         started = time.perf_counter()
-        found[name] = caption_stored(
+        found[name] = caption_features(
             captioner.decoder, captioner.vocabulary, store, images, decode, given.batch, 1, captioner.neighbours
         )
         speed[name] = len(images) / (time.perf_counter() - started)

@@ -29,21 +29,22 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.model.decoder import Decoder
-from wordgaze.params import ModelParams, TrainParams
-from wordgaze.prepared import Prepared
+from wordgaze.config.params import TrainParams
+from wordgaze.data.prepared import Prepared
+from wordgaze.models.config import DecoderConfig
+from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START
-from wordgaze.training import learner, parallel
-from wordgaze.training.batches import Batch, Batches, Example
-from wordgaze.training.loop import Trainer
-from wordgaze.training.loss import captioning_loss
-from wordgaze.training.parallel import Crew
-from wordgaze.vision.store import FeatureStore, Source
+from wordgaze.training import parallel, train_step
+from wordgaze.training.batches import Batch, BatchLoader, Example
+from wordgaze.training.losses import captioning_loss
+from wordgaze.training.parallel import DataParallel
+from wordgaze.training.trainer import Trainer
+from wordgaze.vision.feature_store import FeatureSource, FeatureStore
 
 PICTURES, CAPTIONS = 16, 5  # a step
 MODELS: dict[str, dict[str, Any]] = {
     "soft attention": {},
-    "top-down": {"look": "between", "layers": 2, "gate": False},
+    "top-down": {"attention_position": "between", "num_layers": 2, "gate": False},
 }
 WINDOWS = 6  # of the curves
 APART = 4.0  # standard errors of a window's mean: more is no noise
@@ -100,7 +101,7 @@ class PlainDecoder(nn.Module):
         sizes = self.sizes
         grid = dropout(torch.relu(self.project(features)), sizes.dropout_features, self.training)
         keys, mean = self.key(grid), grid.mean(1)
-        parts = torch.tanh(self.first_state(mean)).chunk(2 * sizes.layers, 1)
+        parts = torch.tanh(self.first_state(mean)).chunk(2 * sizes.num_layers, 1)
         states = list(zip(parts[::2], parts[1::2], strict=True))
         said = pad(captions[:, :-1], (1, 0), value=START)
         words = dropout(self.embed(said), sizes.dropout_embedding, self.training)
@@ -151,7 +152,7 @@ def plain_loss(logits: Tensor, weights: Tensor, captions: Tensor, params: TrainP
 class Pairs(Dataset[tuple[Tensor, Tensor]]):
     """A caption with its picture's features, read anew each time."""
 
-    def __init__(self, examples: Sequence[Example], source: Source) -> None:
+    def __init__(self, examples: Sequence[Example], source: FeatureSource) -> None:
         self.pairs = [(example.image, torch.tensor(words)) for example in examples for words in example.captions]
         self.source = source
 
@@ -184,12 +185,12 @@ class PlainTrainer:
     def step(self, features: Tensor, captions: Tensor) -> float:
         self.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.params.learning_rate * self.pace(self.steps)
+            group["lr"] = self.params.learning_rate * self.lr_lambda(self.steps)
         captions = captions.to(self.device)
         total, plain = plain_loss(*self.model(features.to(self.device), captions), captions, self.params)
         self.optimizer.zero_grad()
         total.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.params.max_grad_norm)
         self.optimizer.step()
         self.steps += 1
         return float(plain)
@@ -199,7 +200,7 @@ def compare(decoder: Decoder, batch: Batch, params: TrainParams, device: torch.d
     """Losses, and slopes of the weights that are laid out alike, of one batch without dropout."""
     decoder, plain = copy.deepcopy(decoder).to(device).eval(), PlainDecoder(decoder).to(device).eval()
     features, captions = batch.features.to(device, torch.float32), batch.captions.to(device)
-    mine = captioning_loss(decoder.teach(features, captions), params)
+    mine = captioning_loss(decoder(features, captions), params)
     real = captions.flatten(0, 1).ne(PAD).any(1)
     flat = captions.flatten(0, 1)[real]
     theirs = plain_loss(*plain(features.repeat_interleave(captions.shape[1], 0)[real], flat), flat, params)
@@ -244,23 +245,26 @@ def now(device: torch.device) -> float:
 
 
 def parts_of_a_step(
-    trainer: Trainer, crew: Crew, batches: Iterator[Batch], steps: int, device: torch.device
+    trainer: Trainer, data_parallel: DataParallel, batches: Iterator[Batch], steps: int, device: torch.device
 ) -> dict[str, float]:
     """Where the time of the project's step goes: seconds a step."""
     clock, decoder = Clock(device), trainer.decoder
-    kept = (learner.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_)
+    kept = (train_step.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_)
     decoder.look = clock.time("features, keys", decoder.look)  # type: ignore[method-assign]
     decoder.teach = clock.time("recurrence", decoder.teach)  # type: ignore[method-assign]
     decoder.attend.forward = clock.time("attention", decoder.attend.forward)  # type: ignore[method-assign]
     decoder._output = clock.time("classifier, loss", decoder._output)  # type: ignore[method-assign]
-    learner.captioning_loss = clock.time("classifier, loss", learner.captioning_loss)
+    train_step.captioning_loss = clock.time("classifier, loss", train_step.captioning_loss)
     Tensor.backward = clock.time("backward", Tensor.backward)  # type: ignore[method-assign]
     nn.utils.clip_grad_norm_ = clock.time("optimiser", nn.utils.clip_grad_norm_)
     trainer.optimizer.step = clock.time("optimiser", trainer.optimizer.step)  # type: ignore[method-assign]
-    read, step = clock.time("loader", partial(next, batches)), clock.time("the rest", partial(trainer._step, crew))
+    read, step = (
+        clock.time("loader", partial(next, batches)),
+        clock.time("the rest", partial(trainer._step, data_parallel)),
+    )
     for _ in range(steps):
         step(read())
-    learner.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_ = kept  # type: ignore[method-assign]
+    train_step.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_ = kept  # type: ignore[method-assign]
     return {name: seconds / steps for name, seconds in clock.seconds.items()}
 
 
@@ -275,12 +279,12 @@ def endless(epoch: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
 
 
 def race(
-    name: str, decoder: Decoder, examples: list[Example], source: Source, given: argparse.Namespace
+    name: str, decoder: Decoder, examples: list[Example], source: FeatureSource, given: argparse.Namespace
 ) -> tuple[list[float], list[float]]:
     """Trains both ways, a step of each in turn, and prints what it took; returns both curves."""
     device = torch.device(given.device)
     params = TrainParams(batch_size=PICTURES, device=given.device, precision=given.precision, warmup_steps=10)
-    batches = Batches(examples, source, PICTURES, seed=1)
+    batches = BatchLoader(examples, source, PICTURES, seed=1)
     compare(decoder, next(batches.epoch(0)), params, device)
     mine = Trainer(copy.deepcopy(decoder), batches, lambda _: 0.0, params, 1, Path("never written"))
     plain = PlainTrainer(decoder, params, mine.pace, device)
@@ -292,7 +296,7 @@ def race(
     speeds: dict[str, list[float]] = {"plain": [], "mine": []}
     curves: dict[str, list[float]] = {"plain": [], "mine": []}
     words = padded = 0
-    with parallel.crew(mine.learner, given.processes) as crew:
+    with parallel.data_parallel(mine.train_step, given.processes) as data_parallel:
         for _ in range(given.steps):
             torch.set_num_threads(given.threads)
             started = now(device)
@@ -303,7 +307,7 @@ def race(
             torch.set_num_threads(max(1, given.threads // given.processes))
             started = now(device)
             batch = next(of_mine)
-            mine._step(crew, batch)
+            mine._step(data_parallel, batch)
             curves["mine"].append(mine.progress.sums.pop("train_loss"))
             mine.progress.batch += 1
             speeds["mine"].append(int(batch.captions.ne(PAD).any(2).sum()) / (now(device) - started))
@@ -313,7 +317,7 @@ def race(
     if given.processes > 1:
         return curves["plain"], curves["mine"]
     parts = parts_of_a_step(
-        mine, Crew(mine.learner, [], torch.get_num_threads()), of_mine, min(10, given.steps), device
+        mine, DataParallel(mine.train_step, [], torch.get_num_threads()), of_mine, min(10, given.steps), device
     )
     whole = sum(parts.values())
     print(f"  {1e3 * whole:.0f} ms a step: " + ", ".join(f"{k} {v / whole:.0%}" for k, v in parts.items()))
@@ -347,7 +351,7 @@ def main() -> None:
     if given.steps < 3 * WINDOWS:
         parser.error(f"--steps must be {3 * WINDOWS} or more")
     torch.set_num_threads(given.threads)
-    source: Source
+    source: FeatureSource
     if given.data:
         prepared, source = Prepared.load(given.data / "prepared"), FeatureStore(given.data / "features")
         channels, vocabulary = source.spec.channels, len(prepared.vocabulary)
@@ -363,7 +367,7 @@ def main() -> None:
     wrong = []
     for name in given.only:
         torch.manual_seed(1)
-        decoder = Decoder(ModelParams(**MODELS[name]), channels, vocabulary)
+        decoder = Decoder(DecoderConfig(**MODELS[name]), channels, vocabulary)
         if not agree(*race(name, decoder, examples, source, given)):
             wrong.append(name)
     if wrong:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from wordgaze.captioner import Captioner
+    from wordgaze.inference.captioner import Captioner
     from wordgaze.vision.encoders import Encoder
 
 CHECKOUT = Path(__file__).parents[1]
@@ -25,11 +25,11 @@ MINIATURE: dict[str, dict[str, Any]] = {
     "features": {"image_size": 64, "batch_size": 4, "shard_size": 4, "device": "cpu"},
     "model": {"embedding_size": 16, "hidden_size": 24, "attention_size": 16, "feature_size": 32},
     "train_stage1": {
-        "samples": 30, "epochs": 6, "patience": 6, "batch_size": 2, "warmup_steps": 4, "learning_rate": 0.003,
+        "max_train_images": 30, "epochs": 6, "patience": 6, "batch_size": 2, "warmup_steps": 4, "learning_rate": 0.003,
         "checkpoint_seconds": 0.0, "device": "cpu",
     },
     "train_stage2": {"epochs": 2, "batch_size": 8, "warmup_steps": 2, "device": "cpu"},
-    "evaluate": {"attention_pictures": 2},
+    "evaluate": {"num_attention_images": 2},
 }  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
 
 
 def change_params(path: Path, sections: dict[str, dict[str, Any]]) -> None:
-    """Changes some keys of a params.yaml and leaves the rest as it is."""
+    """Changes some keys of a params.yaml and hypotheses the rest as it is."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -163,13 +163,13 @@ def copied(finished: Project, empty_database: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables. To make one takes seconds: it is done once, and copied."""
-    from wordgaze.tracking.store import silence_mlflow, telling
+    from wordgaze.tracking.store import silence_mlflow, translate_errors
 
     silence_mlflow()
     from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    with telling("make an empty database"):
+    with translate_errors("make an empty database"):
         MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 
@@ -188,21 +188,21 @@ def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
     whether it has training pictures to compare with."""
     import torch
 
-    from wordgaze.captioner import save_captioner
-    from wordgaze.decoding.neighbours import Neighbours
-    from wordgaze.model.decoder import Decoder
-    from wordgaze.params import ModelParams
+    from wordgaze.generation.neighbours import NeighbourReranker
+    from wordgaze.inference.captioner import save_captioner
+    from wordgaze.models.config import DecoderConfig
+    from wordgaze.models.decoder import Decoder
     from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
     def write(folder: Path, seed: int = 10, known: bool = True) -> Path:
         vocabulary = Vocabulary((*SPECIAL, "a", "dog", "cat", "runs", "sleeps", "outside"))
-        sizes = ModelParams(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
+        sizes = DecoderConfig(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             decoder = Decoder(sizes, tiny_encoder.spec.channels, len(vocabulary))
             means = torch.rand(3, tiny_encoder.spec.channels)
         captions = [["a dog runs".split()], ["a cat sleeps".split()], ["a dog outside".split()]]
-        neighbours = Neighbours.of(means, captions, vocabulary) if known else None
+        neighbours = NeighbourReranker.of(means, captions, vocabulary) if known else None
         save_captioner(folder, decoder, vocabulary, tiny_encoder.spec, tiny_encoder.state_dict(), neighbours=neighbours)
         return folder
 
@@ -218,7 +218,7 @@ def captioner_folder(tmp_path: Path, write_captioner: Callable[..., Path]) -> Pa
 @pytest.fixture
 def tiny_captioner(captioner_folder: Path) -> "Captioner":
     """A tiny captioner on the CPU."""
-    from wordgaze.captioner import Captioner
+    from wordgaze.inference.captioner import Captioner
 
     return Captioner.load(captioner_folder, "cpu")
 

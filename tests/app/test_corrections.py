@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from wordgaze.app.corrections import Corrections
-from wordgaze.datasets import open_dataset
-from wordgaze.errors import CaptionsError, DataError, ImageError
-from wordgaze.params import DatasetParams, PrepareParams
+from wordgaze.config.params import DatasetParams, PrepareParams
+from wordgaze.core.errors import CaptionsError, DataError, ImageError
+from wordgaze.data.datasets import open_dataset
 
 MODEL = ("models:/captioner@champion", "3")
 

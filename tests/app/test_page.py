@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.app.conftest import CHROMIUM, SCRIPT, Served
 from wordgaze.app.corrections import Corrections
-from wordgaze.decoding.presets import PRESETS
+from wordgaze.generation.presets import PRESETS
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test` installs it where it may")
 PIXELS = "canvas => canvas.toDataURL()"
@@ -326,11 +326,11 @@ def test_a_batch_is_cancelled(page: Page, photo: Path, tmp_path: Path) -> None:
 
 def test_programs_ask_for_captions_attention_and_another_ending(served: Served, photo: Path) -> None:
     picture = served.upload(photo)
-    status, answers = served.ask("caption", picture, "one", ["beam", "nucleus 0.9"], {"beam_width": 3}, 0)
+    status, answers = served.ask("caption", picture, "one", ["beam", "nucleus 0.9"], {"num_beams": 3}, 0)
     assert (status, [answer["strategy"] for answer in answers]) == (200, ["beam", "nucleus 0.9"])
     status, story = served.ask("attention", picture, "a dog runs", "")
     assert (status, [word["text"] for word in story["words"]]) == (200, ["a", "dog", "runs"])
-    status, said = served.ask("go_on", picture, "a cat", "", {}, 0)
+    status, said = served.ask("continue_caption", picture, "a cat", "", {}, 0)
     assert (status, said["caption"][:5]) == (200, "a cat")
     assert "'zebra'" in str(served.ask("attention", picture, "a zebra", "")[1])
     for path in (str(served.folder / "server.log"), str(photo), "/etc/passwd", f"{picture['path']}/../../../x"):

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.metrics.examples import CANDIDATES, REFERENCES, words
-from wordgaze.errors import ScoreError
+from wordgaze.cli.console import print_summary
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.baselines import (
     consensus,
     constant_caption,
@@ -22,7 +23,6 @@ from wordgaze.metrics.baselines import (
 )
 from wordgaze.metrics.captions import score_captions
 from wordgaze.metrics.cider import DocumentFrequencies
-from wordgaze.summary import print_summary
 
 
 def test_human_scores_average_each_reference_against_the_others() -> None:

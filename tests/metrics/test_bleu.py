@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics.toolkit import toolkit_scores
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.bleu import Bleu, corpus_bleu
 
 Corpus = tuple[list[list[str]], list[list[list[str]]]]

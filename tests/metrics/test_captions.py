@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.examples import CANDIDATES, REFERENCES
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.bleu import corpus_bleu
 from wordgaze.metrics.captions import SCORES, CaptionScores, score_captions
 from wordgaze.metrics.cider import Cider

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics.toolkit import toolkit_scores
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.cider import Cider, PlainCider, document_frequencies
 
 SOURCE = Path(__file__).parents[2] / "src"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.diversity import distinct_n, mean_length, novelty, self_bleu, vocabulary_used
 
 

@@ -8,30 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wordgaze.datasets.scenes import Scenes
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
+from wordgaze.data.datasets.scenes import Scenes
+from wordgaze.data.records import Box
 from wordgaze.metrics.grounding import Boxed, Grounding, cells_covered, centre_attention
-from wordgaze.records import Box
 from wordgaze.text.objects import Lexicon
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Looked:
+class AttendedCaption:
     words: tuple[str, ...]
     weights: npt.NDArray[np.float32]
 
 
-def looked(text: str, *weights: list[float]) -> Looked:
-    return Looked(tuple(text.split()), np.array(weights, dtype=np.float32))
+def looked(text: str, *weights: list[float]) -> AttendedCaption:
+    return AttendedCaption(tuple(text.split()), np.array(weights, dtype=np.float32))
 
 
 def one(scores: dict[str, npt.NDArray[np.float64]]) -> dict[str, float]:
     return {name: score.item() for name, score in scores.items()}
 
 
-def score(grounding: Grounding, captions: list[Looked]) -> dict[str, float]:
+def score(grounding: Grounding, captions: list[AttendedCaption]) -> dict[str, float]:
     return one(grounding.scores(grounding.statistics(captions).sum(0)))
 
 
@@ -102,13 +102,13 @@ def names(boxed: Boxed) -> tuple[str, ...]:
     return tuple(sorted({box.noun for box in boxed.boxes}))
 
 
-def attentive(pictures: list[Boxed]) -> list[Looked]:
+def attentive(pictures: list[Boxed]) -> list[AttendedCaption]:
     """Each word looks at its own boxes and nowhere else."""
     captions = []
     for boxed in pictures:
         boxes = [np.array([b.box for b in boxed.boxes if b.noun == noun], dtype=float) for noun in names(boxed)]
         covers = np.stack([cells_covered(of_noun, boxed.size, (7, 7)) for of_noun in boxes])
-        captions.append(Looked(names(boxed), (covers / covers.sum(1, keepdims=True)).astype(np.float32)))
+        captions.append(AttendedCaption(names(boxed), (covers / covers.sum(1, keepdims=True)).astype(np.float32)))
     return captions
 
 
@@ -119,7 +119,7 @@ def test_attention_that_is_shuffled_falls_to_the_shuffled_baseline() -> None:
     good = score(grounding, right)
     pool = [weights for caption in right for weights in caption.weights]
     order = iter(np.random.default_rng(5).permutation(len(pool)))
-    mixed = [Looked(c.words, np.stack([pool[next(order)] for _ in c.words])) for c in right]
+    mixed = [AttendedCaption(c.words, np.stack([pool[next(order)] for _ in c.words])) for c in right]
     bad = score(grounding, mixed)
     assert good["pointing"] > 0.9 > 0.5 > good["mass_shuffled"]
     for measure in ("pointing", "mass"):
@@ -161,7 +161,7 @@ def test_what_holds_of_any_picture_and_attention(found: list[Box], grid: tuple[i
     weights = np.random.default_rng(seed).dirichlet(np.full(cells, 0.2))
     flat = np.full(cells, 1 / cells, dtype=np.float32)
     pictures = [Boxed((41, 31), tuple(found))] * 2
-    for caption in (looked("dog", weights.tolist()), Looked(("dog",), flat[None])):
+    for caption in (looked("dog", weights.tolist()), AttendedCaption(("dog",), flat[None])):
         scores = score(Grounding(pictures, grid), [caption] * 2)
         assert all(0 <= value <= 1 for value in scores.values())
         assert scores["mass"] == pytest.approx(scores["mass_shuffled"], abs=1e-6)  # both pictures look alike
@@ -207,7 +207,7 @@ def test_the_centre_is_a_gaussian_of_the_stated_width() -> None:
         ([looked("dog", [0, 0, 0, 0])], "weights that are no attention"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(captions: list[Looked], message: str) -> None:
+def test_what_cannot_be_measured_is_refused(captions: list[AttendedCaption], message: str) -> None:
     with pytest.raises(ScoreError, match=message):
         Grounding([DOG], (2, 2)).statistics(captions)
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wordgaze.datasets.scenes import Scenes
-from wordgaze.datasets.scenes.nouns import NOUNS, plural
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
+from wordgaze.data.datasets.scenes import Scenes
+from wordgaze.data.datasets.scenes.nouns import NOUNS, plural
 from wordgaze.metrics.hallucination import Chair
 from wordgaze.text.objects import Lexicon, coco_lexicon, singular
 from wordgaze.text.tokenizer import tokenize

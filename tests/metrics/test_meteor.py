@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.meteor import Meteor, toolkit_meteor
 
 needs_java = pytest.mark.skipif(

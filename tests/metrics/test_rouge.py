@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics.toolkit import toolkit_scores
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.rouge import RougeL
 
 CAPTION = st.lists(st.sampled_from("abcd"), max_size=9)

@@ -1,4 +1,4 @@
-"""Killed and started again, or done anew elsewhere, the stages end with the same bytes; what fails leaves no ruins."""
+"""Killed and started again, or done anew elsewhere, the stages end with the same bytes; what fails hypotheses no ruins."""
 
 import resource
 import signal

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wordgaze.datasets.scenes import Scenes
+from wordgaze.data.datasets.scenes import Scenes
 
 if TYPE_CHECKING:
     from tests.conftest import Project

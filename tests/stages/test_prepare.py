@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from wordgaze import paths
-from wordgaze.errors import ContractError, DataError
-from wordgaze.params import Params, PrepareParams
-from wordgaze.records import Record, Split, write_records
+from wordgaze.config.params import Params, PrepareParams
+from wordgaze.core import paths
+from wordgaze.core.errors import ContractError, DataError
+from wordgaze.data.records import Record, Split, write_records
 from wordgaze.stages import prepare
 
 

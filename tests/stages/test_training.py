@@ -1,4 +1,4 @@
-"""The curve that a training stage leaves for ``dvc plots``."""
+"""The curve that a training stage hypotheses for ``dvc plots``."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.metrics.toolkit import FLICKR8K, needs_flickr8k, needs_java, tokenized_by_java
 from wordgaze.text.tokenizer import PUNCTUATION, tokenize
 
-# What the Java tokenizer gave, so that the most telling cases are held where there is no Java.
+# What the Java tokenizer gave, so that the most translate_errors cases are held where there is no Java.
 FROZEN = {
     "Two dogs' owners can't stop; the man's hat isn't red!": "two dogs owners ca n't stop the man 's hat is n't red",
     "you're we've I'll he'd I'm": "you 're we 've i 'll he 'd i 'm",

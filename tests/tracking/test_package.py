@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from wordgaze.captioner import Captioner
-from wordgaze.decoding.base import Caption
-from wordgaze.errors import ImageError, ModelError, ParamsError
-from wordgaze.params import DecodeParams
+from wordgaze.core.errors import ImageError, ModelError, ParamsError
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.outputs import Caption
+from wordgaze.inference.captioner import Captioner
 from wordgaze.tracking.package import log_captioner, save_packaged
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.images import load_image
@@ -29,7 +29,7 @@ print(captions.to_json(orient="records"))
 """
 
 
-def said(captioner: Path, picture: Path, decode: DecodeParams) -> Caption:
+def said(captioner: Path, picture: Path, decode: GenerationConfig) -> Caption:
     """What the captioner says of the picture without MLflow."""
     return Captioner.load(captioner).caption([load_image(picture)], decode)[0][0]
 
@@ -41,7 +41,7 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
 
     path = sys.path.copy()
     with stage_run("evaluate", {}) as run:
-        uri = log_captioner(run, captioner, white_picture, {"test/beam/cider": 0.5}, DecodeParams(beam_width=7))
+        uri = log_captioner(run, captioner, white_picture, {"test/beam/cider": 0.5}, GenerationConfig(num_beams=7))
         assert run.client.get_run(run.run_id).info.status == "RUNNING"
     assert sys.path == path
     logged = run.client.get_logged_model(uri.removeprefix("models:/"))
@@ -53,7 +53,7 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
     clean = [sys.executable, "-I", "-B", "-c", CLEAN, str(folder), str(white_picture)]
     done = subprocess.run(clean, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    best = said(captioner, white_picture, DecodeParams(strategy="greedy"))
+    best = said(captioner, white_picture, GenerationConfig(strategy="greedy"))
     [row] = json.loads(done.stdout)
     assert row["caption"] == best.text
     assert (row["log_prob"], row["score"]) == pytest.approx((best.log_prob, best.score), abs=1e-5)
@@ -65,11 +65,11 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
     assert all(f"{name}==" in requirements for name in ("torch", "timm", "mlflow"))
     assert "+" not in requirements
     signature = Model.load(folder).signature.to_dict()
-    assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "required": True}]
+    assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "force_words": True}]
     assert [column["name"] for column in json.loads(signature["outputs"])] == [
         "caption", "log_prob", "score", "probability", "words", "word_log_probs", "attention", "grid", "captions",
     ]  # fmt: skip
-    defaults = DecodeParams(beam_width=7).model_dump(mode="json") | {"seed": 0, "attention": False}
+    defaults = GenerationConfig(num_beams=7).model_dump(mode="json") | {"seed": 0, "attention": False}
     assert {p["name"]: p["default"] for p in json.loads(signature["params"])} == defaults
 
 
@@ -82,12 +82,12 @@ def test_pictures_come_as_paths_or_as_base64_in_a_table_or_a_list(
         model = mlflow.pyfunc.load_model(log_captioner(run, captioner, white_picture, {}))
     encoded = base64.b64encode(white_picture.read_bytes()).decode()
     table = model.predict(pd.DataFrame({"image": [str(white_picture), encoded]}))
-    best = said(captioner, white_picture, DecodeParams())
+    best = said(captioner, white_picture, GenerationConfig())
     assert list(table["caption"]) == [best.text] * 2
     assert list(table["score"]) == pytest.approx([best.score] * 2, abs=1e-5)
-    short = model.predict([{"image": encoded}], params={"max_length": 1, "length_penalty": 0.0, "beam_width": 2})
-    told = model.predict([{"image": encoded}], params={"required": ["sleeps"], "max_length": 4})
-    best = said(captioner, white_picture, DecodeParams(max_length=1, length_penalty=0.0, beam_width=2))
+    short = model.predict([{"image": encoded}], params={"max_new_tokens": 1, "length_penalty": 0.0, "num_beams": 2})
+    told = model.predict([{"image": encoded}], params={"force_words": ["sleeps"], "max_new_tokens": 4})
+    best = said(captioner, white_picture, GenerationConfig(max_new_tokens=1, length_penalty=0.0, num_beams=2))
     assert (short["caption"][0], short["score"][0]) == (best.text, pytest.approx(best.score, abs=1e-5))
     assert "sleeps" in told["caption"][0].split()
     with pytest.raises(ImageError, match=r"picture 1: 'no-such-picture.png' is neither a file here nor base64"):
@@ -105,8 +105,10 @@ def test_the_packaged_captioner_tells_its_words_and_where_it_looked(
     save_packaged(project / "packaged", captioner)
     model = mlflow.pyfunc.load_model(str(project / "packaged"))
     pictures = [{"image": str(white_picture)}] * 18  # more than a batch
-    table = model.predict(pictures, params={"num": 2, "max_length": 3, "attention": True})
-    found = Captioner.load(captioner).caption([load_image(white_picture)], DecodeParams(num=2, max_length=3))[0]
+    table = model.predict(pictures, params={"num_return_sequences": 2, "max_new_tokens": 3, "attention": True})
+    found = Captioner.load(captioner).caption(
+        [load_image(white_picture)], GenerationConfig(num_return_sequences=2, max_new_tokens=3)
+    )[0]
     assert len(table) == 18
     assert [caption["caption"] for caption in table["captions"][17]] == [caption.text for caption in found]
     for row, best in zip(table["captions"][0], found, strict=True):
@@ -117,7 +119,7 @@ def test_the_packaged_captioner_tells_its_words_and_where_it_looked(
     first = table.iloc[0].to_dict()
     assert first.pop("captions")[0] == first
     with pytest.raises(ParamsError, match=r"num \(2\) is more than the 1 captions greedy finds"):
-        model.predict(pictures, params={"num": 2, "strategy": "greedy"})
+        model.predict(pictures, params={"num_return_sequences": 2, "strategy": "greedy"})
 
 
 def test_a_captioner_that_fails_is_not_packaged_in_silence(project: Path, captioner: Path, white_picture: Path) -> None:

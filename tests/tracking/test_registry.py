@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from wordgaze.errors import TrackingError
+from wordgaze.core.errors import TrackingError
 from wordgaze.tracking.package import log_captioner
 from wordgaze.tracking.registry import fetch_model, promote, register
 from wordgaze.tracking.runs import stage_run

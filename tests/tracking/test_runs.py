@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import wordgaze
-from wordgaze.errors import TrackingError
+from wordgaze.core.errors import TrackingError
 from wordgaze.tracking.runs import find_stage_run, stage_run
 from wordgaze.tracking.store import open_store
 

@@ -1,4 +1,4 @@
-"""Batches: every example once an epoch, in an order that seed and epoch decide, to be taken up midway."""
+"""BatchLoader: every example once an epoch, in an order that seed and epoch decide, to be taken up midway."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordgaze.errors import DataError
+from wordgaze.core.errors import DataError
 from wordgaze.text.vocabulary import END, PAD
-from wordgaze.training.batches import Batch, Batches, Example, pad_captions
+from wordgaze.training.batches import Batch, BatchLoader, Example, pad_captions
 
 EXAMPLES = [Example(str(i), ((4 + i, END), (4 + i, 5, END)[: 2 + i % 2])) for i in range(11)]
 
@@ -22,8 +22,8 @@ class Store:
         return torch.tensor([float(image) for image in images]).view(-1, 1, 1).expand(-1, 2, 3)
 
 
-def batches(seed: int = 1, batch_size: int = 4, examples: Sequence[Example] = EXAMPLES) -> Batches:
-    return Batches(examples, Store(), batch_size, seed)  # type: ignore[arg-type]
+def batches(seed: int = 1, batch_size: int = 4, examples: Sequence[Example] = EXAMPLES) -> BatchLoader:
+    return BatchLoader(examples, Store(), batch_size, seed)  # type: ignore[arg-type]
 
 
 def images(epoch: Sequence[Batch]) -> list[list[int]]:

@@ -10,28 +10,30 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from wordgaze.captioner import Captioner
-from wordgaze.errors import ModelError
-from wordgaze.files import sha256, write_tensors
-from wordgaze.params import DecodeParams, FinetuneParams, ModelParams, TrainParams
-from wordgaze.prepared import Prepared
-from wordgaze.text.vectors import WordVectors
+from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.core.errors import ModelError
+from wordgaze.core.files import sha256, write_tensors
+from wordgaze.data.prepared import Prepared
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.captioner import Captioner
+from wordgaze.models.config import DecoderConfig
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
-from wordgaze.training.fit import Task, fit
-from wordgaze.training.loop import Row
+from wordgaze.text.word_vectors import WordVectors
+from wordgaze.training.fit import TrainingTask, fit
+from wordgaze.training.trainer import Row
 from wordgaze.vision.encoders import build_encoder
-from wordgaze.vision.pictures import Encoded
-from wordgaze.vision.store import FeatureStore, write_manifest, write_shards
+from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
+from wordgaze.vision.sources import ImageFeatures
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 COLOURS_OF = [list(COLOURS)[i % 3] for i in range(8)]
 WORDS = ("a", "picture", "of", *COLOURS)
-SIZES = ModelParams(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
+SIZES = DecoderConfig(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
 PLAIN: dict[str, Any] = {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "device": "cpu", "checkpoint_seconds": 0.0}
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+def task(tmp_path_factory: pytest.TempPathFactory) -> TrainingTask:
     """Pictures of one colour each, and captions that name it."""
     root = tmp_path_factory.mktemp("fit")
     captions: dict[str, Any] = {"train": {}, "dev": {}, "test": {}}
@@ -41,49 +43,49 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
         Image.new("RGB", (40, 30), COLOURS[colour]).save(root / "images" / f"{i:02}.png")
         captions["train" if i < 8 else "dev"][f"{i:02}.png"] = [["a", "picture", "of", colour], [colour]]
     encoder = build_encoder("timm/test_efficientnet", "random", image_size=64)
-    source, folder = Encoded(root / "images", encoder), root / "features"
+    source, folder = ImageFeatures(root / "images", encoder), root / "features"
     names = sorted(path.name for path in (root / "images").iterdir())
     index = write_shards(folder, names, 5, lambda of: source.read(of).bfloat16(), lambda shards, _: shards)
     write_tensors(folder / "encoder.safetensors", encoder.state_dict())
     write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
     prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, *WORDS)))
     settings = TrainParams.model_validate(PLAIN)
-    return Task(prepared, FeatureStore(folder), SIZES, settings, 6, 1, pictures=root / "images")
+    return TrainingTask(prepared, FeatureStore(folder), SIZES, settings, 6, 1, pictures=root / "images")
 
 
-def trained(task: Task, folder: Path) -> dict[str, torch.Tensor]:
+def trained(task: TrainingTask, folder: Path) -> dict[str, torch.Tensor]:
     fit(task, lambda name: folder / "scratch" / name, folder / "captioner", lambda _: None, lambda _, __: None)
     return load_file(folder / "captioner" / "weights.safetensors")
 
 
-def tuned(task: Task, start: Path | None, blocks: int = 1, **more: Any) -> Task:
+def tuned(task: TrainingTask, start: Path | None, blocks: int = 1, **more: Any) -> TrainingTask:
     settings = FinetuneParams.model_validate(
         {**PLAIN, "finetune_blocks": blocks, "finetune_learning_rate": 1e-2, **more}
     )
     return replace(task, settings=settings, start=start)
 
 
-def test_the_encoder_stays_as_it_is_stored_unless_it_is_tuned(task: Task, tmp_path: Path) -> None:
+def test_the_encoder_stays_as_it_is_stored_unless_it_is_tuned(task: TrainingTask, tmp_path: Path) -> None:
     weights = trained(task, tmp_path)
     stored = task.store.encoder_state()
     assert all(torch.equal(weights[f"encoder.{name}"], tensor) for name, tensor in stored.items())
     assert not Captioner.load(tmp_path / "captioner", "cpu").tuned
 
 
-def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: Task, tmp_path: Path) -> None:
+def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: TrainingTask, tmp_path: Path) -> None:
     trained(task, tmp_path)
     captioner = Captioner.load(tmp_path / "captioner", "cpu")
     assert captioner.neighbours and task.pictures
     images = [Image.open(task.pictures / f"{i:02}.png").convert("RGB") for i in range(8)]
     nearest = captioner.neighbours.nearest(captioner.features(images), 1)
     assert [COLOURS_OF[place] for [place] in nearest] == COLOURS_OF  # pictures of one colour are all the same
-    params = DecodeParams(strategy="neighbours", max_length=6)
+    params = GenerationConfig(strategy="neighbours", max_new_tokens=6)
     assert [len(of_one) for of_one in captioner.caption(images, params)] == [1] * 8
     trained(tuned(task, None), tmp_path / "tuned")
     assert Captioner.load(tmp_path / "tuned/captioner", "cpu").neighbours is None  # its features are other ones now
 
 
-def test_tuning_trains_the_last_blocks_and_no_others(task: Task, tmp_path: Path) -> None:
+def test_tuning_trains_the_last_blocks_and_no_others(task: TrainingTask, tmp_path: Path) -> None:
     trained(task, tmp_path / "first")
     weights = trained(tuned(task, tmp_path / "first/captioner", blocks=2), tmp_path / "second")
     stored = task.store.encoder_state()
@@ -94,17 +96,17 @@ def test_tuning_trains_the_last_blocks_and_no_others(task: Task, tmp_path: Path)
     assert Captioner.load(tmp_path / "second/captioner", "cpu").tuned
 
 
-def test_the_features_of_a_tuned_captioner_are_its_own(task: Task, tmp_path: Path) -> None:
+def test_the_features_of_a_tuned_captioner_are_its_own(task: TrainingTask, tmp_path: Path) -> None:
     trained(tuned(task, None, blocks=2), tmp_path)
     captioner = Captioner.load(tmp_path / "captioner", "cpu")
     assert task.pictures
-    own = Encoded(task.pictures, captioner.encoder).read(["00.png", "01.png"])
+    own = ImageFeatures(task.pictures, captioner.encoder).read(["00.png", "01.png"])
     images = [Image.open(task.pictures / name).convert("RGB") for name in ("00.png", "01.png")]
     torch.testing.assert_close(own, captioner.features(images))
     assert not torch.allclose(own, task.store.read(["00.png", "01.png"]).float(), atol=1e-2)
 
 
-def test_standardised_channels_are_those_of_the_training_images(task: Task, tmp_path: Path) -> None:
+def test_standardised_channels_are_those_of_the_training_images(task: TrainingTask, tmp_path: Path) -> None:
     weights = trained(replace(task, model=SIZES.model_copy(update={"standardise": True})), tmp_path / "first")
     features = task.store.read([f"{i:02}.png" for i in range(8)]).float()
     torch.testing.assert_close(weights["decoder.shift"], features.mean((0, 1)))
@@ -117,9 +119,9 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("blocks", [0, 2])
-@pytest.mark.parametrize("more", [{}, {"objective": "both", "bleu_share": 0.5, "average": 0.9}])
+@pytest.mark.parametrize("more", [{}, {"objective": "both", "bleu_weight": 0.5, "ema_decay": 0.9}])
 def test_a_training_that_was_killed_ends_with_the_same_bytes(
-    task: Task, tmp_path: Path, blocks: int, more: dict[str, Any]
+    task: TrainingTask, tmp_path: Path, blocks: int, more: dict[str, Any]
 ) -> None:
     wanted = tuned(task, None, blocks, **more)
     trained(wanted, tmp_path / "whole")
@@ -136,9 +138,9 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_a_second_training_takes_no_other_decoder(task: Task, tmp_path: Path) -> None:
+def test_a_second_training_takes_no_other_decoder(task: TrainingTask, tmp_path: Path) -> None:
     trained(task, tmp_path)
-    other = replace(task, start=tmp_path / "captioner", model=SIZES.model_copy(update={"tied": True}))
+    other = replace(task, start=tmp_path / "captioner", model=SIZES.model_copy(update={"tie_embeddings": True}))
     with pytest.raises(ModelError, match="other settings of model or other words; run dvc repro"):
         trained(other, tmp_path / "other")
 
@@ -149,20 +151,20 @@ def vectors(width: int) -> WordVectors:
 
 
 @pytest.mark.parametrize("width", [8, 3])
-def test_training_begins_with_the_word_vectors(task: Task, tmp_path: Path, width: int) -> None:
-    frozen = SIZES.model_copy(update={"vectors": "file", "vectors_frozen": True})
+def test_training_begins_with_the_word_vectors(task: TrainingTask, tmp_path: Path, width: int) -> None:
+    frozen = SIZES.model_copy(update={"word_vectors": "file", "freeze_word_vectors": True})
     begun = replace(task, vectors=vectors(width), model=frozen)
     weights = trained(begun, tmp_path / "frozen")
     assert torch.equal(weights["decoder.embed.weight"], vectors(width).matrix)
     second = trained(replace(task, model=frozen, start=tmp_path / "frozen/captioner"), tmp_path / "second")
     assert torch.equal(second["decoder.embed.weight"], vectors(width).matrix)
-    free = replace(begun, model=SIZES.model_copy(update={"vectors": "file"}))
+    free = replace(begun, model=SIZES.model_copy(update={"word_vectors": "file"}))
     moved = trained(free, tmp_path / "free")["decoder.embed.weight"] - vectors(width).matrix
     assert moved.abs().max() > 1e-4
     assert moved.abs().max() < 0.5
 
 
-def test_rewards_begin_with_the_score_that_the_first_training_ended_with(task: Task, tmp_path: Path) -> None:
+def test_rewards_begin_with_the_score_that_the_first_training_ended_with(task: TrainingTask, tmp_path: Path) -> None:
     curves: list[list[Row]] = []
     first, second = tmp_path / "first", tmp_path / "second"
     for run, folder in ((task, first), (tuned(task, first, blocks=0, objective="scst"), second)):

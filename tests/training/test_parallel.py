@@ -10,8 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from torch import Tensor
-
 from tests.training.test_loop import (
     EXAMPLES,
     PLAIN,
@@ -25,35 +23,37 @@ from tests.training.test_loop import (
     trainer,
     weights,
 )
-from wordgaze.errors import ModelError
-from wordgaze.model.decoder import Decoder
-from wordgaze.params import ModelParams
-from wordgaze.training.batches import Batch, Batches
-from wordgaze.training.learner import Learner, Objective
-from wordgaze.training.parallel import crew, divided
+from torch import Tensor
 
-STEADY = ModelParams(
+from wordgaze.core.errors import ModelError
+from wordgaze.models.config import DecoderConfig
+from wordgaze.models.decoder import Decoder
+from wordgaze.training.batches import Batch, BatchLoader
+from wordgaze.training.parallel import data_parallel, divided
+from wordgaze.training.train_step import Objective, TrainStep
+
+STEADY = DecoderConfig(
     embedding_size=5, hidden_size=6, attention_size=4, feature_size=5,
     dropout_embedding=0, dropout_features=0, dropout_output=0,
 )  # fmt: skip
-TWO = {"processes": 2}
+TWO = {"num_processes": 2}
 
 
-def learner(objective: Objective | None = None) -> Learner:
+def train_step(objective: Objective | None = None) -> TrainStep:
     torch.manual_seed(5)
-    return Learner(Decoder(STEADY, 3, 8), None, PLAIN, objective or Objective(), torch.float32)
+    return TrainStep(Decoder(STEADY, 3, 8), None, PLAIN, objective or Objective(), torch.float32)
 
 
 def batch(size: int = 5) -> Batch:
-    return next(Batches(EXAMPLES, Store(), size, 5).epoch(0))  # type: ignore[arg-type]
+    return next(BatchLoader(EXAMPLES, Store(), size, 5).epoch(0))  # type: ignore[arg-type]
 
 
-def gradients(of: Learner) -> list[Tensor]:
+def gradients(of: TrainStep) -> list[Tensor]:
     return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in of.parameters()]
 
 
 def test_the_gradient_is_the_mean_of_the_parts_by_their_pictures() -> None:
-    alone, whole = learner(), batch()
+    alone, whole = train_step(), batch()
     parts = divided(whole, 2)
     assert [part.images for part in parts] == [whole.images[:2], whole.images[2:]]
     wanted = [torch.zeros_like(p) for p in alone.parameters()]
@@ -62,8 +62,8 @@ def test_the_gradient_is_the_mean_of_the_parts_by_their_pictures() -> None:
         share = len(part.images) / 5
         loss += share * alone.learn(part, None).total
         wanted = [w + share * g for w, g in zip(wanted, gradients(alone), strict=True)]
-    together = learner()
-    with crew(together, 2) as two:
+    together = train_step()
+    with data_parallel(together, 2) as two:
         learned = two.learn(whole, None)
         again = two.learn(whole, None)
     assert learned.total == pytest.approx(loss, rel=1e-6)
@@ -72,8 +72,8 @@ def test_the_gradient_is_the_mean_of_the_parts_by_their_pictures() -> None:
 
 
 def test_helpers_see_the_weights_change() -> None:
-    together, alone = learner(), learner()
-    with crew(together, 2) as two:
+    together, alone = train_step(), train_step()
+    with data_parallel(together, 2) as two:
         two.learn(batch(), None)
         for of in (together, alone):
             with torch.no_grad():
@@ -84,8 +84,8 @@ def test_helpers_see_the_weights_change() -> None:
 
 
 def test_a_batch_of_fewer_pictures_than_processes_is_learned_from() -> None:
-    together, alone = learner(), learner()
-    with crew(together, 2) as two:
+    together, alone = train_step(), train_step()
+    with data_parallel(together, 2) as two:
         learned = two.learn(batch(1), None)
     assert learned == alone.learn(batch(1), None)
     torch.testing.assert_close(gradients(together), gradients(alone))
@@ -107,7 +107,7 @@ def test_threads_are_shared_out_and_come_back() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        with crew(learner(), 2) as two:
+        with data_parallel(train_step(), 2) as two:
             assert torch.get_num_threads() == 2
             with two.resting():
                 assert torch.get_num_threads() == 4
@@ -118,7 +118,7 @@ def test_threads_are_shared_out_and_come_back() -> None:
 
 
 def test_a_helper_that_is_killed_is_told_of() -> None:
-    with crew(learner(), 2) as two:
+    with data_parallel(train_step(), 2) as two:
         os.kill(two.helpers[0].process.pid, signal.SIGKILL)
         with pytest.raises(ModelError, match=r"a process of the training is gone \(exit code -9\); run it again"):
             two.learn(batch(), None)
@@ -127,7 +127,10 @@ def test_a_helper_that_is_killed_is_told_of() -> None:
 def test_what_goes_wrong_in_a_helper_is_told() -> None:
     broken = batch()
     broken.captions[-1, 0, 0] = 99  # no such word
-    with crew(learner(), 2) as two, pytest.raises(ModelError, match=r"a process of the training failed: .*index"):
+    with (
+        data_parallel(train_step(), 2) as two,
+        pytest.raises(ModelError, match=r"a process of the training failed: .*index"),
+    ):
         two.learn(broken, None)
 
 
@@ -139,17 +142,18 @@ def test_a_loss_that_is_no_number_is_an_error(tmp_path: Path) -> None:
 TRAINING = """
 import os, signal, sys, threading
 import torch
-from wordgaze.model.decoder import Decoder
-from wordgaze.params import ModelParams, TrainParams
+from wordgaze.models.decoder import Decoder
+from wordgaze.config.params import TrainParams
+from wordgaze.models.config import DecoderConfig
 from wordgaze.training.batches import Batch
-from wordgaze.training.learner import Learner, Objective
-from wordgaze.training.parallel import crew
+from wordgaze.training.train_step import TrainStep, Objective
+from wordgaze.training.parallel import data_parallel
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job is started without
-    learner = Learner(Decoder(ModelParams(), 3, 8), None, TrainParams(), Objective(), torch.float32)
+    train_step = TrainStep(Decoder(DecoderConfig(), 3, 8), None, TrainParams(), Objective(), torch.float32)
     batch = Batch(torch.ones(4, 2, 3), torch.tensor([[[4, 5, 2]]] * 4), ("a", "b", "c", "d"))
-    with crew(learner, 2) as two:
+    with data_parallel(train_step, 2) as two:
         two.learn(batch, None)
         print(two.helpers[0].process.pid, flush=True)
         how = signal.SIGKILL if sys.argv[1] == "killed" else signal.SIGINT

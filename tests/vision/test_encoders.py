@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from wordgaze.errors import ModelError
+from wordgaze.core.errors import ModelError
 from wordgaze.vision import networks
 from wordgaze.vision.encoders import Encoder, NetworkSpec, build_encoder, encoder_from_spec, fold_batch_norm
 

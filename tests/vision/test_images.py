@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from wordgaze.errors import ImageError
+from wordgaze.core.errors import ImageError
 from wordgaze.vision import images
 from wordgaze.vision.images import find_images, load_image
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from filelock import FileLock
 from PIL import Image
 
-from wordgaze.app.uploads import open_upload, shown_name
-from wordgaze.errors import CaptionsError, DataError
-from wordgaze.files import replacing, replacing_folder, sha256
+from wordgaze.core.errors import CaptionsError, DataError
+from wordgaze.core.files import atomic_directory, atomic_write, sha256
+from wordgaze.inference.uploads import open_upload, shown_name
 from wordgaze.text.tokenizer import tokenize
 
 PATIENCE = 30.0  # seconds that a process waits for another's write
@@ -112,7 +112,7 @@ class Corrections:
         captions = dict.fromkeys((each.file, each.accepted) for each in self.all())
         if not captions:
             raise DataError(f"{self.path} holds no corrections; accept some on the page of wordgaze app")
-        with replacing_folder(folder) as temporary:
+        with atomic_directory(folder) as temporary:
             (temporary / "images").mkdir()
             for name in {name for name, _ in captions}:
                 self._copy(name, temporary / "images" / name)
@@ -124,7 +124,7 @@ class Corrections:
 
     def _keep(self, data: bytes, name: str) -> None:
         if not (self.pictures / name).exists():
-            with replacing(self.pictures / name) as temporary:
+            with atomic_write(self.pictures / name) as temporary:
                 temporary.write_bytes(data)
 
     def _copy(self, name: str, target: Path) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from wordgaze import paths
-from wordgaze.datasets.scenes import Scenes
-from wordgaze.errors import ImageError
+from wordgaze.core import paths
+from wordgaze.core.errors import ImageError
+from wordgaze.data.datasets.scenes import Scenes
 from wordgaze.vision.images import find_images
 
 EXAMPLES = 6

@@ -1,4 +1,4 @@
-"""The page itself: Gradio's parts, what they ask of the studio, and the server. Nothing leaves this machine."""
+"""The page itself: Gradio's parts, what they ask of the service, and the server. Nothing hypotheses this machine."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ from gradio.events import api
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from wordgaze import paths
-from wordgaze.app.answers import Answering
-from wordgaze.app.batches import Batching
+from wordgaze.app.batch_tab import BatchHandlers
 from wordgaze.app.corrections import Corrections
 from wordgaze.app.examples import example_pictures
-from wordgaze.app.studio import Studio
-from wordgaze.params import DecodeParams
+from wordgaze.app.handlers import CaptionHandlers
+from wordgaze.app.service import CaptionService
+from wordgaze.core import paths
+from wordgaze.generation.config import GenerationConfig
 
 UPLOAD = "512mb"  # of one file, a zip of pictures being the largest
 WAITING = 256  # requests that may wait; who comes then is told to come again
@@ -32,18 +32,18 @@ CLEANING, KEEPING = 600, 6 * 3600  # seconds: how often uploads are looked throu
 SESSIONS = 1000  # visitors whose settings are remembered
 SYSTEM = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
-DEFAULTS = DecodeParams()
+DEFAULTS = GenerationConfig()
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def serve(studio: Studio, host: str, port: int, tell: Callable[[str], None]) -> None:
+def serve(service: CaptionService, host: str, port: int, tell: Callable[[str], None]) -> None:
     """Serves the page until it is interrupted; ``tell`` gets the line that says where. Raises OSError where the port
     is taken."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="wordgaze-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads: gone when the server is
         os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), host, "127.0.0.1", "localhost"]))
-        page = build(studio, Corrections(paths.home() / paths.CORRECTIONS), example_pictures(Path(folder)))
+        page = build(service, Corrections(paths.home() / paths.CORRECTIONS), example_pictures(Path(folder)))
         page.launch(
             prevent_thread_lock=True,
             server_name=host,
@@ -61,7 +61,7 @@ def serve(studio: Studio, host: str, port: int, tell: Callable[[str], None]) -> 
             theme=gr.themes.Base(primary_hue="amber", neutral_hue="stone", font=SYSTEM, font_mono=MONO),
             css=_part("page.css"),
         )
-        names = ", ".join(model.name for model in studio.models)
+        names = ", ".join(model.name for model in service.models)
         tell(f"{names} at http://{host}:{port}; stop it with Ctrl-C")
         page.block_thread()
 
@@ -71,24 +71,24 @@ async def _left(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-def build(studio: Studio, corrections: Corrections, examples: Sequence[Path]) -> gr.Blocks:
+def build(service: CaptionService, corrections: Corrections, examples: Sequence[Path]) -> gr.Blocks:
     """The page with its endpoints, not yet served."""
-    answering, batching = Answering(studio, corrections), Batching(studio)
+    handlers, batch_handlers = CaptionHandlers(service, corrections), BatchHandlers(service)
     page = gr.Blocks(title="wordgaze", analytics_enabled=False, delete_cache=(CLEANING, KEEPING))
     with page:
-        gr.HTML(_title(studio), apply_default_css=False)
+        gr.HTML(_title(service), apply_default_css=False)
         with gr.Tab("Caption"), gr.Row():
             with gr.Column(scale=1, min_width=260):
                 picture = _picture(examples)
                 with gr.Accordion("Settings", open=False):
-                    settings = _settings(studio)
+                    settings = _settings(service)
                     again = gr.Button("Say it again", size="sm")
             with gr.Column(scale=4, min_width=320):
-                _view(answering, picture, settings, again)
+                _view(handlers, picture, settings, again)
         with gr.Tab("Batch"):
-            _batch(batching, settings)
+            _batch(batch_handlers, settings)
         gr.HTML(_api_text(), apply_default_css=False)
-        for endpoint in (answering.caption, answering.attention, answering.go_on):
+        for endpoint in (handlers.caption, handlers.attention, handlers.continue_caption):
             api(endpoint, api_name=endpoint.__name__)
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
     return page
@@ -110,14 +110,14 @@ def _picture(examples: Sequence[Path]) -> gr.Image:
     return picture
 
 
-def _settings(studio: Studio) -> list[gr.components.Component]:
-    """The controls, in the order of :data:`wordgaze.app.answers.SETTINGS`."""
-    names = [model.name for model in studio.models]
+def _settings(service: CaptionService) -> list[gr.components.Component]:
+    """The controls, in the order of :data:`wordgaze.app.handlers.SETTINGS`."""
+    names = [model.name for model in service.models]
     return [
         gr.CheckboxGroup(names, value=names[:1], label="Models", visible=len(names) > 1),
-        gr.Slider(1, 20, DEFAULTS.beam_width, step=1, label="Beam width"),
+        gr.Slider(1, 20, DEFAULTS.num_beams, step=1, label="Beam width"),
         gr.Slider(1, 5, 1, step=1, label="Captions of each strategy"),
-        gr.Slider(1, 50, DEFAULTS.max_length, step=1, label="Words at most"),
+        gr.Slider(1, 50, DEFAULTS.max_new_tokens, step=1, label="Words at most"),
         gr.Slider(0, 2, 1, step=0.05, label="Temperature of sampling"),
         gr.Slider(0, 100, 0, step=1, label="Top-k of sampling (0: all words)"),
         gr.Slider(0.05, 1, 1, step=0.05, label="Top-p of sampling (1: all words)"),
@@ -127,7 +127,9 @@ def _settings(studio: Studio) -> list[gr.components.Component]:
     ]
 
 
-def _view(answering: Answering, picture: gr.Image, settings: list[gr.components.Component], again: gr.Button) -> None:
+def _view(
+    handlers: CaptionHandlers, picture: gr.Image, settings: list[gr.components.Component], again: gr.Button
+) -> None:
     view = gr.HTML(
         html_template=_part("view.html"),
         js_on_load=_part("view.js"),
@@ -138,17 +140,17 @@ def _view(answering: Answering, picture: gr.Image, settings: list[gr.components.
     given = [picture, *settings]
     # The picture comes as the file that was uploaded: what Gradio would make of it fails on a broken one.
     raw: dict[str, Any] = {**_QUIET, "preprocess": False}
-    gr.on([picture.change, again.click], answering.captions, given, view, trigger_mode="always_last", **raw)
+    gr.on([picture.change, again.click], handlers.captions, given, view, trigger_mode="always_last", **raw)
     for event, answer in (
-        (view.look, answering.look),
-        (view.other, answering.other),
-        (view.take, answering.take),
-        (view.correct, answering.correct),
+        (view.look, handlers.look),
+        (view.other, handlers.other),
+        (view.take, handlers.take),
+        (view.correct, handlers.correct),
     ):
         event(answer, given, view, trigger_mode="multiple", **raw)
 
 
-def _batch(batching: Batching, settings: list[gr.components.Component]) -> None:
+def _batch(batch_handlers: BatchHandlers, settings: list[gr.components.Component]) -> None:
     with gr.Row():
         given = gr.File(label="Pictures, or a zip of pictures", file_count="multiple", scale=3, elem_id="files")
         with gr.Column(scale=1, min_width=200):
@@ -161,12 +163,12 @@ def _batch(batching: Batching, settings: list[gr.components.Component]) -> None:
     with gr.Row():
         tables = [gr.DownloadButton(label, interactive=False, size="md") for label in ("CSV", "JSON lines", "Parquet")]
     folder.upload(lambda names: names, folder, given, **_QUIET)
-    run = start.click(batching.captions, [given, *settings], [table, *tables], **_QUIET)
-    cancel.click(batching.cancelled, table, table, cancels=[run], **_QUIET)
+    run = start.click(batch_handlers.captions, [given, *settings], [table, *tables], **_QUIET)
+    cancel.click(batch_handlers.cancelled, table, table, cancels=[run], **_QUIET)
 
 
-def _title(studio: Studio) -> str:
-    models = " · ".join(f"{escape(model.name)} <small>{escape(model.version)}</small>" for model in studio.models)
+def _title(service: CaptionService) -> str:
+    models = " · ".join(f"{escape(model.name)} <small>{escape(model.version)}</small>" for model in service.models)
     return (
         '<header class="wg-title"><h1>word<em>gaze</em></h1>'
         f"<p>Captions, and where each word looked</p><p>{models}</p></header>"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.bleu import corpus_bleu
 from wordgaze.metrics.captions import score_captions
 from wordgaze.metrics.cider import DocumentFrequencies, document_frequencies, unit_vector

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.ngrams import refuse_misfit, refuse_unscorable
 

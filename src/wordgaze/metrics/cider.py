@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams, refuse_misfit, refuse_unscorable
 

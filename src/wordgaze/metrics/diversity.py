@@ -6,7 +6,7 @@ which compares them. What nothing can be said about is None, never 0.
 
 from collections.abc import Iterator, Sequence
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.bleu import corpus_bleu
 

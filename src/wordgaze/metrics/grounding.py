@@ -17,9 +17,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.hallucination import share
-from wordgaze.records import Box
 from wordgaze.text.objects import Lexicon
 
 Floats = npt.NDArray[np.float64]
@@ -27,7 +26,17 @@ Floats = npt.NDArray[np.float64]
 KINDS = ("attention", "uniform", "centre", "shuffled")
 
 
-class Looked(Protocol):
+class Box(Protocol):
+    """Where a noun is; ``box`` = (left, top, right, bottom) in pixels."""
+
+    @property
+    def noun(self) -> str: ...
+
+    @property
+    def box(self) -> tuple[int, int, int, int]: ...
+
+
+class AttendedCaption(Protocol):
     """A caption with where its words looked: a ``decoding.base.Caption``, or anything of the kind."""
 
     @property
@@ -95,7 +104,7 @@ class Grounding:
         self._uniform = np.full((1, grid[0] * grid[1]), 1 / (grid[0] * grid[1]))
         self._centre = centre_attention(grid, sigma)[None]
 
-    def statistics(self, candidates: Sequence[Looked]) -> Floats:
+    def statistics(self, candidates: Sequence[AttendedCaption]) -> Floats:
         """(N, 10): measured words, those of them that have a shuffled partner, then hits and mass of each of KINDS.
 
         ``candidates[i]`` is the caption of picture i. Shuffled is the expectation over every word measured in another
@@ -119,7 +128,7 @@ class Grounding:
                 found[name] = share(totals[..., first + 2 * i], totals[..., 1 if kind == "shuffled" else 0])
         return found
 
-    def report(self, candidates: Sequence[Looked]) -> GroundingReport:
+    def report(self, candidates: Sequence[AttendedCaption]) -> GroundingReport:
         """The scores of all pictures, and of each noun."""
         words = self._measure(candidates)
         rows = self._rows(words)
@@ -132,7 +141,7 @@ class Grounding:
         overall = {name: score.item() for name, score in self.scores(rows.sum(0)).items()}
         return GroundingReport(len(rows), overall, nouns)
 
-    def _measure(self, candidates: Sequence[Looked]) -> _Words:
+    def _measure(self, candidates: Sequence[AttendedCaption]) -> _Words:
         if len(candidates) != len(self._pictures):
             raise ScoreError(f"{len(candidates)} captions for {len(self._pictures)} pictures: each needs exactly one")
         picture, nouns, weights, hit, cover = [], [], [], [], []
@@ -151,7 +160,7 @@ class Grounding:
         tables = (np.array(table, dtype=np.float64).reshape(-1, cells) for table in (weights, hit, cover))
         return _Words(np.array(picture, dtype=np.int64), nouns, *tables)
 
-    def _distribution(self, number: int, caption: Looked) -> Floats:
+    def _distribution(self, number: int, caption: AttendedCaption) -> Floats:
         """(T, L) in double precision, each row of sum 1: attention in half precision sums to a little more or less."""
         weights = np.asarray(caption.weights, dtype=np.float64)
         wanted = (len(caption.words), self._uniform.shape[1])

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats, Summed
 
 LEVEL = 95.0

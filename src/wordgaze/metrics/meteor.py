@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.ngrams import refuse_misfit, refuse_unscorable
 
@@ -188,7 +188,7 @@ def toolkit_meteor(candidates: Sequence[Tokens], references: Sequence[Sequence[T
     except (OSError, ValueError) as error:
         raise ScoreError(f"the METEOR of pycocoevalcap ended ({error}); try: java -version") from error
     finally:
-        if scorer.lock.locked():  # a failure leaves it so, and the toolkit's destructor would wait for it
+        if scorer.lock.locked():  # a failure hypotheses it so, and the toolkit's destructor would wait for it
             scorer.lock.release()
         for pipe in (scorer.meteor_p.stdin, scorer.meteor_p.stdout, scorer.meteor_p.stderr):
             with suppress(OSError):

@@ -1,16 +1,16 @@
-"""Stage ``download``: brings a data set here, and leaves out what cannot be used."""
+"""Stage ``download``: brings a data set here, and hypotheses out what cannot be used."""
 
 from pathlib import Path
 
 from PIL import Image
 
-from wordgaze import paths
-from wordgaze.contracts import check
-from wordgaze.datasets import open_dataset
-from wordgaze.datasets.audit import audit
-from wordgaze.files import replacing_folder, write_json, write_text
-from wordgaze.params import Params
-from wordgaze.records import Record, write_records
+from wordgaze.config.params import Params
+from wordgaze.core import paths
+from wordgaze.core.files import atomic_directory, write_json, write_text
+from wordgaze.data.contracts import check
+from wordgaze.data.datasets import open_dataset
+from wordgaze.data.datasets.audit import audit
+from wordgaze.data.records import Record, write_records
 from wordgaze.tracking.reporting import log_contract
 from wordgaze.tracking.runs import stage_run
 
@@ -22,7 +22,7 @@ def run(params: Params) -> None:
     import pandas as pd
 
     sections = {"dataset": params.dataset.model_dump()}
-    with stage_run("download", sections) as tracked, replacing_folder(paths.RAW) as folder:
+    with stage_run("download", sections) as tracked, atomic_directory(paths.RAW) as folder:
         dataset = open_dataset(params.dataset, params.prepare, paths.scratch("downloads"))
         records, report = audit(dataset.collect(folder), folder, params.dataset.max_faulty)
         _remove_unused(folder / "images", records)

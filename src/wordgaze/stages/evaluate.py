@@ -6,23 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wordgaze import paths
-from wordgaze.captioner import WEIGHTS, Captioner, caption_stored
-from wordgaze.decoding.base import Caption
-from wordgaze.errors import ModelError
-from wordgaze.evaluation import Evaluation, boxed
-from wordgaze.explain.overlay import attention_sheet
-from wordgaze.files import replacing, replacing_folder, sha256, write_json, write_text
-from wordgaze.params import DecodeParams, Params
-from wordgaze.prepared import Prepared
-from wordgaze.records import read_records
-from wordgaze.report.page import Example, render_page
+from wordgaze.config.params import Params
+from wordgaze.core import paths
+from wordgaze.core.errors import ModelError
+from wordgaze.core.files import atomic_directory, atomic_write, sha256, write_json, write_text
+from wordgaze.data.prepared import Prepared
+from wordgaze.data.records import read_records
+from wordgaze.evaluation.evaluate import Evaluation, boxed
+from wordgaze.evaluation.report.page import Example, render_page
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.outputs import Caption
+from wordgaze.inference.attention_maps import attention_sheet
+from wordgaze.inference.captioner import WEIGHTS, Captioner, caption_features
 from wordgaze.text import tokenizer
-from wordgaze.tracking.evaluated import log_evaluation
+from wordgaze.tracking.evaluation import log_evaluation
 from wordgaze.tracking.runs import stage_run
+from wordgaze.vision.feature_store import FeatureSource, FeatureStore
 from wordgaze.vision.images import load_image
-from wordgaze.vision.pictures import Encoded
-from wordgaze.vision.store import FeatureStore, Source
+from wordgaze.vision.sources import ImageFeatures
 
 EXAMPLES = 6  # best ones and worst ones on the page
 
@@ -33,7 +34,7 @@ def run(params: Params) -> None:
     captioner = Captioner.load(paths.STAGE2)
     if captioner.encoder.spec != store.spec:
         raise ModelError(f"{paths.STAGE2} was trained on other features than {paths.FEATURES}; run dvc repro")
-    sections = {"dataset": params.dataset, "decode": params.decode, "evaluate": params.evaluate}
+    sections = {"dataset": params.dataset, "decode": params.generation, "evaluate": params.evaluate}
     with stage_run("evaluate", {name: section.model_dump() for name, section in sections.items()}) as tracked:
         done = _evaluate(captioner, prepared, store, params)
         report = _rounded(_head(done, params) | done.headline())
@@ -42,7 +43,7 @@ def run(params: Params) -> None:
         write_json(paths.REPORTS / "details.json", details)
         _write_table(paths.REPORTS / "calibration.csv", details["calibration"])
         _write_captions(paths.REPORTS / "captions.csv", done)
-        _draw_attention(done, params.evaluate.attention_pictures)
+        _draw_attention(done, params.evaluate.num_attention_images)
         page = render_page(_page(report, details), _examples(done), f"wordgaze on {params.dataset.name}")
         write_text(paths.REPORTS / "evaluation.html", page)
         log_evaluation(tracked, report)
@@ -52,26 +53,29 @@ def _evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, par
     settings, split = params.evaluate, params.evaluate.split
     images, _ = prepared.references(split)
     decoder, vocabulary = captioner.decoder, captioner.vocabulary
-    features: Source = Encoded(paths.RAW / "images", captioner.encoder) if captioner.tuned else store
+    features: FeatureSource = ImageFeatures(paths.RAW / "images", captioner.encoder) if captioner.tuned else store
     found = {
-        name: caption_stored(
+        name: caption_features(
             decoder, vocabulary, features, images, decode, settings.batch_size, params.seed, captioner.neighbours
         )
-        for name, decode in _strategies(params.decode).items()
+        for name, decode in _strategies(params.generation).items()
     }
     records = {record.image: record for record in read_records(paths.RAW / "captions.jsonl")}
     objects = [records[image].objects for image in images]
     sizes = [_picture(image).size for image in images] if all(objects) else []
     nouns = frozenset(box.noun for record in records.values() for box in record.objects)
     return Evaluation(
-        prepared, split, store, found, params.decode.strategy, boxed(sizes, objects), nouns, settings.resamples,
+        prepared, split, store, found, params.generation.strategy, boxed(sizes, objects), nouns, settings.bootstrap_resamples,
         params.seed,
     )  # fmt: skip
 
 
-def _strategies(decode: DecodeParams) -> dict[str, DecodeParams]:
+def _strategies(decode: GenerationConfig) -> dict[str, GenerationConfig]:
     """Greedy and beam search always, so that every report can be compared, and the strategy of the parameters."""
-    changes: dict[str, dict[str, object]] = {"greedy": {"strategy": "greedy", "num": 1}, "beam": {"strategy": "beam"}}
+    changes: dict[str, dict[str, object]] = {
+        "greedy": {"strategy": "greedy", "num_return_sequences": 1},
+        "beam": {"strategy": "beam"},
+    }
     return {name: decode.model_copy(update=change) for name, change in changes.items()} | {decode.strategy: decode}
 
 
@@ -83,7 +87,7 @@ def _head(done: Evaluation, params: Params) -> dict[str, Any]:
         "tokenizer": tokenizer.NAME,
         "cider_frequencies": "evaluated references",
         "weights": sha256(paths.STAGE2 / WEIGHTS),
-        "decode": params.decode.model_dump(mode="json"),
+        "decode": params.generation.model_dump(mode="json"),
     }
 
 
@@ -131,7 +135,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys() if rows else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -155,7 +159,7 @@ def _write_captions(path: Path, done: Evaluation) -> None:
 
 
 def _draw_attention(done: Evaluation, count: int) -> None:
-    with replacing_folder(paths.REPORTS / "attention") as folder:
+    with atomic_directory(paths.REPORTS / "attention") as folder:
         for place, name in enumerate(done.images[:count]):
             unlike = name if name.endswith(".jpg") else f"{name}.jpg"  # dog.jpg and dog.png may both be there
             _sheet(done, place).save(folder / unlike, quality=88)

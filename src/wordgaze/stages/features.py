@@ -12,19 +12,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from wordgaze import paths
-from wordgaze.contracts import check
-from wordgaze.device import pick_device, pick_dtype
-from wordgaze.errors import DataError
-from wordgaze.files import fingerprint, sha256, write_tensors, write_text
-from wordgaze.params import FeaturesParams, Params
-from wordgaze.progress import track
-from wordgaze.records import read_records
+from wordgaze.config.params import FeaturesParams, Params
+from wordgaze.core import paths
+from wordgaze.core.device import pick_device, pick_dtype
+from wordgaze.core.errors import DataError
+from wordgaze.core.files import fingerprint, sha256, write_tensors, write_text
+from wordgaze.core.progress import track
+from wordgaze.data.contracts import check
+from wordgaze.data.records import read_records
 from wordgaze.tracking.reporting import log_contract
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.encoders import Encoder, build_encoder
+from wordgaze.vision.feature_store import shard_name, write_manifest, write_shards
 from wordgaze.vision.images import load_image
-from wordgaze.vision.store import shard_name, write_manifest, write_shards
 
 
 def run(params: Params) -> None:

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wordgaze import paths
-from wordgaze.contracts import check
-from wordgaze.errors import DataError
-from wordgaze.files import replacing, replacing_folder, write_json, write_text
-from wordgaze.params import Params, PrepareParams
-from wordgaze.prepared import CAPTIONS, VOCABULARY
-from wordgaze.records import SPLITS, Record, assign_splits, read_records
+from wordgaze.config.params import Params, PrepareParams
+from wordgaze.core import paths
+from wordgaze.core.errors import DataError
+from wordgaze.core.files import atomic_directory, atomic_write, write_json, write_text
+from wordgaze.data.contracts import check
+from wordgaze.data.prepared import CAPTIONS, VOCABULARY
+from wordgaze.data.records import SPLITS, Record, assign_splits, read_records
 from wordgaze.text.tokenizer import tokenize
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.tracking.reporting import log_contract
@@ -33,7 +33,7 @@ def run(params: Params) -> None:
         raise DataError(f"{source} is missing; run dvc repro download")
     with (
         stage_run("prepare", {"prepare": settings.model_dump()}) as tracked,
-        replacing_folder(paths.PREPARED) as folder,
+        atomic_directory(paths.PREPARED) as folder,
     ):
         records = assign_splits(read_records(source), settings.dev_share, settings.test_share)
         captions, wordless = _caption_table(records)
@@ -49,7 +49,7 @@ def run(params: Params) -> None:
         for contract in contracts:
             write_text(folder / f"contract_{contract.name}.json", contract.to_json())
             log_contract(tracked, contract)
-        with replacing(folder / CAPTIONS) as temporary:
+        with atomic_write(folder / CAPTIONS) as temporary:
             captions.drop(columns="splits_of_image").to_parquet(temporary, index=False)
         write_json(folder / VOCABULARY, {"words": vocabulary.words, "counts": [counts[w] for w in vocabulary.words]})
         summary = _summary(captions, vocabulary, counts, wordless)

@@ -1,7 +1,7 @@
 """Stage ``train_stage1``: the decoder from scratch, on a first set of samples."""
 
-from wordgaze import paths
-from wordgaze.params import Params
+from wordgaze.config.params import Params
+from wordgaze.core import paths
 from wordgaze.stages.training import train
 
 

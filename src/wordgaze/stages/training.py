@@ -6,17 +6,17 @@ import shutil
 import time
 from pathlib import Path
 
-from wordgaze import paths
-from wordgaze.captioner import WEIGHTS
-from wordgaze.files import replacing, sha256, write_json
-from wordgaze.params import Params, TrainParams
-from wordgaze.prepared import Prepared
-from wordgaze.progress import counter
-from wordgaze.text.vectors import read_vectors
+from wordgaze.config.params import Params, TrainParams
+from wordgaze.core import paths
+from wordgaze.core.files import atomic_write, sha256, write_json
+from wordgaze.core.progress import counter
+from wordgaze.data.prepared import Prepared
+from wordgaze.inference.captioner import WEIGHTS
+from wordgaze.text.word_vectors import read_vectors
 from wordgaze.tracking.runs import stage_run
-from wordgaze.training.fit import Task, fit
-from wordgaze.training.loop import Row
-from wordgaze.vision.store import FeatureStore
+from wordgaze.training.fit import TrainingTask, fit
+from wordgaze.training.trainer import Row
+from wordgaze.vision.feature_store import FeatureStore
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
     """Runs one training stage: the captioner to ``folder``, its curve and its best score to ``reports/``."""
     prepared, store = Prepared.load(paths.PREPARED), FeatureStore(paths.FEATURES)
     vectors = None
-    if params.model.vectors and start is None:
-        vectors = read_vectors(params.model.vectors, prepared.vocabulary.words)
+    if params.model.word_vectors and start is None:
+        vectors = read_vectors(params.model.word_vectors, prepared.vocabulary.words)
         _log.warning("word vectors: %s", vectors.summary())
     pictures = paths.RAW / "images"
-    task = Task(
+    task = TrainingTask(
         prepared, store, params.model, settings, params.prepare.max_words, params.seed, start, vectors, pictures
     )  # fmt: skip
     sections = {"seed": params.seed, "model": params.model.model_dump(), stage: settings.model_dump()}
@@ -66,7 +66,7 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
 
 def write_curve(path: Path, history: list[Row]) -> None:
     """One line an epoch, for ``dvc plots show``."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         writer = csv.DictWriter(file, history[-1].keys(), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({**row, "epoch": int(row["epoch"])} for row in history)

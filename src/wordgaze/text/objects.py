@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from wordgaze.errors import ScoreError
+from wordgaze.core.errors import ScoreError
 
 Tokens = Sequence[str]
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from wordgaze.errors import TrackingError
-from wordgaze.files import sha256
+from wordgaze.core.errors import TrackingError
+from wordgaze.core.files import sha256
 from wordgaze.tracking.runs import WEIGHTS, StageRun
-from wordgaze.tracking.store import telling
+from wordgaze.tracking.store import translate_errors
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-    from wordgaze.params import DecodeParams
+    from wordgaze.generation.config import GenerationConfig
 
 ARTIFACT = "captioner"
 CODE = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ def log_captioner(
     captioner_folder: Path,
     example_image: Path,
     metrics: Mapping[str, float],
-    decode: "DecodeParams | None" = None,
+    decode: "GenerationConfig | None" = None,
 ) -> str:
     """Logs a captioner folder, with the code that runs it, as a model of this run; returns the model's address.
 
@@ -44,16 +44,16 @@ def log_captioner(
     import mlflow
     import pandas as pd
 
-    from wordgaze.params import DecodeParams
+    from wordgaze.generation.config import GenerationConfig
 
     weights = captioner_folder / "weights.safetensors"
     if not weights.is_file():
         raise TrackingError(f"{weights} is missing, so there is no captioner to package; run `dvc repro`")
     example = pd.DataFrame({"image": [base64.b64encode(example_image.read_bytes()).decode()]})
-    with _same_path(), telling(f"package {captioner_folder}"):
+    with _same_path(), translate_errors(f"package {captioner_folder}"):
         with mlflow.start_run(run_id=run.run_id, nested=True, log_system_metrics=False):
             info = mlflow.pyfunc.log_model(
-                name=ARTIFACT, input_example=example, **_parts(captioner_folder, decode or DecodeParams())
+                name=ARTIFACT, input_example=example, **_parts(captioner_folder, decode or GenerationConfig())
             )
         run.client.update_run(run.run_id, status="RUNNING")  # MLflow's block has ended it
         _log_metrics(run, info.model_id, metrics)
@@ -66,20 +66,20 @@ def save_packaged(folder: Path, captioner_folder: Path) -> None:
     """Writes a captioner folder, with the code that runs it, as a model into a new folder, without a run."""
     import mlflow
 
-    from wordgaze.params import DecodeParams
+    from wordgaze.generation.config import GenerationConfig
 
-    with telling(f"package {captioner_folder}"):
-        mlflow.pyfunc.save_model(str(folder), **_parts(captioner_folder, DecodeParams()))
+    with translate_errors(f"package {captioner_folder}"):
+        mlflow.pyfunc.save_model(str(folder), **_parts(captioner_folder, GenerationConfig()))
 
 
-def signature(decode: "DecodeParams") -> "ModelSignature":
+def signature(decode: "GenerationConfig") -> "ModelSignature":
     """What the packaged model takes and gives; ``served`` tells what the columns are."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, Object, Property
 
     kinds = {str: "string", bool: "boolean", int: "long", float: "double"}
-    settings = decode.model_dump() | {"num": 1, "seed": 0, "attention": False}
+    settings = decode.model_dump() | {"num_return_sequences": 1, "seed": 0, "attention": False}
     params = [
         ParamSpec(name, "string", list(value), shape=(-1,))
         if isinstance(value, tuple)
@@ -100,7 +100,7 @@ def signature(decode: "DecodeParams") -> "ModelSignature":
     return ModelSignature(Schema([ColSpec("string", "image")]), Schema([*outputs]), ParamSchema(params))
 
 
-def _parts(captioner_folder: Path, decode: "DecodeParams") -> dict[str, Any]:
+def _parts(captioner_folder: Path, decode: "GenerationConfig") -> dict[str, Any]:
     return {
         "python_model": str(SERVED),
         "code_paths": [str(CODE)],

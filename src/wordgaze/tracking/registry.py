@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wordgaze import paths
-from wordgaze.errors import TrackingError
-from wordgaze.files import replacing_folder, sha256
-from wordgaze.tracking.evaluated import log_finished_evaluation
+from wordgaze.core import paths
+from wordgaze.core.errors import TrackingError
+from wordgaze.core.files import atomic_directory, sha256
+from wordgaze.tracking.evaluation import log_finished_evaluation
 from wordgaze.tracking.package import ARTIFACT
 from wordgaze.tracking.runs import COMMIT, DATASET, STAGE, WEIGHTS, newest_run
-from wordgaze.tracking.store import Store, lock, open_store, quoted, telling
+from wordgaze.tracking.store import Store, lock, open_store, quoted, translate_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -42,7 +42,7 @@ def register(captioner_folder: Path | None = None) -> int:
     tags = {key: run.data.tags[key] for key in (WEIGHTS, DATASET, COMMIT) if key in run.data.tags}
     if DATASET not in tags:
         raise TrackingError(f"the evaluate run {run.info.run_id} has no tag {DATASET!r} to compare by; {EVALUATE}")
-    with telling("register the captioner"), lock():
+    with translate_errors("register the captioner"), lock():
         version = _registered(store, tags[WEIGHTS]) or _new_version(store, run.info.run_id, model_id, tags)
         _describe(store, version, run, tags)
         store.client.set_registered_model_alias(NAME, CHALLENGER, str(version))
@@ -56,7 +56,7 @@ def promote(force: bool = False) -> int:
     champion's on the same data set, or where the two were not measured on the same one.
     """
     store = open_store(create=False)
-    with telling("promote the challenger"), lock():
+    with translate_errors("promote the challenger"), lock():
         challenger, champion = _holder(store, CHALLENGER), _holder(store, CHAMPION)
         if challenger is None:
             raise TrackingError(f"{NAME} has no {CHALLENGER}; run `wordgaze register` first")
@@ -76,15 +76,15 @@ def fetch_model(address: str) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.models import get_model_info
 
-    with telling(f"find {address}", "see `mlflow ui` for what is registered, or run `wordgaze register`"):
+    with translate_errors(f"find {address}", "see `mlflow ui` for what is registered, or run `wordgaze register`"):
         info = get_model_info(address)
     place: str | None = info.flavors.get("python_function", {}).get("artifacts", {}).get(ARTIFACT, {}).get("path")
     if place is None:
         raise TrackingError(f"{address} is no captioner; give the address of one, such as models:/{NAME}@{CHAMPION}")
     folder = paths.scratch("fetched") / info.model_id
-    with telling(f"fetch {address}"), lock():
+    with translate_errors(f"fetch {address}"), lock():
         if not folder.exists():
-            with replacing_folder(folder) as temporary:
+            with atomic_directory(folder) as temporary:
                 download_artifacts(f"{address}/{place}", dst_path=str(temporary))
     return folder / place
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wordgaze.tracking.runs import StageRun
 
 if TYPE_CHECKING:
-    from wordgaze.contracts import ContractReport
+    from wordgaze.data.contracts import ContractReport
 
 
 def log_contract(tracked: StageRun, report: "ContractReport") -> None:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wordgaze import paths
-from wordgaze.errors import TrackingError
-from wordgaze.files import fingerprint
-from wordgaze.tracking.store import Store, lock, open_store, quoted, telling
+from wordgaze.core import paths
+from wordgaze.core.errors import TrackingError
+from wordgaze.core.files import fingerprint
+from wordgaze.tracking.store import Store, lock, open_store, quoted, translate_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,12 +48,12 @@ class StageRun:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keeps a copy of a file, or of a folder under its name, in ``folder`` of the run's artifacts."""
-        with telling(f"keep {path}"):
+        with translate_errors(f"keep {path}"):
             self.client.log_artifact(self.run_id, str(path), folder)
 
     def tag(self, key: str, value: str) -> None:
         """Sets a tag; what :func:`find_stage_run` finds the run by."""
-        with telling(f"set the tag {key}"):
+        with translate_errors(f"set the tag {key}"):
             self.client.set_tag(self.run_id, key, value)
 
     def _log(self, points: Iterable[tuple[str, float, int]]) -> None:
@@ -62,7 +62,7 @@ class StageRun:
 
         now = time.time_ns() // 1_000_000
         metrics = [Metric(name, float(value), now, step) for name, value, step in points]
-        with telling("log metrics"):
+        with translate_errors("log metrics"):
             for start in range(0, len(metrics), MOST):
                 self.client.log_batch(self.run_id, metrics=metrics[start : start + MOST])
 
@@ -77,14 +77,14 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
     """
     store = open_store()
     tags = _origin()
-    with telling(f"start the run of {stage}"):
+    with translate_errors(f"start the run of {stage}"):
         with lock():
             parent = _parent(store, tags)
         tags |= {STAGE: stage, "mlflow.parentRunId": parent}
         run_id = store.client.create_run(store.experiment, tags=tags, run_name=stage).info.run_id
     run = StageRun(store.client, run_id, parent)
     try:
-        with telling("log the parameters"):
+        with translate_errors("log the parameters"):
             _log_params(run, params)
         yield run
     except BaseException as error:
@@ -106,7 +106,7 @@ def find_stage_run(tag: str, value: str, stage: str | None = None) -> str | None
 def newest_run(store: Store, tags: Mapping[str, str]) -> "Run | None":
     """The newest finished run that carries all these tags."""
     wanted = ["attributes.status = 'FINISHED'"] + [f"tags.`{key}` = {quoted(value)}" for key, value in tags.items()]
-    with telling("search the runs"):
+    with translate_errors("search the runs"):
         newest = store.client.search_runs(
             [store.experiment], " and ".join(wanted), max_results=1, order_by=["attributes.start_time DESC"]
         )
@@ -164,6 +164,6 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _end(run: StageRun, status: str) -> None:
-    with telling("end the run"):
+    with translate_errors("end the run"):
         run.client.set_terminated(run.run_id, status)
         run.client.set_terminated(run.parent_id, status)

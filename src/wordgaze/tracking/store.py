@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from wordgaze import paths
-from wordgaze.errors import TrackingError
+from wordgaze.core import paths
+from wordgaze.core.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +52,7 @@ def open_store(create: bool = True) -> Store:
     silence_mlflow()
     import mlflow
 
-    with telling("open the store"), lock():
+    with translate_errors("open the store"), lock():
         if not given:
             _probe(_database())
         mlflow.set_tracking_uri(given or address())
@@ -66,7 +66,7 @@ def silence_mlflow() -> None:
     """Keeps MLflow's log, bars and links off the terminal and its usage reports at home, unless the environment asks.
 
     MLflow reads the level when it is imported: call this first. Its errors are logged with a page of traceback and
-    then raised; :func:`telling` tells them.
+    then raised; :func:`translate_errors` tells them.
     """
     for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
@@ -85,7 +85,7 @@ def lock() -> FileLock:
 
 
 @contextmanager
-def telling(deed: str, remedy: str = WRITABLE) -> Iterator[None]:
+def translate_errors(deed: str, remedy: str = WRITABLE) -> Iterator[None]:
     """Raises what MLflow, the database or the disk raise in the block as one line of TrackingError.
 
     Warnings that MLflow raises about its own code are no news to a user and are dropped.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wordgaze.text.vocabulary import PAD
-from wordgaze.vision.store import Source
+from wordgaze.vision.feature_store import FeatureSource
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Batch:
     images: tuple[str, ...]
 
 
-class Batches:
+class BatchLoader:
     """Shuffled batches of examples; the order depends on seed and epoch alone, so any epoch can be taken up midway."""
 
-    def __init__(self, examples: Sequence[Example], store: Source, batch_size: int, seed: int) -> None:
+    def __init__(self, examples: Sequence[Example], store: FeatureSource, batch_size: int, seed: int) -> None:
         self.examples, self.store, self.batch_size, self.seed = examples, store, batch_size, seed
 
     def __len__(self) -> int:

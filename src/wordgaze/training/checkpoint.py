@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from wordgaze.files import write_tensors
+from wordgaze.core.files import write_tensors
 
 
 def save_checkpoint(path: Path, tensors: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:

@@ -7,35 +7,37 @@ from pathlib import Path
 
 import torch
 
-from wordgaze.captioner import WEIGHTS, caption_stored, read_decoder, save_captioner
-from wordgaze.decoding.neighbours import MOST, Neighbours
-from wordgaze.errors import ModelError
-from wordgaze.files import fingerprint, sha256
+from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.core.errors import ModelError
+from wordgaze.core.files import fingerprint, sha256
+from wordgaze.data.prepared import Prepared
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.neighbours import MOST, NeighbourReranker
+from wordgaze.inference.captioner import WEIGHTS, caption_features, load_decoder, save_captioner
 from wordgaze.metrics.cider import Cider
-from wordgaze.model.decoder import Decoder
-from wordgaze.params import DecodeParams, FinetuneParams, ModelParams, TrainParams
-from wordgaze.prepared import Prepared
-from wordgaze.text.vectors import WordVectors
-from wordgaze.training.batches import Batches, Example
-from wordgaze.training.learner import Objective
-from wordgaze.training.loop import Row, Trainer, Tuned
-from wordgaze.training.selfcritical import SelfCritical
+from wordgaze.models.config import DecoderConfig
+from wordgaze.models.decoder import Decoder
+from wordgaze.text.word_vectors import WordVectors
+from wordgaze.training.batches import BatchLoader, Example
+from wordgaze.training.self_critical import SelfCriticalLoss
+from wordgaze.training.train_step import Objective
+from wordgaze.training.trainer import FinetunedEncoder, Row, Trainer
 from wordgaze.vision.encoders import encoder_from_spec
-from wordgaze.vision.pictures import Encoded, Pixels
-from wordgaze.vision.store import FeatureStore, Source
+from wordgaze.vision.feature_store import FeatureSource, FeatureStore
+from wordgaze.vision.sources import ImageFeatures, ImagePixels
 
 DEV_BATCH = 128
 MEASURED = 256  # images from all over the data set tell the deviations of the channels
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """One training: the data, the sizes, the settings, the seed, the captioner folder to start from, if any, else the
     word vectors, if any; and the folder of the pictures, for an encoder that is trained along."""
 
     prepared: Prepared
     store: FeatureStore
-    model: ModelParams
+    model: DecoderConfig
     settings: TrainParams
     max_words: int
     seed: int
@@ -55,7 +57,7 @@ class Task:
     def decoder(self) -> Decoder:
         """The decoder that training begins with. Raises ModelError where ``start`` has other sizes or other words."""
         if self.start:
-            decoder, vocabulary = read_decoder(self.start)
+            decoder, vocabulary = load_decoder(self.start)
             if decoder.sizes != self.model or vocabulary != self.prepared.vocabulary:
                 raise ModelError(f"{self.start} was trained with other settings of model or other words; run dvc repro")
             return decoder
@@ -69,13 +71,13 @@ class Task:
                 decoder.embed.weight.copy_(self.vectors.matrix)
         return decoder
 
-    def tuned(self) -> Tuned | None:
+    def tuned(self) -> FinetunedEncoder | None:
         """The encoder, where it is trained too."""
         settings = self.settings
         if not isinstance(settings, FinetuneParams) or not settings.finetune_blocks:
             return None
         encoder = encoder_from_spec(self.store.spec, self.store.encoder_state())
-        return Tuned(encoder, settings.finetune_blocks, settings.finetune_learning_rate)
+        return FinetunedEncoder(encoder, settings.finetune_blocks, settings.finetune_learning_rate)
 
     def objective(self) -> Objective:
         """What a step minimises."""
@@ -83,22 +85,24 @@ class Task:
         if not isinstance(settings, FinetuneParams) or settings.objective == "xe":
             return Objective()
         words, references = self.prepared.vocabulary, self.prepared.captions["train"]
-        critical = SelfCritical(words, references, settings, self.max_words)
-        return Objective(settings.cross_entropy if settings.objective == "both" else 0.0, critical)
+        critical = SelfCriticalLoss(words, references, settings, self.max_words)
+        return Objective(settings.cross_entropy_weight if settings.objective == "both" else 0.0, critical)
 
-    def neighbours(self) -> Neighbours:
+    def neighbours(self) -> NeighbourReranker:
         """What a captioner is to know of the training pictures as they are stored, to find those that look alike."""
         every = sorted(self.prepared.captions["train"].items())
         train = dict(every[:: math.ceil(len(every) / MOST)])
         images, step = list(train), 256
         means = [self.store.read(images[i : i + step]).float().mean(1) for i in range(0, len(images), step)]
-        return Neighbours.of(torch.cat(means), list(train.values()), self.prepared.vocabulary)
+        return NeighbourReranker.of(torch.cat(means), list(train.values()), self.prepared.vocabulary)
 
     def examples(self) -> list[Example]:
         """The training images, the first ``samples`` of them, with their captions as indices."""
         train = sorted(self.prepared.captions["train"].items())
         # A fixed stride takes the first set from all over the data set and makes it a part of every larger one.
-        chosen = sorted(range(len(train)), key=lambda i: (i * 7919) % len(train))[: self.settings.samples or None]
+        chosen = sorted(range(len(train)), key=lambda i: (i * 7919) % len(train))[
+            : self.settings.max_train_images or None
+        ]
         encode = self.prepared.vocabulary.encode
         return [
             Example(train[i][0], tuple(tuple(encode(words, self.max_words)) for words in train[i][1]))
@@ -107,7 +111,7 @@ class Task:
 
 
 def fit(
-    task: Task,
+    task: TrainingTask,
     scratch: Callable[[str], Path],
     folder: Path,
     on_epoch: Callable[[Row], None],
@@ -116,12 +120,12 @@ def fit(
     """Trains and writes the captioner to ``folder``; returns the curve."""
     torch.manual_seed(task.seed)
     decoder, tuned = task.decoder(), task.tuned()
-    source: Source = task.store
-    features: Source = task.store
+    source: FeatureSource = task.store
+    features: FeatureSource = task.store
     if tuned:
         assert task.pictures, "an encoder is trained from pictures"
-        source, features = Pixels(task.pictures, tuned.encoder), Encoded(task.pictures, tuned.encoder)
-    batches = Batches(task.examples(), source, task.settings.batch_size, task.seed)
+        source, features = ImagePixels(task.pictures, tuned.encoder), ImageFeatures(task.pictures, tuned.encoder)
+    batches = BatchLoader(task.examples(), source, task.settings.batch_size, task.seed)
     checkpoint = scratch(f"training-{task.key()}") / "checkpoint.safetensors"
     trainer = Trainer(
         decoder, batches, _dev_score(task, features), task.settings, task.seed, checkpoint, tuned, task.objective()
@@ -134,13 +138,13 @@ def fit(
     return history
 
 
-def _dev_score(task: Task, features: Source) -> Callable[[Decoder], float]:
-    images, truths = task.prepared.references("dev", task.settings.dev_images)
+def _dev_score(task: TrainingTask, features: FeatureSource) -> Callable[[Decoder], float]:
+    images, truths = task.prepared.references("dev", task.settings.max_dev_images)
     cider = Cider(truths)
-    greedy = DecodeParams(strategy="greedy", max_length=task.max_words)
+    greedy = GenerationConfig(strategy="greedy", max_new_tokens=task.max_words)
 
     def score(decoder: Decoder) -> float:
-        found = caption_stored(decoder, task.prepared.vocabulary, features, images, greedy, DEV_BATCH)
+        found = caption_features(decoder, task.prepared.vocabulary, features, images, greedy, DEV_BATCH)
         return cider.score([of_one[0].words for of_one in found])
 
     return score

@@ -17,9 +17,9 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from wordgaze.errors import ModelError
+from wordgaze.core.errors import ModelError
 from wordgaze.training.batches import Batch
-from wordgaze.training.learner import Learned, Learner
+from wordgaze.training.train_step import TrainStep, TrainStepOutput
 
 
 class _Helper(NamedTuple):
@@ -28,14 +28,14 @@ class _Helper(NamedTuple):
     gradients: list[Tensor]
 
 
-class Crew:
-    """Learns from a batch in several processes, this one included; with one it is the learner and nothing more.
+class DataParallel:
+    """Learns from a batch in several processes, this one included; with one it is the train_step and nothing more.
 
     Each process has as many threads as are its share, and each part of a batch counts as much as it has pictures.
     """
 
-    def __init__(self, learner: Learner, helpers: list[_Helper], threads: int) -> None:
-        self.learner, self.helpers, self.threads = learner, helpers, threads
+    def __init__(self, train_step: TrainStep, helpers: list[_Helper], threads: int) -> None:
+        self.train_step, self.helpers, self.threads = train_step, helpers, threads
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -47,35 +47,35 @@ class Crew:
         finally:
             torch.set_num_threads(share)
 
-    def learn(self, batch: Batch, baseline: float | None) -> Learned:
-        """As :meth:`Learner.learn`. Raises ModelError where a process has failed or is gone."""
+    def learn(self, batch: Batch, baseline: float | None) -> TrainStepOutput:
+        """As :meth:`TrainStep.learn`. Raises ModelError where a process has failed or is gone."""
         own, *others = divided(batch, 1 + len(self.helpers))
         if not others:
-            return self.learner.learn(own, baseline)
+            return self.train_step.learn(own, baseline)
         busy = self.helpers[: len(others)]
         for helper, part in zip(busy, others, strict=True):
             _ask(helper, part, baseline, int(torch.randint(2**62, ())))
-        parts = [self.learner.learn(own, baseline), *(_answer(helper) for helper in busy)]
+        parts = [self.train_step.learn(own, baseline), *(_answer(helper) for helper in busy)]
         shares = [len(part.images) / len(batch.images) for part in (own, *others)]
-        gradients = [[_gradient(p) for p in self.learner.parameters()], *(helper.gradients for helper in busy)]
-        for parameter, *of_all in zip(self.learner.parameters(), *gradients, strict=True):
+        gradients = [[_gradient(p) for p in self.train_step.parameters()], *(helper.gradients for helper in busy)]
+        for parameter, *of_all in zip(self.train_step.parameters(), *gradients, strict=True):
             parameter.grad = torch.stack([s * g for s, g in zip(shares, of_all, strict=True)]).sum(0)
         return _together(parts, shares)
 
 
 @contextmanager
-def crew(learner: Learner, processes: int) -> Iterator[Crew]:
-    """A crew of ``processes`` that ends with the block. The learner's weights move into shared memory."""
+def data_parallel(train_step: TrainStep, processes: int) -> Iterator[DataParallel]:
+    """A data_parallel of ``processes`` that ends with the block. The train_step's weights move into shared memory."""
     threads = torch.get_num_threads()
     if processes == 1:
-        yield Crew(learner, [], threads)
+        yield DataParallel(train_step, [], threads)
         return
     torch.set_num_threads(max(1, threads // processes))
     helpers: list[_Helper] = []
     try:
-        learner.share_memory()
-        helpers += [_started(learner, torch.get_num_threads()) for _ in range(processes - 1)]
-        yield Crew(learner, helpers, threads)
+        train_step.share_memory()
+        helpers += [_started(train_step, torch.get_num_threads()) for _ in range(processes - 1)]
+        yield DataParallel(train_step, helpers, threads)
     finally:
         torch.set_num_threads(threads)
         for helper in helpers:
@@ -90,37 +90,37 @@ def divided(batch: Batch, parts: int) -> list[Batch]:
     return [Batch(batch.features[a:b], batch.captions[a:b], batch.images[a:b]) for a, b in pairwise(ends) if a < b]
 
 
-def _started(learner: Learner, threads: int) -> _Helper:
+def _started(train_step: TrainStep, threads: int) -> _Helper:
     spawning = mp.get_context("spawn")  # a fork would inherit OpenMP's locks, but not the threads that hold them
     here, there = spawning.Pipe()
-    gradients = [torch.zeros_like(p).share_memory_() for p in learner.parameters()]  # type: ignore[no-untyped-call]
-    process = spawning.Process(target=_help, args=(learner, gradients, there, threads), daemon=True)
+    gradients = [torch.zeros_like(p).share_memory_() for p in train_step.parameters()]  # type: ignore[no-untyped-call]
+    process = spawning.Process(target=_help, args=(train_step, gradients, there, threads), daemon=True)
     process.start()
     there.close()  # so that reading ends when the process does
     return _Helper(process, here, gradients)
 
 
-def _help(learner: Learner, gradients: list[Tensor], pipe: Connection, threads: int) -> None:
+def _help(train_step: TrainStep, gradients: list[Tensor], pipe: Connection, threads: int) -> None:
     """What a helper does until the pipe is closed, which happens too when the process at its other end is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     torch.set_num_threads(threads)
     with suppress(EOFError, OSError):
         while True:
-            pipe.send(_helped(learner, gradients, *pipe.recv()))
+            pipe.send(_helped(train_step, gradients, *pipe.recv()))
 
 
 def _helped(
-    learner: Learner, gradients: list[Tensor], features: Any, dtype: torch.dtype, captions: Any,
+    train_step: TrainStep, gradients: list[Tensor], features: Any, dtype: torch.dtype, captions: Any,
     images: tuple[str, ...], baseline: float | None, seed: int,
-) -> Learned | str:  # fmt: skip
+) -> TrainStepOutput | str:  # fmt: skip
     """What was learned, its gradients being in ``gradients``; or what went wrong."""
     torch.manual_seed(seed)
     part = Batch(torch.from_numpy(features).view(dtype), torch.from_numpy(captions), images)
     try:
-        learned = learner.learn(part, baseline)
+        learned = train_step.learn(part, baseline)
     except Exception:
         return traceback.format_exc(limit=-1)
-    for shared, parameter in zip(gradients, learner.parameters(), strict=True):
+    for shared, parameter in zip(gradients, train_step.parameters(), strict=True):
         shared.copy_(_gradient(parameter))
     return learned
 
@@ -134,14 +134,14 @@ def _ask(helper: _Helper, part: Batch, baseline: float | None, seed: int) -> Non
         raise _gone(helper) from error
 
 
-def _answer(helper: _Helper) -> Learned:
+def _answer(helper: _Helper) -> TrainStepOutput:
     try:
         answer = helper.pipe.recv()
     except (EOFError, OSError) as error:
         raise _gone(helper) from error
     if isinstance(answer, str):
         raise ModelError(f"a process of the training failed: {' '.join(answer.split())}")
-    learned: Learned = answer
+    learned: TrainStepOutput = answer
     return learned
 
 
@@ -157,13 +157,13 @@ def _gradient(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
-def _together(parts: list[Learned], shares: list[float]) -> Learned:
+def _together(parts: list[TrainStepOutput], shares: list[float]) -> TrainStepOutput:
     def mean(values: list[float]) -> float:
         return sum(share * value for share, value in zip(shares, values, strict=True))
 
     looked = [(share, part.reward) for share, part in zip(shares, parts, strict=True) if part.reward is not None]
     weight = sum(share for share, _ in looked)
-    return Learned(
+    return TrainStepOutput(
         mean([part.total for part in parts]),
         {name: mean([part.shown[name] for part in parts]) for name in parts[0].shown},
         sum(share * reward for share, reward in looked) / weight if looked else None,

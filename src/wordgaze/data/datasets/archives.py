@@ -1,0 +1,195 @@
+"""Zips and tars: what is in them, and members written out. No name in an archive ever becomes a path by itself."""
+
+import errno
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PureWindowsPath
+from typing import IO, NamedTuple
+
+from wordgaze.core.errors import DownloadError
+from wordgaze.core.progress import Report
+
+MAX_ENTRY = 4 * 2**30
+MAX_TOTAL = 64 * 2**30
+MAX_RATIO = 100
+
+_CHUNK = 2**20
+_HARMLESS = 64 * 2**20  # so little may be packed at any ratio: a short file of one repeated line is no bomb
+_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+    ValueError,
+)  # fmt: skip
+
+
+class _Member(NamedTuple):
+    """A file in an archive: its name with ``/`` between the parts, its unpacked bytes, how to read it."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name is one that :func:`members` reads."""
+    return name.lower().endswith(_SUFFIXES)
+
+
+def members(archive: Path, max_entry: int = MAX_ENTRY) -> list[str]:
+    """The names of an archive's files, in its order, with ``/`` between their parts.
+
+    Every member is checked. Raises DownloadError, naming the archive and the member, for names that lead out of a
+    folder, links and devices, encryption, a member of more than ``max_entry`` bytes, a name that comes twice, and
+    whatever is broken.
+    """
+    names: dict[str, None] = {}
+    for member in _members(archive, max_entry):
+        if member.name in names:
+            raise _refused(archive, member.name, "its name comes twice")
+        names[member.name] = None
+    return list(names)
+
+
+def extract(
+    archive: Path,
+    targets: Mapping[str, Path],
+    progress: Report,
+    *,
+    max_entry: int = MAX_ENTRY,
+    max_total: int = MAX_TOTAL,
+    max_ratio: float = MAX_RATIO,
+) -> None:
+    """Writes the members that ``targets`` names to new files, in the archive's order; ``progress`` counts members.
+
+    Raises DownloadError as :func:`members` does, and for more than ``max_total`` bytes in all or more than
+    ``max_ratio`` times the archive's own size (a bomb). What the disk refuses is an OSError, as everywhere.
+    """
+    size, total = archive.stat().st_size, 0
+    wanted = (member for member in _members(archive, max_entry) if member.name in targets)
+    for done, member in enumerate(wanted, start=1):
+        total += member.size
+        _check_total(archive, size, total, max_total, max_ratio)
+        with targets[member.name].open("xb") as sink:
+            for chunk in _chunks(archive, member):
+                sink.write(chunk)
+        progress(done, len(targets))
+        if done == len(targets):  # the rest of a tar would be decompressed for nothing
+            break
+
+
+def read_member(archive: Path, name: str) -> bytes:
+    """The bytes of one member. Raises DownloadError as :func:`extract` does, and where there is no such member."""
+    for member in _members(archive, MAX_ENTRY):
+        if member.name == name:
+            _check_total(archive, archive.stat().st_size, member.size, MAX_TOTAL, MAX_RATIO)
+            return _read(archive, member)
+    raise DownloadError(f"{archive} holds no {name}; get a fresh copy of it")
+
+
+def read_members(
+    archive: Path,
+    names: Collection[str],
+    *,
+    max_entry: int = MAX_ENTRY,
+    max_total: int = MAX_TOTAL,
+    max_ratio: float = MAX_RATIO,
+) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """The members that ``names`` holds, in the archive's order, each with what reads it; read it before the next.
+
+    Raises DownloadError as :func:`extract` does, and at once: before anything is unpacked. What reads a member raises
+    it where that one is broken; the next can be read all the same.
+    """
+    total = sum(member.size for member in _members(archive, max_entry) if member.name in names)
+    _check_total(archive, archive.stat().st_size, total, max_total, max_ratio)
+    wanted = (member for member in _members(archive, max_entry) if member.name in names)
+    return ((member.name, partial(_read, archive, member)) for member in wanted)
+
+
+def _read(archive: Path, member: _Member) -> bytes:
+    return b"".join(_chunks(archive, member))
+
+
+def _members(archive: Path, max_entry: int) -> Iterator[_Member]:
+    listed = _zipped if archive.suffix.lower() == ".zip" else _tarred
+    with _broken_as_download_error(archive):
+        for member in listed(archive):
+            if member.size > max_entry:
+                reason = f"it has {member.size} bytes, more than the {max_entry} allowed"
+                raise _refused(archive, member.name, reason)
+            yield member
+
+
+def _zipped(archive: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            name = _safe_name(archive, info.filename)
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise _refused(archive, name, "it is a link or a device")
+            if info.flag_bits & 0x1:
+                raise _refused(archive, name, "it is encrypted")
+            if not info.is_dir():
+                yield _Member(name, info.file_size, partial(opened.open, info))
+
+
+def _tarred(archive: Path) -> Iterator[_Member]:
+    with tarfile.open(archive) as opened:
+        for info in opened:
+            if info.isdir():  # among them "./", which has no name
+                continue
+            name = _safe_name(archive, info.name)
+            if not info.isreg():
+                raise _refused(archive, name, "it is a link or a device")
+            yield _Member(name, info.size, partial(_tar_file, opened, info))
+
+
+def _tar_file(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = opened.extractfile(info)
+    assert file is not None  # it is a regular file
+    return file
+
+
+def _chunks(archive: Path, member: _Member) -> Iterator[bytes]:
+    """A generator, so that what fails in writing the chunks is not taken for a broken archive."""
+    with _broken_as_download_error(archive, member.name), member.open() as source:
+        while chunk := source.read(_CHUNK):
+            yield chunk
+
+
+def _safe_name(archive: Path, name: str) -> str:
+    path = PureWindowsPath(name)  # knows both separators, and drive letters
+    if path.anchor or ".." in path.parts or not path.parts:
+        raise _refused(archive, name, "its name leads out of the folder")
+    return "/".join(path.parts)
+
+
+def _refused(archive: Path, name: str, reason: str) -> DownloadError:
+    return DownloadError(f"{archive}: {name!r} is not unpacked: {reason}; take an archive you trust")
+
+
+def _check_total(archive: Path, size: int, total: int, max_total: int, max_ratio: float) -> None:
+    if total > max_total:
+        raise DownloadError(f"{archive} holds {total} bytes unpacked, more than the {max_total} allowed")
+    if total > max(_HARMLESS, max_ratio * size):
+        raise DownloadError(
+            f"{archive} holds {total} bytes in {size}, more than {max_ratio:g} times: it looks like a bomb"
+        )
+
+
+@contextmanager
+def _broken_as_download_error(archive: Path, name: str = "") -> Iterator[None]:
+    try:
+        yield
+    except (*_BROKEN, OSError) as error:
+        # Decompressors raise an OSError without a number, a seek to nowhere is EINVAL; the disk's own errors pass.
+        disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+        if disk and not isinstance(error, _BROKEN):
+            raise
+        what = f"{archive}: {name!r} is broken" if name else f"{archive} cannot be unpacked"
+        raise DownloadError(f"{what} ({' '.join(str(error).split())}); get a fresh copy of it") from error

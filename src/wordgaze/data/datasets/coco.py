@@ -1,0 +1,118 @@
+"""COCO captions, 2014 and 2017: 123,287 photographs with five captions each (Chen et al. 2015).
+
+The pictures of both years are the same; 2014 names them ``COCO_val2014_000000391895.jpg``, 2017 ``000000391895.jpg``.
+"""
+
+import re
+from itertools import chain
+from pathlib import Path, PurePosixPath
+
+from wordgaze.core.errors import CaptionsError, DownloadError
+from wordgaze.data.datasets.base import ALL, Choice, gather, karpathy_records
+from wordgaze.data.datasets.folder import matched_pictures
+from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
+from wordgaze.data.readers.captions import ById, read_references
+from wordgaze.data.records import SPLITS, Record, Split, hash_place
+
+PUBLIC = "http://images.cocodataset.org"  # its certificate is another host's: https fails there
+_PUBLIC_NAMES = ("annotations/annotations_trainval2017.zip", "zips/train2017.zip", "zips/val2017.zip")
+_YEARS = ("2017", "2014")
+_NAMES = tuple(f"{name}{year}.zip" for year in _YEARS for name in ("annotations_trainval", "train", "val"))
+_OF_2014 = re.compile(r"COCO_(?:train|val)2014_(\d{12}\.jpg)")
+
+
+class Coco:
+    """COCO from a folder or an address (``http(s)://``, ``file://``), unpacked or in its zips; empty is the public one.
+
+    Official train is train; official val is divided into two halves, dev and test, by the hash of the picture's name:
+    the official test has no public captions. With ``karpathy``, the address of ``dataset_coco.json``, captions and
+    splits are Karpathy's. A single caption file with its pictures has no splits, which are then left to ``prepare``.
+    """
+
+    name = "coco"
+
+    def __init__(self, source: str, cache: Path, karpathy: str = "", choice: Choice = ALL) -> None:
+        address = source.rstrip("/") or PUBLIC
+        public = address == PUBLIC
+        self._source = Source(address, cache, _PUBLIC_NAMES if public else _NAMES, checked=not public)
+        self._cache, self._karpathy, self._choice = cache, karpathy, choice
+
+    def collect(self, folder: Path) -> list[Record]:
+        """The chosen pictures, sorted by name. Raises DownloadError where captions or pictures are not there, and
+        CaptionsError where a caption file is broken or has a picture of the other."""
+        records, pictures = self._found()
+        return gather(self._source, records, pictures, self._choice, folder)
+
+    def _found(self) -> tuple[list[Record], dict[str, Found]]:
+        if self._karpathy:
+            records = karpathy_records(self._karpathy, self.name, self._cache)
+        elif parts := self._parts():
+            records = _official(*parts)
+        else:
+            file = self._single()
+            return matched_pictures(read_references(file.label, data=file.read()), self._source, file.path.parent)
+        pictures = {_number(name): file for name, file in by_name(self._pictures()).items()}
+        found = {r.image: pictures[_number(r.image)] for r in records if _number(r.image) in pictures}
+        for split in SPLITS:
+            if (named := [r.image for r in records if r.split == split]) and not found.keys() & set(named):
+                raise DownloadError(
+                    f"{self._source.address} has no picture of {split}; put train2017.zip and val2017.zip, or the "
+                    "folders train2017/ and val2017/, beside the captions (or those of 2014)"
+                )
+        return records, found
+
+    def _parts(self) -> list[Found]:
+        """The caption files of train and val; empty where there are not both, of one year."""
+        for year in _YEARS:
+            found = [self._first(f"captions_{part}{year}.json") for part in ("train", "val")]
+            both = [file for file in found if file is not None]
+            if len(both) == len(found):
+                return both
+        return []
+
+    def _single(self) -> Found:
+        found = self._source.find(lambda path: path.name.startswith("captions") and path.suffix == ".json")
+        if len(found) != 1:
+            shown = f"{len(found)} files captions*.json" if found else "no captions*.json"
+            raise DownloadError(
+                f"{self._source.address} holds {shown}; put captions_train2017.json and captions_val2017.json there, "
+                "or annotations_trainval2017.zip (or those of 2014), or a single caption file with its pictures"
+            )
+        return found[0]
+
+    def _first(self, name: str) -> Found | None:
+        return next(iter(self._source.find(lambda path: path.name == name)), None)
+
+    def _pictures(self) -> list[Found]:
+        def of(folder: str) -> list[Found]:
+            return self._source.find(lambda path: is_picture(path) and path.parent.name == folder)
+
+        parts = [next(filter(None, (of(part + year) for year in _YEARS)), []) for part in ("train", "val")]
+        return list(chain(*parts)) or self._source.find(is_picture)
+
+
+def _official(train: Found, val: Found) -> list[Record]:
+    """Train, and val in two halves."""
+    trained, others = _captions(train), _captions(val)
+    if both := sorted(trained.keys() & others.keys()):
+        raise CaptionsError(f"{val.label}: {both[0]!r} is in {train.path.name} too; get the original files")
+    ordered = sorted(others, key=hash_place)
+    splits: dict[str, Split] = dict.fromkeys(trained, "train")
+    splits |= {name: "test" if place % 2 else "dev" for place, name in enumerate(ordered)}
+    captions = trained | others
+    return [Record(name, captions[name], splits[name]) for name in sorted(captions)]
+
+
+def _captions(file: Found) -> dict[str, tuple[str, ...]]:
+    """Captions by picture name. Raises CaptionsError where a picture has captions and no name."""
+    references: ById[list[str]] = read_references(file.label, data=file.read())
+    names = {key: PurePosixPath(name).name for name, key in references.names.items()}
+    unnamed = next((key for key in references if key not in names), None)
+    if unnamed is not None:
+        raise CaptionsError(f"{references.places[unnamed]}: no image has the id {unnamed}; get the original file")
+    return {names[key]: tuple(captions) for key, captions in references.items()}
+
+
+def _number(name: str) -> str:
+    match = _OF_2014.fullmatch(name)
+    return match[1] if match else name

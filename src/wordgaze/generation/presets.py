@@ -1,0 +1,16 @@
+"""The strategies side by side, as ``wordgaze compare`` shows them and the benchmark measures them."""
+
+PRESETS: dict[str, dict[str, object]] = {
+    "greedy": {"strategy": "greedy", "num_return_sequences": 1},
+    "beam": {"strategy": "beam"},
+    "diverse beam": {"strategy": "diverse"},
+    "sampling": {"strategy": "sample"},
+    "temperature 0.7": {"strategy": "sample", "temperature": 0.7},
+    "top-k 10": {"strategy": "sample", "top_k": 10},
+    "nucleus 0.9": {"strategy": "sample", "top_p": 0.9},
+    "typical 0.9": {"strategy": "sample", "typical_p": 0.9},
+    "min-p 0.1": {"strategy": "sample", "min_p": 0.1},
+    "consensus": {"strategy": "mbr", "temperature": 0.7},
+    "neighbours": {"strategy": "neighbours"},
+}
+"""By name, what each sets of GenerationConfig."""

@@ -1,0 +1,81 @@
+"""The sizes and kinds of a decoder: section ``model`` of ``params.yaml``."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from wordgaze.core.settings import Count, Dropout, Settings, Share
+
+
+class DecoderConfig(Settings):
+    """The decoder. ``num_layers`` counts all recurrent layers: with ``attention_position: between`` the first one stands before the
+    attention. ``feature_size`` 0 attends over the encoder's channels as they are. ``standardise``: each channel with
+    mean 0 and deviation 1 over the training images, which matters where networks or depths stand side by side.
+    ``dropout_channels`` hypotheses channels out in all cells of a picture."""
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    num_layers: int = Field(1, ge=1, le=8)
+    attention_position: Literal["first", "between", "last"] = "first"
+    attention: Literal["additive", "dot", "general", "concat"] = "additive"
+    span: Literal["global", "local_m", "local_p"] = "global"
+    window: Count = 10
+    window_stride: float = Field(4.0, gt=0)
+    hard_attention: bool = False
+    soft_attention_share: Share = 0.5
+    sentinel: bool = False
+    gate: bool = True
+    output: Literal["deep", "plain"] = "deep"
+    tie_embeddings: bool = False
+    word_vectors: str = ""
+    freeze_word_vectors: bool = False
+    embedding_size: Count = 512
+    hidden_size: Count = 512
+    attention_size: Count = 512
+    feature_size: int = Field(512, ge=0)
+    standardise: bool = False
+    dropout_channels: Dropout = 0.0
+    dropout_embedding: Dropout = 0.5
+    dropout_features: Dropout = 0.5
+    dropout_output: Dropout = 0.5
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        problems = [
+            (
+                self.attention_position == "between" and self.num_layers < 2,
+                "attention_position: between needs num_layers: 2 or more",
+            ),
+            (
+                self.sentinel and self.attention_position == "first",
+                "sentinel comes from the last word: attention_position must be between or last",
+            ),
+            (self.sentinel and self.cell == "gru", "sentinel needs a memory cell: cell must be lstm"),
+            (
+                self.sentinel and self.hard_attention,
+                "sentinel and hard_attention exclude each other: it is no place in the picture",
+            ),
+            (self.sentinel and self.span != "global", "sentinel needs span: global"),
+            (
+                self.sentinel and self.feature_size != self.hidden_size,
+                f"sentinel is mixed with the features: feature_size ({self.feature_size}) must be"
+                f" hidden_size ({self.hidden_size})",
+            ),
+            (
+                self.attention == "dot" and self.feature_size != self.hidden_size,
+                f"attention: dot needs feature_size ({self.feature_size}) equal to hidden_size ({self.hidden_size})",
+            ),
+            (
+                self.output == "plain" and self.attention_position == "last" and self.feature_size != self.hidden_size,
+                f"output: plain with attention_position: last adds features to states: feature_size ({self.feature_size}) must be"
+                f" hidden_size ({self.hidden_size})",
+            ),
+            (
+                self.tie_embeddings and self.output == "plain" and self.embedding_size != self.hidden_size,
+                f"tie_embeddings with output: plain needs embedding_size ({self.embedding_size}) equal to"
+                f" hidden_size ({self.hidden_size})",
+            ),
+            (bool(self.freeze_word_vectors and not self.word_vectors), "freeze_word_vectors needs word_vectors"),
+        ]
+        if wrong := "; ".join(message for is_wrong, message in problems if is_wrong):
+            raise ValueError(wrong)
+        return self

@@ -1,0 +1,102 @@
+"""The code of the packaged captioner, which MLflow copies into the model and runs when the model is loaded.
+
+wordgaze itself travels in the model's ``code`` folder and is on the path only once MLflow has put it there; it is
+imported when the model loads, not when this file is read.
+"""
+
+import base64
+import binascii
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from wordgaze.generation.outputs import Caption
+
+PATHS = "WORDGAZE_PATHS"
+"""The environment variable that lets whoever asks open files here (1) or not (0)."""
+
+BATCH = 16
+
+
+class ServedCaptioner(PythonModel):
+    """A captioner as an MLflow model: a column of pictures in, a row of what it says for each out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Loads the captioner that lies in the model's artifacts."""
+        from wordgaze.inference.captioner import Captioner
+
+        self.captioner = Captioner.load(Path(context.artifacts["captioner"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """What the captioner says of every picture in the column ``image``: an encoded picture as base64, or a path.
+
+        Paths are opened where ``WORDGAZE_PATHS`` is 1; if it is not set, by a program that has loaded the model, and
+        not by a server. ``params`` are fields of GenerationConfig, ``seed`` of what is sampled, and ``attention``.
+
+        A row is ``caption``, its ``words`` and ``word_log_probs``, their sum with the end's ``log_prob`` (the natural
+        logarithm) and ``probability``, and ``score``, by which captions are ranked. With ``attention`` there are the
+        weights, a list of L for each word, and ``grid``: [rows, columns], with L = rows · columns in row-major order.
+        With ``num`` above 1, ``captions`` holds all of them, the best first. Raises ImageError for text that is no
+        picture, ParamsError for wrong params.
+        """
+        from wordgaze.generation.config import parse_generation_config
+
+        settings = dict(params or {})
+        seed, attention = settings.pop("seed", 0), settings.pop("attention", False)
+        decode = parse_generation_config(**settings)
+        grid = self.captioner.encoder.spec.grid if attention else None
+        texts = list(model_input["image"])
+        rows = []
+        for start in range(0, len(texts), BATCH):
+            images = [picture(text, n) for n, text in enumerate(texts[start : start + BATCH], start + 1)]
+            for found in self.captioner.caption(images, decode, seed):
+                captions = [told(caption, grid) for caption in found]
+                rows.append(captions[0] | ({"captions": captions} if decode.num_return_sequences > 1 else {}))
+        return pd.DataFrame(rows)
+
+
+def told(caption: "Caption", grid: tuple[int, int] | None) -> dict[str, Any]:
+    """A caption in plain values, with its attention over ``grid``, if that is given."""
+    values: dict[str, Any] = {
+        "caption": caption.text,
+        "log_prob": caption.log_prob,
+        "score": caption.score,
+        "probability": math.exp(caption.log_prob),
+        "words": list(caption.words),
+        "word_log_probs": list(caption.word_log_probs),
+    }
+    return values if grid is None else values | {"attention": caption.weights.tolist(), "grid": list(grid)}
+
+
+def picture(text: str, number: int) -> "Image":
+    """Decodes base64, or opens a path where that is allowed. Raises ImageError, which names the picture by number."""
+    from wordgaze.core.errors import ImageError
+    from wordgaze.vision.images import load_image
+
+    try:
+        if _paths_allowed() and os.path.isfile(text):
+            return load_image(Path(text))
+        return load_image(base64.b64decode(text, validate=True))
+    except binascii.Error as error:
+        wanted = "neither a file here nor base64" if _paths_allowed() else "no base64, and no paths are opened here"
+        raise ImageError(f"picture {number}: {text[:60]!r} is {wanted}; give an encoded picture as base64") from error
+    except ImageError as error:
+        raise ImageError(f"picture {number}: {str(error).removeprefix('the picture: ')}") from error
+
+
+def _paths_allowed() -> bool:
+    served = os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") == "true"  # set by MLflow's scoring server
+    return os.environ.get(PATHS, "0" if served else "1") == "1"
+
+
+set_model(ServedCaptioner())

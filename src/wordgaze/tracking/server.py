@@ -1,0 +1,149 @@
+"""MLflow's scoring server on a captioner: pictures come over HTTP, and every error goes back as one sentence."""
+
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.captioner import CARD
+from wordgaze.tracking.package import save_packaged, signature
+from wordgaze.tracking.store import open_store, silence_mlflow, translate_errors
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc import PyFuncModel
+
+MAX_BODY = 256 * 2**20
+"""Bytes of a request."""
+
+PATIENCE = 10  # seconds that requests have to end in when the server is told to stop
+
+_log = logging.getLogger(__name__)
+
+
+def serve(model: str, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serves a captioner folder, or an address of the registry, until SIGINT or SIGTERM.
+
+    ``ready`` is told the server's address once it answers; port 0 takes a free one. The requests are those of MLflow's
+    scoring server: ``POST /invocations`` with JSON, ``GET /ping``. Pictures come as base64; paths are opened only if
+    the environment says WORDGAZE_PATHS=1. Raises TrackingError for a model or an address that cannot be had,
+    ModelError for a folder without a captioner.
+    """
+    silence_mlflow()
+    with _listening(host, port) as listening:
+        app = _app(_load(model))
+        import uvicorn
+
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE))
+        name = f"[{host}]" if ":" in host else host
+        ready(f"http://{name}:{listening.getsockname()[1]}")
+        with suppress(KeyboardInterrupt):  # uvicorn has ended all requests, and raises the signal again
+            server.run(sockets=[listening])
+
+
+class Polite:
+    """A model as the scoring server sees it: one prediction at a time, with every core, and errors as sentences."""
+
+    def __init__(self, model: "PyFuncModel") -> None:
+        self.metadata = model.metadata
+        self._model, self._lock = model, Lock()
+        self._params = _params(model)
+
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        """Raises MlflowException, which the server answers with: 400 for a wrong request, 500 for an error of ours."""
+        from mlflow.exceptions import MlflowException
+
+        if isinstance(params, dict) and (unknown := params.keys() - self._params):
+            wrong = f"{', '.join(sorted(unknown))}: no such params; known are {', '.join(sorted(self._params))}"
+            raise _whole(MlflowException.invalid_parameter_value(wrong))
+        try:
+            with self._lock:
+                return self._model.predict(data, params)
+        except MlflowException as error:
+            _whole(error)
+            raise
+        except WordgazeError as error:
+            raise _whole(MlflowException.invalid_parameter_value(str(error))) from error
+        except Exception as error:
+            _log.exception("a prediction failed")
+            raise _whole(MlflowException("the captioner failed; the server's log tells why")) from error
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
+        raise TrackingError(f"{host}:{port} cannot be listened at ({reason}); give another --host or --port") from error
+
+
+def _load(model: str) -> "PyFuncModel":
+    registered = model.startswith("models:/")
+    if not registered and not (Path(model) / CARD).is_file():
+        raise ModelError(f"{model} holds no captioner; run dvc repro, or give --model a folder that does")
+    from mlflow.pyfunc import load_model
+
+    with TemporaryDirectory() as folder:  # loaded in place, it would leave bytecode in the model
+        if registered:
+            open_store(create=False)
+            with translate_errors(
+                f"load {model}", "see `mlflow ui` for what is registered, or run `wordgaze register`"
+            ):
+                loaded = load_model(model, dst_path=folder, suppress_warnings=True)
+        else:
+            save_packaged(Path(folder) / "model", Path(model))
+            loaded = load_model(f"{folder}/model", suppress_warnings=True)
+    if lacking := {param.name for param in signature(GenerationConfig()).params or ()} - _params(loaded):
+        raise TrackingError(
+            f"{model} was packaged by another version of wordgaze and lacks {', '.join(sorted(lacking))}; "
+            "run `dvc repro -f -s evaluate`, `wordgaze register` and `wordgaze promote`"
+        )
+    return loaded
+
+
+def _app(model: "PyFuncModel") -> "FastAPI":
+    from fastapi import Request, Response
+    from mlflow.pyfunc import scoring_server
+
+    app: FastAPI = scoring_server.init(Polite(model))  # type: ignore[arg-type]
+
+    @app.middleware("http")
+    async def check(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        status, problem = _problem(request)
+        return Response(problem + "\n", status, media_type="text/plain") if problem else await answer(request)
+
+    return app
+
+
+def _problem(request: "Request") -> tuple[int, str]:
+    """What is wrong with a request before its body is read, and the HTTP status for that; '' where nothing is."""
+    if request.method != "POST":
+        return 200, ""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return 415, "send JSON, with the header Content-Type: application/json"
+    length = request.headers.get("content-length")
+    if length is None:
+        return 411, "send the header Content-Length"
+    if int(length) > MAX_BODY:
+        return 413, f"the request has {length} bytes, {MAX_BODY} are allowed; send fewer pictures at once"
+    return 200, ""
+
+
+def _whole(error: "MlflowException") -> "MlflowException":
+    """The error, as the server is to answer with it: by itself it puts the pictures in front of the message."""
+    whole = json.dumps({"error_code": error.error_code, "message": error.message})
+    error.serialize_as_json = lambda: whole  # type: ignore[method-assign]
+    return error
+
+
+def _params(model: "PyFuncModel") -> set[str]:
+    return {param.name for param in model.metadata.get_params_schema() or ()}  # type: ignore[no-untyped-call]

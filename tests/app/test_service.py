@@ -1,0 +1,269 @@
+"""Captions of all strategies from one look at the picture, the story of each word, and which captioner is asked."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wordgaze.app import service as module
+from wordgaze.app.service import ENDED, CaptionService, Explanation, Model
+from wordgaze.core.errors import ModelError, ParamsError, TrackingError
+from wordgaze.generation.config import parse_generation_config
+from wordgaze.generation.outputs import Caption
+from wordgaze.generation.presets import PRESETS
+from wordgaze.inference.captioner import Captioner, caption_ensemble
+from wordgaze.text.vocabulary import SPECIAL
+
+NAME = "tiny"
+SHORT = {"max_new_tokens": 6}
+
+
+@pytest.fixture
+def service(tiny_captioner: Captioner) -> CaptionService:
+    return CaptionService([(Model(NAME, "one"), tiny_captioner)])
+
+
+@pytest.fixture
+def looked(tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The size of every picture that the encoder looks at."""
+    sizes: list[tuple[int, int]] = []
+    features = tiny_captioner.features
+
+    def counting(images: list[Image.Image]) -> torch.Tensor:
+        sizes.extend(image.size for image in images)
+        return features(images)
+
+    monkeypatch.setattr(tiny_captioner, "features", counting)
+    return sizes
+
+
+def noise(seed: int, width: int = 40, height: int = 30) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def test_all_strategies_answer_from_one_look_as_they_do_alone(
+    service: CaptionService, tiny_captioner: Captioner, looked: list[tuple[int, int]]
+) -> None:
+    answers = list(service.captions(NAME, noise(1), {**SHORT, "num_return_sequences": 1}, seed=3))
+    assert [answer.strategy for answer in answers] == list(PRESETS)
+    assert looked == [(40, 30)]
+    assert [answer.encoder_seconds > 0.001 for answer in answers] == [True] + [False] * (len(PRESETS) - 1)
+    for answer in answers:
+        decode = parse_generation_config(**{**SHORT, **PRESETS[answer.strategy]})
+        [[alone]] = caption_ensemble([tiny_captioner], [noise(1)], decode, 3)
+        [found] = answer.captions
+        assert (found.caption, found.log_prob, found.finish_reason) == (alone.text, alone.log_prob, alone.finish_reason)
+        assert [word.text for word in found.words] == list(alone.words)
+        assert found.probability == pytest.approx(math.exp(alone.log_prob))
+        assert answer.seconds > 0
+    assert json.loads(json.dumps(answers[1].to_dict()))["captions"][0]["words"][0].keys() == {"text", "probability"}
+
+
+def test_what_a_person_sets_holds_where_the_strategy_s_name_does_not_say_otherwise(service: CaptionService) -> None:
+    def said(**settings: object) -> dict[str, tuple[str, ...]]:
+        answers = service.captions(NAME, noise(2), {**SHORT, "num_return_sequences": 3, **settings}, seed=1)
+        return {answer.strategy: tuple(found.caption for found in answer.captions) for answer in answers}
+
+    free, cold = said(), said(temperature=0.0)
+    assert set(cold["sampling"]) == set(free["greedy"])
+    assert {name for name in PRESETS if cold[name] != free[name]} == {"sampling"}
+    banned = said(bad_words=["dog", "a"], num_beams=3)  # which diverse beam search divides into groups too
+    assert not any({"dog", "a"} & set(caption.split()) for captions in banned.values() for caption in captions)
+    assert len(banned["diverse beam"]) == 3
+    required = said(force_words=["cat"], num_beams=7)
+    assert all("cat" in caption.split() for captions in required.values() for caption in captions)
+
+
+def test_wrong_settings_are_told_before_any_work(service: CaptionService, looked: list[tuple[int, int]]) -> None:
+    with pytest.raises(ParamsError, match="num_beams"):
+        service.captions(NAME, noise(1), {"num_beams": 0})
+    with pytest.raises(ParamsError, match="colour is not a parameter"):
+        service.captions(NAME, noise(1), {"colour": "red"})
+    with pytest.raises(ParamsError, match="strategy 'guess' is unknown; there is greedy, beam, "):
+        service.captions(NAME, noise(1), {}, ["guess"])
+    with pytest.raises(ModelError, match="model 'other' is not loaded; there is 'tiny'"):
+        service.captions("other", noise(1), {})
+    assert looked == []
+
+
+def test_a_picture_is_known_by_its_pixels_and_its_shape(service: CaptionService, looked: list[tuple[int, int]]) -> None:
+    picture = noise(1)
+    other = Image.frombytes("RGB", (30, 40), picture.tobytes())  # the same bytes in another shape
+    for image in (picture, other, picture.copy(), other.copy()):
+        list(service.captions(NAME, image, SHORT, ["greedy"]))
+    assert looked == [(40, 30), (30, 40)]
+
+
+def test_the_features_that_are_kept_are_bounded_in_bytes(
+    service: CaptionService, tiny_captioner: Captioner, looked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REMEMBERED", 2 * tiny_captioner.features([noise(0)]).nbytes)
+    looked.clear()
+    for width in (41, 42, 41, 43, 41, 42):  # 43 drives out 42, which was asked about longest ago
+        service.story(NAME, noise(1, width), ["dog"])
+    assert [width for width, _ in looked] == [41, 42, 43, 42]
+
+
+def test_many_people_at_once_get_what_each_would_get_alone(
+    service: CaptionService, looked: list[tuple[int, int]]
+) -> None:
+    def ask(n: int) -> list[str]:
+        answers = service.captions(NAME, noise(n % 3), SHORT, ["beam", "sampling"], seed=5)
+        return [found.caption for answer in answers for found in answer.captions]
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(ask, range(12)))
+    assert len(looked) == 3
+    assert together == [ask(n) for n in range(12)]
+
+
+def test_a_tab_that_is_closed_halfway_holds_nobody_up(service: CaptionService) -> None:
+    answers = service.captions(NAME, noise(1), SHORT)
+    next(answers)
+    assert next(service.captions(NAME, noise(2), SHORT)).strategy == "greedy"  # while the first waits to be asked on
+
+
+def test_a_story_tells_of_each_word_what_the_captioner_does(service: CaptionService, tiny_captioner: Captioner) -> None:
+    words = ["a", "dog", "sleeps"]
+    story, alone = service.story(NAME, noise(1), words), tiny_captioner.attention(noise(1), words)
+    np.testing.assert_allclose(story.caption.weights, alone.weights, atol=1e-6)
+    assert story.caption.word_log_probs == pytest.approx(alone.word_log_probs, abs=1e-5)
+    assert story.caption.log_prob == pytest.approx(alone.log_prob, abs=1e-5)
+    assert (story.grid, story.size) == ((2, 2), (40, 30))
+    assert story.elsewhere == pytest.approx((0, 0, 0), abs=1e-6)
+    assert len(story.likeliest) == 4
+    for step in story.likeliest:
+        assert len(step) == 5
+        assert sorted((word.probability for word in step), reverse=True) == [word.probability for word in step]
+        assert not {word.text for word in step} & set(SPECIAL)
+    ends = [word.probability for word in story.likeliest[-1] if word.text == ENDED]
+    assert ends in ([], [pytest.approx(story.end_probability)])
+    every = {word.text: word.probability for word in story.likeliest[1]}
+    assert every.get("dog", story.words[1].probability) == pytest.approx(story.words[1].probability)
+    with pytest.raises(ModelError, match="does not know 'zebra', '<end>'"):
+        service.story(NAME, noise(1), ["a", "zebra", "<end>"])
+
+
+def test_the_likeliest_word_is_the_one_that_greedy_says(service: CaptionService) -> None:
+    [answer] = service.captions(NAME, noise(4), SHORT, ["greedy"])
+    words = [word.text for word in answer.captions[0].words]
+    story = service.story(NAME, noise(4), words)
+    assert [step[0].text for step in story.likeliest[: len(words)]] == words
+    if answer.captions[0].finish_reason == "end":
+        assert story.likeliest[-1][0].text == ENDED
+
+
+def test_a_story_is_json(service: CaptionService) -> None:
+    told = json.loads(json.dumps(service.story(NAME, noise(1), ["a", "dog"]).to_dict(), allow_nan=False))
+    assert told["caption"] == "a dog"
+    assert told["model"] == {"name": NAME, "version": "one"}
+    assert np.array(told["words"][1]["weights"]).shape == (2, 2)
+    assert np.array(told["words"][1]["weights"]).sum() == pytest.approx(1, abs=1e-5)
+    assert told["words"][1]["text"] == "dog"
+    assert [set(word) for word in told["end"]["likeliest"]] == [{"text", "probability"}] * 5
+
+
+def test_a_caption_without_a_word_has_a_story_too(service: CaptionService) -> None:
+    told = service.story(NAME, noise(1), []).to_dict()
+    assert (told["caption"], told["words"], len(told["end"]["likeliest"])) == ("", [], 5)
+    assert told["probability"] == pytest.approx(told["end"]["probability"])
+
+
+def test_attention_on_no_cell_is_told() -> None:
+    weights = np.array([[0.5, 0.1, 0.1, 0.0], [0.25] * 4], dtype=np.float32)
+    caption = Caption(("a", "dog"), -1.0, -1.0, (-0.5, -0.5), weights, "end")
+    assert Explanation(Model("m", "1"), caption, (2, 2), (8, 8), (), 0.5).elsewhere == pytest.approx(
+        (0.3, 0.0), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("settings", [{}, {"strategy": "greedy"}, {"strategy": "sample", "temperature": 0.5}])
+def test_the_rest_of_a_caption_is_said_anew(service: CaptionService, settings: dict[str, object]) -> None:
+    found = service.continue_caption(NAME, noise(1), ["cat", "runs"], {**SHORT, **settings})
+    assert [word.text for word in found.words[:2]] == ["cat", "runs"]
+    story = service.story(NAME, noise(1), [word.text for word in found.words])
+    assert [w.probability for w in found.words] == pytest.approx([w.probability for w in story.words], abs=1e-5)
+    with pytest.raises(ModelError, match="does not know 'zebra'"):
+        service.continue_caption(NAME, noise(1), ["zebra"], {})
+
+
+def test_the_end_can_be_chosen_too(service: CaptionService) -> None:
+    found = service.continue_caption(NAME, noise(1), ["a", "cat", ENDED], {})
+    assert (found.caption, found.finish_reason) == ("a cat", "end")
+    assert found.log_prob == pytest.approx(service.story(NAME, noise(1), ["a", "cat"]).caption.log_prob)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("project")
+def test_without_a_captioner_one_line_says_how_to_get_one() -> None:
+    with pytest.raises(ModelError, match=r"there is no captioner: .* run `make` or `dvc repro` here, or .* --model"):
+        CaptionService.open()
+    with pytest.raises(ModelError, match="nowhere holds no captioner"):
+        CaptionService.open(["nowhere"])
+
+
+def test_the_newest_captioner_is_opened(project: Path, write_captioner: Callable[..., Path]) -> None:
+    for n, name in enumerate(("stage2", "stage1", "other")):
+        folder = write_captioner(project / "models" / name, n)
+        os.utime(folder / "captioner.json", (n % 2, n % 2))
+    [model] = CaptionService.open().models
+    assert model.name == "stage1"
+    assert len(model.version) == 12
+
+
+def test_several_captioners_have_names_that_tell_them_apart(
+    project: Path, write_captioner: Callable[..., Path]
+) -> None:
+    one, two, same = (str(write_captioner(project / name)) for name in ("a/one", "a/two", "b/two"))
+    service = CaptionService.open([one, two, two])
+    assert [model.name for model in service.models] == ["one", "two"]
+    assert {len(list(service.captions(name, noise(1), SHORT, ["greedy"]))) for name in ("one", "two")} == {1}
+    assert [model.name for model in CaptionService.open([two, same]).models] == [two, same]
+
+
+def test_the_champion_comes_before_what_was_trained_last(
+    project: Path, write_captioner: Callable[..., Path], empty_database: Path
+) -> None:
+    from wordgaze.tracking.package import log_captioner
+    from wordgaze.tracking.registry import promote, register
+    from wordgaze.tracking.runs import stage_run
+
+    author = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "start"], check=True)
+    shutil.copy(empty_database, "mlflow.db")
+    folder = write_captioner(project / "models" / "stage2")
+    noise(1).save("noise.png")
+    assert CaptionService.open().models[0].name == "stage2"  # a store without a champion
+    with stage_run("evaluate", {}) as run:
+        run.tag("dataset", "scenes")
+        log_captioner(run, folder, Path("noise.png"), {"test/beam/cider": 0.5})
+    register()
+    promote()
+    assert CaptionService.open().models == (Model("captioner@champion", "version 1"),)
+    assert CaptionService.open(["models:/captioner/1", "models/stage2"]).models[0] == Model("captioner/1", "version 1")
+
+
+def test_a_registry_that_cannot_be_read_is_told_and_not_passed_over(
+    project: Path, write_captioner: Callable[..., Path]
+) -> None:
+    write_captioner(project / "models" / "stage2")
+    Path("mlflow.db").write_text("no database")
+    with pytest.raises(TrackingError, match="file is not a database"):
+        CaptionService.open()

@@ -1,0 +1,163 @@
+"""params.yaml: what is wrong is told all at once and by its key; what is right comes as typed, frozen values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from wordgaze.config.params import Params, load_params
+from wordgaze.core.errors import ParamsError
+from wordgaze.generation.config import parse_generation_config
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[str], Params]:
+    def of(text: str) -> Params:
+        (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+        return load_params(tmp_path / "params.yaml")
+
+    return of
+
+
+def message(load: Callable[[str], Params], text: str) -> str:
+    with pytest.raises(ParamsError) as caught:
+        load(text)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def keys(values: Any, prefix: str = "") -> set[str]:
+    if not isinstance(values, dict):
+        return {prefix}
+    return set().union(*(keys(value, f"{prefix}.{key}") for key, value in values.items()))
+
+
+def test_the_project_s_own_file_lists_every_parameter() -> None:
+    from ruamel.yaml import YAML
+
+    path = CHECKOUT / "params.yaml"
+    assert keys(YAML(typ="safe").load(path.read_text(encoding="utf-8"))) == keys(load_params(path).model_dump())
+
+
+def test_every_wrong_key_is_told_at_once(load: Callable[[str], Params]) -> None:
+    told = message(
+        load,
+        """
+        seed: -1
+        sead: 3
+        train_stage1: {learning_rat: 0.1, epochs: "ten", batch_size: 2.5}
+        features: {encoder: resnet50, device: tpu}
+        """,
+    )
+    for key in ("seed: ", "sead is not", "train_stage1.learning_rat is not", "train_stage1.epochs: ",
+                "train_stage1.batch_size: ", "features.encoder: ", "features.device: "):  # fmt: skip
+        assert key in told
+    assert "got 'ten'" in told
+    assert "'auto', 'cpu' or 'cuda'" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("dataset: {name: scenes, source: there.zip}", "dataset: scenes is drawn"),
+        ("dataset: {name: folder}", "dataset: folder takes your own pictures; set source"),
+        ("dataset: {name: coco, captions: a.csv}", "dataset: captions names the caption file of the data set folder"),
+        (
+            "dataset: {karpathy: a.json}",
+            "dataset: karpathy is of flickr8k, flickr30k and coco; empty it, or set name, scenes",
+        ),
+        ("dataset: {name: folder, source: a, karpathy: a.json}", "or set name, folder"),
+        ("dataset: {max_train_images: -1}", "dataset.max_train_images: "),
+        ("prepare: {dev_share: 0.6, test_share: 0.5}", "prepare: dev_share (0.6) and test_share (0.5)"),
+        ("generation: {strategy: greedy, num_return_sequences: 2}", "generation: num_return_sequences (2)"),
+        (
+            "generation: {num_beams: 3, num_return_sequences: 4}",
+            "num_return_sequences (4) is more than the 3 captions beam finds",
+        ),
+        (
+            "generation: {strategy: diverse, num_beams: 5, num_beam_groups: 2}",
+            "num_beams (5) does not divide into num_beam_groups (2)",
+        ),
+        ("generation: {min_new_tokens: 9, max_new_tokens: 8}", "min_new_tokens (9) exceeds max_new_tokens (8)"),
+        ("generation: {force_words: [a, b], max_new_tokens: 1}", "force_words has 2 entries; 1 is the most"),
+        (
+            "{train_stage1: {max_train_images: 5}, train_stage2: {max_train_images: 4}}",
+            "train_stage2.max_train_images (4) is smaller",
+        ),
+        ("train_stage2: {max_train_images: 4}", "train_stage1.max_train_images (all)"),
+    ],
+)
+def test_what_cannot_go_together_is_told_with_its_values(load: Callable[[str], Params], text: str, key: str) -> None:
+    assert key in message(load, text)
+
+
+def test_settings_that_go_together_are_taken(load: Callable[[str], Params]) -> None:
+    assert (
+        load("{train_stage1: {max_train_images: 5}, train_stage2: {max_train_images: 5}}").train_stage2.max_train_images
+        == 5
+    )
+    assert load("train_stage1: {max_train_images: 5}").train_stage2.max_train_images == 0
+    assert load("dataset: {name: folder, source: a, captions: b.csv}").dataset.captions == "b.csv"
+    assert load("dataset: {name: coco, karpathy: a.json, max_train_images: 25600}").dataset.max_train_images == 25600
+    assert load("generation: {num_beams: 3, num_return_sequences: 3}").generation.num_return_sequences == 3
+
+
+def test_what_dvc_writes_is_read_as_it_was_meant(load: Callable[[str], Params]) -> None:
+    params = load(
+        "dataset:\n  source:\n  captions:\n  karpathy:\nfeatures:\n  weights:\ntrain_stage1:\n  learning_rate: 1e-05\n  max_grad_norm: 1\n"
+    )
+    assert (params.dataset.source, params.features.weights) == ("", "")
+    assert params.train_stage1.learning_rate == 1e-5
+    assert params.train_stage1.max_grad_norm == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train_stage1: {epochs: '10'}",
+        "train_stage1: {epochs: 10.0}",
+        "seed: true",
+        "prepare: {max_words:}",
+        "features:",
+        "train_stage1: {learning_rate: .nan}",
+        "train_stage1: {weight_decay: .inf}",
+        "model: {dropout_output: 1.0}",
+        "1: 2",
+        "[1, 2]",
+        "nonsense",
+    ],
+)
+def test_nothing_is_converted_in_silence(load: Callable[[str], Params], text: str) -> None:
+    message(load, text)
+
+
+@pytest.mark.parametrize("text", ["seed: [1", "seed: 1\nseed: 2", "\tseed: 1", "seed: !!python/name:os.system ''"])
+def test_what_is_no_yaml_is_told_with_the_file(load: Callable[[str], Params], text: str, tmp_path: Path) -> None:
+    assert f"{tmp_path / 'params.yaml'} is not YAML" in message(load, text)
+
+
+def test_a_missing_file_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml is missing; run wordgaze from the root of the project"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_an_empty_file_means_the_defaults(load: Callable[[str], Params]) -> None:
+    assert load("# nothing\n") == Params()
+
+
+def test_parameters_cannot_be_changed_once_read() -> None:
+    params = Params()
+    with pytest.raises(ValidationError, match="frozen"):
+        params.train_stage1.epochs = 3  # type: ignore[misc]
+
+
+def test_options_of_a_search_are_checked_together() -> None:
+    assert parse_generation_config(strategy="greedy").num_beams == 5
+    with pytest.raises(ParamsError) as caught:
+        parse_generation_config(strategy="guess", max_new_tokens=0)
+    assert "strategy: " in str(caught.value)
+    assert "max_new_tokens: " in str(caught.value)

@@ -1,0 +1,314 @@
+"""Captions and references from files of six formats."""
+
+import csv
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wordgaze.core.errors import CaptionsError
+from wordgaze.data.readers.captions import holds_captions, matched, read_captions, read_references
+
+DOG, SEA = "a dog runs .", "the sea, at night"
+SAID = {"a.jpg": DOG, "b.jpg": SEA}
+KNOWN = {"a.jpg": [DOG, "a brown dog"], "b.jpg": [SEA]}
+
+
+def write(folder: Path, name: str, content: str | bytes | Any) -> Path:
+    path = folder / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+        path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("results.json", [{"image_id": "a.jpg", "caption": DOG}, {"image_id": "b.jpg", "caption": SEA}]),
+        ("comma.csv", f'image,caption\na.jpg,{DOG}\nb.jpg,"{SEA}"\n'),
+        ("windows.csv", f'\ufeffFile_Name,TEXT\r\na.jpg,{DOG}\r\n\r\nb.jpg,"{SEA}"\r\n'),
+        ("old_mac.csv", f'image,caption\ra.jpg,{DOG}\rb.jpg,"{SEA}"\r'),
+        ("bars.csv", f"image_name| comment_number| comment\na.jpg| 0| {DOG}\nb.jpg| 0| {SEA}\n"),
+        ("tabs.tsv", f"\tid\tcaption\n0\ta.jpg\t{DOG}\n1\tb.jpg\t{SEA}\n"),
+        ("ours.csv", f'image,greedy,beam,references\na.jpg,a cat,{DOG},x | y\nb.jpg,a cat,"{SEA}",z\n'),
+        ("lines.jsonl", f'{{"image": "a.jpg", "caption": "{DOG}"}}\n\n{{"image": "b.jpg", "captions": ["{SEA}"]}}\n'),
+        ("one_line.json", f'{{"image": "a.jpg", "caption": "{DOG}"}}\n{{"image": "b.jpg", "caption": "{SEA}"}}'),
+        (
+            "karpathy.json",
+            '{"images": [{"filename": "b.jpg", "sentences": [{"raw": "the sea, at night"}]}, {"filename": "a.jpg", "sentences": [{"raw": "a dog runs ."}]}]}',
+        ),
+        ("tokens", f"a.jpg#0\t{DOG}\r\nb.jpg#0\t{SEA}\r\n"),
+    ],
+)
+def test_captions_of_every_format_read_the_same(tmp_path: Path, name: str, content: Any) -> None:
+    assert read_captions(write(tmp_path, name, content)) == SAID
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.json", [{"image_id": k, "caption": c} for k, of_one in KNOWN.items() for c in of_one]),
+        ("rows.csv", f'id,caption\na.jpg,{DOG}\nb.jpg,"{SEA}"\na.jpg,a brown dog\n'),
+        ("ours.csv", f'image,greedy,beam,references\na.jpg,x,y,{DOG} | a brown dog\nb.jpg,x,y,"{SEA}"\n'),
+        ("lines.jsonl", "\n".join(json.dumps({"image": key, "captions": of_one}) for key, of_one in KNOWN.items())),
+        ("Flickr8k.token.txt", f"a.jpg#0\t{DOG}\na.jpg#1\ta brown dog\nb.jpg#0\t{SEA}\n"),
+        (
+            "annotations.json",
+            {"annotations": [{"id": 7, "image_id": k, "caption": c} for k, of_one in KNOWN.items() for c in of_one]},
+        ),
+    ],
+)
+def test_references_of_every_format_read_the_same(tmp_path: Path, name: str, content: Any) -> None:
+    assert read_references(write(tmp_path, name, content)) == KNOWN
+
+
+def test_a_column_or_a_key_is_chosen_by_its_name(tmp_path: Path) -> None:
+    table = write(tmp_path, "a.csv", "image,greedy,Beam 5,references\na.jpg,one,two,three | four\n")
+    lines = write(tmp_path, "a.jsonl", '{"image": "a.jpg", "caption": "one", "best": "two"}\n')
+    assert read_captions(table) == {"a.jpg": "one"}
+    assert read_captions(table, "beam 5") == {"a.jpg": "two"}
+    assert read_references(table, "greedy") == {"a.jpg": ["one"]}
+    assert read_captions(lines, "best") == {"a.jpg": "two"}
+    with pytest.raises(CaptionsError, match=r"image, greedy, beam 5, references, and none is nucleus"):
+        read_captions(table, "nucleus")
+
+
+ANNOTATIONS = {
+    "images": [{"id": 285, "file_name": "000000000285.jpg"}, {"id": 17, "file_name": "000000000017.jpg"}],
+    "annotations": [
+        {"id": 1, "image_id": 285, "caption": "a bear"},
+        {"id": 2, "image_id": 17, "caption": "a cat"},
+        {"id": 3, "image_id": 285, "caption": "a big bear"},
+    ],
+}
+
+
+@pytest.mark.parametrize("ids", [(17, 285), ("17", "285"), ("000000000017.jpg", "000000000285.jpg")])
+def test_results_match_coco_annotations_by_image_id_and_by_file_name(tmp_path: Path, ids: tuple[Any, ...]) -> None:
+    results = [{"image_id": ids[0], "caption": "cat"}, {"image_id": ids[1], "caption": "bear"}]
+    captions = read_captions(write(tmp_path, "results.json", results))
+    references = read_references(write(tmp_path, "annotations.json", ANNOTATIONS))
+    found = matched(captions, references)
+    assert found == (["17", "285"], ["cat", "bear"], [["a cat"], ["a bear", "a big bear"]])
+
+
+def test_captions_in_a_coco_annotation_file_match_references_by_file_name(tmp_path: Path) -> None:
+    said = {**ANNOTATIONS, "annotations": ANNOTATIONS["annotations"][:2]}
+    captions = read_captions(write(tmp_path, "captions.json", said))
+    references = {"000000000285.jpg": ["bear"], "000000000017.jpg": ["cat"]}
+    assert matched(captions, references) == (["285", "17"], ["a bear", "a cat"], [["bear"], ["cat"]])
+
+
+def test_a_picture_by_both_of_its_names_is_refused(tmp_path: Path) -> None:
+    references = read_references(write(tmp_path, "annotations.json", ANNOTATIONS))
+    with pytest.raises(CaptionsError, match=r"'000000000017.jpg' and '17' are the same picture"):
+        matched({"17": "cat", "000000000017.jpg": "cat", "285": "bear"}, references)
+
+
+def test_ids_that_do_not_match_are_counted_and_the_first_three_named() -> None:
+    captions = {"a": "x", **{f"only{i}": "x" for i in range(5)}}
+    with pytest.raises(CaptionsError) as raised:
+        matched(captions, {"a": ["x"], "b": ["x"]})
+    assert str(raised.value) == (
+        "the ids do not match: 5 of 6 captions have no references ('only0', 'only1', 'only2', …) "
+        "and 1 of 2 references have no caption ('b'); give both files the same ids"
+    )
+
+
+def test_references_without_a_caption_pass_only_where_they_are_allowed() -> None:
+    said, known = {"b": "two"}, {"a": ["one"], "b": ["2"]}
+    with pytest.raises(CaptionsError, match=r"1 of 2 references have no caption \('a'\)"):
+        matched(said, known)
+    assert matched(said, known, partial=True) == (["b"], ["two"], [["2"]])
+    with pytest.raises(CaptionsError, match="1 of 1 captions have no references"):
+        matched({"c": "x"}, known, partial=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", "a.csv is empty"),
+        ("a.csv", b"  \n\n", "a.csv is empty"),
+        ("a.csv", b"image,caption\n", "holds no captions"),
+        ("a.json", "[]", "holds no captions"),
+        ("a.csv", b"image,caption\nb.jpg,caf\xe9\n", r"not UTF-8 at byte 23 \(0xe9, in line 2\)"),
+        ("a.txt", "a dog runs\n", r"unknown format, first line 'a dog runs'; known are COCO results.*Flickr8k tokens"),
+        ("a.xml", "<captions/>", "unknown format"),
+        ("a.json", {"a.jpg": "a dog"}, "JSON of an unknown form"),
+        ("a.json", [{"a.jpg": "a dog"}], r"a.json\[0\] has no id; name it one of image_id, image"),
+        ("a.json", '{\n "a": 1}', "JSON of an unknown form; known are COCO results"),
+        ("a.json", '[{"image_id": 1, "caption": "x"},\n {"image_id" 2}]', "broken JSON at line 2, column 14"),
+        ("a.jsonl", '{"image": "a", "caption": "x"}\n{"image": "b"', "a.jsonl:2: broken JSON at line 1, column 14"),
+        ("a.json", "[" * 100_000, "JSON that cannot be read"),
+        ("a.json", '["a dog"]', r"a.json\[0\] is no object but 'a dog'"),
+        ("a.json", '[{"image_id": 1, "caption": "x"}, {"image_id": 2}]', r"a.json\[1\] \(2\) has no caption"),
+        ("a.json", '[{"image_id": 1, "caption": NaN}]', r"a.json\[0\] \(1\): caption is nan where a text should be"),
+        ("a.json", '[{"image_id": 1, "caption": 12}]', "caption is 12 where a text should be"),
+        ("a.json", '[{"image_id": 1, "caption": null}]', "caption is None where a text should be"),
+        ("a.json", '[{"image_id": 1.5, "caption": "x"}]', "image_id is 1.5; an id is a text or a whole number"),
+        ("a.json", '[{"image_id": " ", "caption": "x"}]', "image_id is ' '; an id"),
+        ("a.json", r'[{"image_id": 1, "caption": "\ud83d dog"}]', r"a.json\[0\]: '\\ud83d dog' has half a character"),
+        ("a.json", [{"image_id": 1, "caption": "x"}, {"image_id": "1", "caption": "y"}], r"\[1\]: the id '1' comes twice"),
+        ("a.json", {"annotations": [{"image_id": 1}]}, r"annotations\[0\] \(1\) has no caption"),
+        ("a.json", {"images": 1}, "images is no list"),
+        ("a.json", {"images": [{"filename": "a.jpg"}]}, r"images\[0\] lacks sentences with raw"),
+        ("a.json", {"images": [{"sentences": [{"raw": "x"}]}]}, r"images\[0\] has no id"),
+        ("a.json", {"images": [{"id": 1}], "annotations": []}, r"images\[0\] lacks id or file_name"),
+        ("a.json", {"images": 1, "annotations": []}, "images is no list"),
+        ("a.json", {"annotations": 1}, "unknown form"),
+        ("a.jsonl", '{"image": "a", "captions": ["x", "y"]}', "a.jsonl:1: 2 captions of 'a'; leave one"),
+        ("a.csv", "image,caption\na,one\n\na,two\n", "a.csv:4: the id 'a' comes twice"),
+        ("a.csv", "image,caption\na,nan\n", r"a.csv:2 \(a\): 'nan' is no caption"),
+        ("a.csv", "image,caption\na,0.25\n", "'0.25' is no caption; is caption the right column"),
+        ("a.csv", "image,score\na,0.25\n", "the columns image, score, and none is caption or beam"),
+        ("a.csv", "image,caption\na,the sea, at night\n", "a.csv:2 has 3 columns, the header 2"),
+        ("a.csv", "image| n| comment\nb.jpg| 4   A dog runs\n", "a.csv:2 has 2 columns, the header 3"),
+        ("a.csv", "image,caption\n ,a dog\n", "the column image is empty"),
+        ("a.csv", 'image,caption\na,"the sea\nb,a dog\n', "a.csv:3 is no row of a table"),
+        ("a.txt", "a.jpg#0\tone\nb.jpg two\n", "a.txt:2 is not 'name.jpg#0<TAB>caption': 'b.jpg two'"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, name: str, content: Any, message: str) -> None:
+    path = write(tmp_path, name, content)
+    with pytest.raises(CaptionsError, match=message) as raised:
+        read_captions(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"image": "x", "captions": ["a dog"]}\n{"image": "a", "captions": []}'),
+        ("a.jsonl", '{"image": "x", "captions": ["a dog"]}\n{"image": "a", "captions": [" "]}'),
+        ("a.csv", "image,references\na,\n"),
+    ],
+)
+def test_an_id_without_references_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    with pytest.raises(CaptionsError, match=r"a\.\w+:2: no reference of 'a'"):
+        read_references(write(tmp_path, name, content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "Image,Split,Caption\na.jpg,val,x\nb.jpg,,y\na.jpg,test,z\n"),
+        ("a.jsonl", '{"image": "a.jpg", "caption": "x", "split": "val"}\n{"image": "b.jpg", "caption": "y", "split": null}\n{"image": "a.jpg", "caption": "z", "split": "test"}'),
+        (
+            "a.json",
+            {
+                "images": [
+                    {"filename": "a.jpg", "split": "val", "sentences": [{"raw": "x", "tokens": ["x"]}]},
+                    {"filename": "b.jpg", "sentences": [{"raw": "y"}]},
+                    {"filename": "a.jpg", "split": "test", "sentences": [{"raw": "z"}]},
+                ]
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_splits_and_places_are_told_with_the_references(tmp_path: Path, name: str, content: Any) -> None:
+    path = write(tmp_path, name, content)
+    references = read_references(path)
+    assert references == {"a.jpg": ["x", "z"], "b.jpg": ["y"]}
+    assert {key: list(told) for key, told in references.splits.items()} == {"a.jpg": ["val", "test"]}
+    assert references.splits["a.jpg"]["val"] == references.places["a.jpg"] != references.splits["a.jpg"]["test"]
+    assert references.places["b.jpg"].startswith(str(path))
+    packed = read_references(Path("my.zip") / name, data=path.read_bytes())
+    assert (packed, packed.places["a.jpg"].startswith(f"my.zip/{name}")) == (references, True)
+
+
+def test_one_entry_is_json_lines_of_one_line(tmp_path: Path) -> None:
+    for text in ('{"image": "a.jpg", "caption": "x"}', '{\n"image": "a.jpg",\n"caption": "x"}\n'):
+        assert read_captions(write(tmp_path, "a.json", text)) == {"a.jpg": "x"}
+
+
+@pytest.mark.parametrize(
+    ("data", "holds"),
+    [
+        (b"a.jpg#0\ta dog\n", True),
+        (b"\xef\xbb\xbfimage,caption\na.jpg,", True),
+        (b' {"image": ', True),
+        (b"a dog, a cat\n", False),
+        (b"\xff\xfe", False),
+        (b"", False),
+    ],
+)
+def test_a_file_of_captions_is_known_by_how_it_begins(data: bytes, holds: bool) -> None:
+    assert holds_captions(data) is holds
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CaptionsError, match=r"none.csv cannot be read \(No such file"):
+        read_captions(tmp_path / "none.csv")
+    with pytest.raises(CaptionsError, match=r"cannot be read \(Is a directory"):
+        read_references(tmp_path)
+
+
+def test_empty_long_and_foreign_captions_are_captions(tmp_path: Path) -> None:
+    captions = {
+        "a": "",
+        "b": "word " * 9_999 + "word",
+        "c": "犬が雪の中を走る",
+        "d": "كلب يجري في الثلج",
+        "e": "🐕 bello\u2028",
+    }
+    lines = "\n".join(json.dumps({"image": k, "caption": c}, ensure_ascii=False) for k, c in captions.items())
+    assert read_captions(write(tmp_path, "a.jsonl", lines)) == {k: c.strip() for k, c in captions.items()}
+
+
+def test_long_references_in_one_cell_are_read(tmp_path: Path) -> None:
+    long = "word " * 9_999 + "word"
+    limit = csv.field_size_limit()
+    path = write(tmp_path, "a.csv", f"image,references\na,{' | '.join([long] * 5)}\n")
+    assert read_references(path) == {"a": [long] * 5}
+    assert csv.field_size_limit() == limit
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30).map(str.strip)
+NAMES = st.text(string.ascii_letters + string.digits + "_-#. äß", min_size=1, max_size=12).map(str.strip).filter(bool)
+REFERENCES = st.dictionaries(NAMES, st.lists(TEXT, min_size=1, max_size=3).filter(any), min_size=1, max_size=5)
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@given(
+    captions=st.dictionaries(NAMES, TEXT.filter(lambda text: not is_number(text)), min_size=1),
+    delimiter=st.sampled_from(",|\t"),
+)
+def test_captions_written_as_a_table_read_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, captions: dict[str, str], delimiter: str
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([("image", "caption"), *captions.items()])
+    assert read_captions(path) == captions
+
+
+@given(references=REFERENCES, ascii_only=st.booleans())
+def test_references_written_as_json_read_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, references: dict[str, list[str]], ascii_only: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("json")
+    entries = [{"image_id": key, "caption": text} for key, of_one in references.items() for text in of_one]
+    lines = [json.dumps({"image": k, "captions": c}, ensure_ascii=ascii_only) for k, c in references.items()]
+    written = {
+        "results.json": json.dumps(entries, ensure_ascii=ascii_only),
+        "annotations.json": json.dumps({"images": [], "annotations": entries}, indent=1, ensure_ascii=ascii_only),
+        "lines.jsonl": "\n".join(lines),
+        "lines": "\n".join(lines),
+    }
+    for name, text in written.items():
+        assert read_references(write(folder, name, text)) == references

@@ -1,0 +1,184 @@
+"""A captioner folder gives the captioner back, in the same bytes each time, and anything else is told in one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from wordgaze.core.errors import ModelError
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.captioner import Captioner, load_decoder, save_captioner
+
+WIDE = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=6)
+
+
+@pytest.fixture
+def pictures() -> list[Image.Image]:
+    random = np.random.default_rng(3)
+    return [Image.fromarray(random.integers(0, 256, (40, width, 3), dtype=np.uint8)) for width in (30, 40, 90)]
+
+
+def test_a_loaded_captioner_captions_as_the_one_that_was_saved(
+    tiny_captioner: Captioner, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    state = {k.removeprefix("encoder."): v for k, v in load_file(tmp_path / "models/stage2/weights.safetensors").items()
+             if k.startswith("encoder.")}  # fmt: skip
+    save_captioner(
+        folder, tiny_captioner.decoder, tiny_captioner.vocabulary, tiny_captioner.encoder.spec, state,
+        neighbours=tiny_captioner.neighbours,
+    )  # fmt: skip
+    again = Captioner.load(folder, "cpu")
+    for mine, theirs in zip(tiny_captioner.caption(pictures, WIDE), again.caption(pictures, WIDE), strict=True):
+        assert [(c.words, c.log_prob, c.score, c.finish_reason) for c in mine] == [
+            (c.words, c.log_prob, c.score, c.finish_reason) for c in theirs
+        ]
+        assert all(np.array_equal(a.weights, b.weights) for a, b in zip(mine, theirs, strict=True))
+    assert sorted(path.name for path in folder.iterdir()) == ["captioner.json", "weights.safetensors"]
+    for name in ("captioner.json", "weights.safetensors"):
+        assert (folder / name).read_bytes() == (tmp_path / "models" / "stage2" / name).read_bytes()
+
+
+def test_each_picture_has_its_captions_best_first(tiny_captioner: Captioner, pictures: list[Image.Image]) -> None:
+    captions = tiny_captioner.caption(pictures, WIDE)
+    assert [len(of_one) for of_one in captions] == [3, 3, 3]
+    for of_one in captions:
+        assert sorted((c.score for c in of_one), reverse=True) == [c.score for c in of_one]
+        assert len({c.words for c in of_one}) == 3
+        assert all(c.weights.shape == (len(c.words), 4) for c in of_one)
+    alone = [tiny_captioner.caption([picture], WIDE)[0][0].words for picture in pictures]
+    assert alone == [of_one[0].words for of_one in captions]
+
+
+def test_the_captioner_is_ready_to_caption(tiny_captioner: Captioner) -> None:
+    assert not tiny_captioner.decoder.training
+    assert not tiny_captioner.encoder.bodies.training
+    assert tiny_captioner.device == torch.device("cpu")
+
+
+def edit(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / "captioner.json").read_text())
+    (folder / "captioner.json").write_text(json.dumps({**card, **changes}))
+
+
+def told(folder: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        Captioner.load(folder, "cpu")
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_folder_without_a_captioner_is_told_with_the_way_out(tmp_path: Path) -> None:
+    assert "captioner.json is missing); run dvc repro, or give --model a folder" in told(tmp_path / "nowhere")
+    assert "captioner.json is missing" in told(tmp_path)
+
+
+def test_another_version_of_the_format_is_told(captioner_folder: Path) -> None:
+    edit(captioner_folder, format=1)
+    assert "has format 1, this wordgaze reads format 3" in told(captioner_folder)
+    (captioner_folder / "captioner.json").write_text("[]")
+    assert "has format None" in told(captioner_folder)
+
+
+def cut(folder: Path) -> None:
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+
+
+def empty(folder: Path) -> None:
+    (folder / "weights.safetensors").write_bytes(b"")
+
+
+def drop(folder: Path) -> None:
+    (folder / "weights.safetensors").unlink()
+
+
+def half(folder: Path) -> None:
+    (folder / "captioner.json").write_text('{"format": 3')
+
+
+def bare(folder: Path) -> None:
+    (folder / "captioner.json").write_text('{"format": 3}')
+
+
+def twice(folder: Path) -> None:
+    edit(folder, vocabulary=["<pad>", "<start>", "<end>", "<unk>", "dog", "dog"])
+
+
+def longer(folder: Path) -> None:
+    words = json.loads((folder / "captioner.json").read_text())["vocabulary"]
+    edit(folder, vocabulary=[*words, "zebra"])
+
+
+def encoderless(folder: Path) -> None:
+    edit(folder, encoder={"name": "timm/test_efficientnet"})
+
+
+def sizeless(folder: Path) -> None:
+    edit(folder, model={"hidden_size": "large"})
+
+
+def headless(folder: Path) -> None:
+    state = load_file(folder / "weights.safetensors")
+    save_file(
+        {k: v for k, v in state.items() if not k.startswith("encoder.bodies.0.conv_stem")},
+        folder / "weights.safetensors",
+    )
+
+
+def partless(folder: Path) -> None:
+    state = load_file(folder / "weights.safetensors")
+    save_file({k: v for k, v in state.items() if k != "neighbours.vectors"}, folder / "weights.safetensors")
+
+
+@pytest.mark.parametrize("spoil", [cut, empty, drop, half, bare, twice, longer, encoderless, sizeless, partless])
+def test_a_broken_folder_is_told_in_one_line(captioner_folder: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(captioner_folder)
+    assert "holds a broken captioner (" in told(captioner_folder)
+
+
+def test_weights_without_a_part_of_the_encoder_are_refused(captioner_folder: Path) -> None:
+    headless(captioner_folder)
+    with pytest.raises(ModelError, match="stored weights do not fit encoder timm/test_efficientnet"):
+        Captioner.load(captioner_folder, "cpu")
+
+
+def test_a_second_training_starts_from_the_weights_of_the_first(captioner_folder: Path) -> None:
+    decoder, vocabulary = load_decoder(captioner_folder)
+    saved = load_file(captioner_folder / "weights.safetensors")
+    assert all(torch.equal(saved[f"decoder.{key}"], value) for key, value in decoder.state_dict().items())
+    assert len(vocabulary) == 10
+
+
+def test_a_captioner_that_cannot_be_written_leaves_the_old_one(
+    captioner_folder: Path, write_captioner: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in captioner_folder.iterdir()}
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wordgaze.inference.captioner.write_json", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_captioner(captioner_folder, seed=2)
+    assert {path.name: path.read_bytes() for path in captioner_folder.iterdir()} == before
+    assert [path.name for path in captioner_folder.parent.iterdir()] == ["stage2"]
+
+
+def test_attention_to_given_words_is_that_of_saying_them(
+    tiny_captioner: Captioner, pictures: list[Image.Image]
+) -> None:
+    found = tiny_captioner.caption(
+        pictures[:1], GenerationConfig(strategy="greedy", max_new_tokens=6, no_dangling_end=False)
+    )[0][0]
+    made = tiny_captioner.attention(pictures[0], found.words)
+    np.testing.assert_allclose(made.weights, found.weights, atol=1e-5)
+    np.testing.assert_allclose(made.word_log_probs, found.word_log_probs, atol=1e-4)
+    with pytest.raises(ModelError, match="does not know 'zebra'; say it in other words"):
+        tiny_captioner.attention(pictures[0], ["zebra"])

@@ -1,0 +1,58 @@
+"""Captions as a table in a file."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from wordgaze.core.errors import CaptionsError
+from wordgaze.data.readers.captions import read_captions
+from wordgaze.inference.table import Row, write_table
+
+TABLE = [
+    Row("=1+1.jpg", "@a dog", -2.5, 0.1, None, b"jpeg"),
+    Row("b, c.jpg", error='-"broken"'),
+    Row("Zürich 犬.jpg", "a cat", -1.0, 0.25),
+]
+
+
+def test_a_table_holds_the_rows_as_they_are(tmp_path: Path) -> None:
+    columns = ["name", "caption", "log_prob", "probability", "error"]
+    wanted = [dict(zip(columns, (r.name, r.caption, r.log_prob, r.probability, r.error), strict=True)) for r in TABLE]
+    write_table(TABLE, tmp_path / "t.jsonl")
+    assert [json.loads(line) for line in (tmp_path / "t.jsonl").read_text("utf-8").splitlines()] == wanted
+    write_table(iter(TABLE), tmp_path / "t.parquet")
+    assert pyarrow.parquet.read_table(tmp_path / "t.parquet").to_pylist() == wanted
+    write_table([], tmp_path / "none.parquet")
+    assert pyarrow.parquet.read_table(tmp_path / "none.parquet").column_names == columns
+
+
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
+    write_table(TABLE, tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        header, *found = csv.reader(file)
+    assert header == ["name", "caption", "log_prob", "probability", "error"]
+    assert found == [
+        ["'=1+1.jpg", "'@a dog", "-2.5", "0.1", ""],
+        ["b, c.jpg", "", "", "", '\'-"broken"'],
+        ["Zürich 犬.jpg", "a cat", "-1.0", "0.25", ""],
+    ]
+
+
+def test_a_table_of_another_kind_is_refused_and_a_failed_one_leaves_the_old(tmp_path: Path) -> None:
+    with pytest.raises(CaptionsError, match=r"end its name with .csv, .jsonl, .parquet"):
+        write_table(TABLE, tmp_path / "t.xlsx")
+    write_table(TABLE, tmp_path / "t.jsonl")
+    before = (tmp_path / "t.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_table([Row("a", "b", math.nan)], tmp_path / "t.jsonl")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("t.jsonl", before)]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_a_table_can_be_scored(tmp_path: Path, name: str) -> None:
+    write_table([Row("a.jpg", "a dog, and a cat", -1.0, 0.3), Row("b.jpg", "two men", -1.0, 0.3)], tmp_path / name)
+    assert read_captions(tmp_path / name) == {"a.jpg": "a dog, and a cat", "b.jpg": "two men"}
