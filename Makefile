@@ -43,7 +43,7 @@ browser: # the tests of pages need the system's Chromium; without it they skip a
 
 .PHONY: lock
 lock: $(READY) ## resolve the dependencies anew
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	$(UV) pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
 .PHONY: clean

@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).parents[1]
 SOURCE = ("src", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".gitattributes")
 AUTHOR = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
 MINIATURE: dict[str, dict[str, Any]] = {
-    "dataset": {"scenes": {"pictures": 60, "size": 64, "seed": 1}},
+    "dataset": {"scenes": {"num_images": 60, "image_size": 64, "seed": 1}},
     "prepare": {"min_count": 2},
     "features": {"image_size": 64, "batch_size": 4, "shard_size": 4, "device": "cpu"},
     "model": {"embedding_size": 16, "hidden_size": 24, "attention_size": 16, "feature_size": 32},

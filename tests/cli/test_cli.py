@@ -372,7 +372,7 @@ def test_recipes_are_listed_and_shown(run: Run) -> None:
         assert f" {path.stem} " in out
     code, out, err = run("recipe", "show", "show_attend_tell_hard")
     assert (code, err) == (0, "")
-    assert re.search(r"model\.hard +│ false +│ true ", out)
+    assert re.search(r"model\.hard_attention +│ false +│ true ", out)
     assert out.splitlines()[-1].startswith("dvc exp run -S dataset.name=flickr8k -S ")
 
 
@@ -383,7 +383,7 @@ def test_a_recipe_is_used_scaled_down(run: Run) -> None:
     assert re.fullmatch(r"params\.yaml has the settings of inception_coco; \d+ changed; next: dvc repro\n", out)
     written = Path("params.yaml").read_text()
     assert "\n  epochs: 2\n" in written
-    assert "\nseed: 7                        # of everything" in written
+    assert "\nseed: 7                          # of everything" in written
     assert "\n  name: coco                   # scenes" in written
 
 

@@ -143,7 +143,7 @@ def test_settings_beside_the_recipe_are_read_as_yaml_1_2() -> None:
     assert params.generation.bad_words == ("dog", "a b")
     assert (params.dataset.source, params.model.hard_attention) == ("", True)
     assert params.model.word_vectors == "/data/glove.zip:glove.6B.50d.txt"
-    assert "  banned: [dog, a b]           # words not to be said\n" in paths.PARAMS.read_text()
+    assert "  bad_words: [dog, a b]          # words not to be said\n" in paths.PARAMS.read_text()
 
 
 def test_a_file_that_lacks_keys_gets_them() -> None:

@@ -59,7 +59,7 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
     assert (row["log_prob"], row["score"]) == pytest.approx((best.log_prob, best.score), abs=1e-5)
 
     names = {path.name for path in folder.rglob("*")}
-    assert "served.py" in names
+    assert "pyfunc_model.py" in names
     assert not {name for name in names if name.endswith((".pkl", ".pickle", ".pyc"))}
     requirements = (folder / "requirements.txt").read_text()
     assert all(f"{name}==" in requirements for name in ("torch", "timm", "mlflow"))
@@ -118,7 +118,7 @@ def test_the_packaged_captioner_tells_its_words_and_where_it_looked(
         assert row["attention"] == [pytest.approx(of_word, abs=1e-4) for of_word in best.weights.tolist()]
     first = table.iloc[0].to_dict()
     assert first.pop("captions")[0] == first
-    with pytest.raises(ParamsError, match=r"num \(2\) is more than the 1 captions greedy finds"):
+    with pytest.raises(ParamsError, match=r"num_return_sequences \(2\) is more than the 1 captions greedy finds"):
         model.predict(pictures, params={"num_return_sequences": 2, "strategy": "greedy"})
 
 

@@ -17,7 +17,7 @@ from wordgaze.metrics.bleu import Bleu
 from wordgaze.metrics.cider import Cider
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
-from wordgaze.training import selfcritical
+from wordgaze.training import self_critical
 from wordgaze.training.batches import Batch, pad_captions
 from wordgaze.training.self_critical import Reward, SelfCriticalLoss, guards, others_mean
 
@@ -79,7 +79,7 @@ def estimates(decoder: Decoder, count: int) -> Tensor:
     batch = Batch(pictures(2).repeat(COPIES, 1, 1), pad_captions([GIVEN] * 2 * COPIES), ("p", "q") * COPIES)
     minimise, found = critical(), []
     for _ in range(count):
-        loss = minimise(decoder, decoder.teach, batch.features, batch)
+        loss = minimise(decoder, decoder, batch.features, batch)
         found.append(flat_gradient(decoder, -2.5 * loss.total))
     return torch.stack(found)
 
@@ -97,7 +97,7 @@ def test_the_mean_of_the_estimates_is_the_exact_gradient(look: str) -> None:
 def test_the_mean_of_the_others_lowers_the_variance(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = decoder_of()
     with_it = estimates(decoder, COUNT)
-    monkeypatch.setattr(selfcritical, "others_mean", torch.zeros_like)
+    monkeypatch.setattr(self_critical, "others_mean", torch.zeros_like)
     without = estimates(decoder, COUNT)
     assert with_it.var(0).sum() < 0.85 * without.var(0).sum()
 
@@ -124,7 +124,7 @@ def test_the_captions_of_greedy_decoding_come_to_be_worth_more() -> None:
 
     before, shown = worth(), []
     for _ in range(60):
-        loss = minimise(decoder, decoder.teach, features, Batch(features, given, tuple(references)))
+        loss = minimise(decoder, decoder, features, Batch(features, given, tuple(references)))
         optimizer.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

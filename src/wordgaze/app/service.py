@@ -65,7 +65,7 @@ class ScoredCaption:
     probability: float
     log_prob: float
     score: float
-    ended: str
+    finish_reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""

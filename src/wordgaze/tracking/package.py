@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ARTIFACT = "captioner"
 CODE = Path(__file__).parents[1]
-SERVED = Path(__file__).with_name("served.py")
+SERVED = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "safetensors", "timm", "torch", "torchvision")
 
 
