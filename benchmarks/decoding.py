@@ -22,7 +22,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.inference.captioner import Captioner
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder, State, WordTable
@@ -97,7 +97,7 @@ def batched(
     return [
         captions[0].text
         for i in range(0, len(features), batch)
-        for captions in search(
+        for captions in generate(
             decoder, features[i : i + batch], vocabulary, params, keys=keys[i : i + batch], table=table
         )
     ]

@@ -180,7 +180,7 @@ def test_a_caption_without_a_word_has_a_story_too(service: CaptionService) -> No
 
 def test_attention_on_no_cell_is_told() -> None:
     weights = np.array([[0.5, 0.1, 0.1, 0.0], [0.25] * 4], dtype=np.float32)
-    caption = Caption(("a", "dog"), -1.0, -1.0, (-0.5, -0.5), weights, "end")
+    caption = Caption(("a", "dog"), -1.0, -1.0, (-0.5, -0.5), weights.reshape(-1, 2, 2), "end")
     assert Explanation(Model("m", "1"), caption, (2, 2), (8, 8), (), 0.5).elsewhere == pytest.approx(
         (0.3, 0.0), abs=1e-6
     )

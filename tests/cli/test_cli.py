@@ -384,7 +384,7 @@ def test_a_recipe_is_used_scaled_down(run: Run) -> None:
     written = Path("params.yaml").read_text()
     assert "\n  epochs: 2\n" in written
     assert "\nseed: 7                          # of everything" in written
-    assert "\n  name: coco                   # scenes" in written
+    assert "\n  name: coco                     # scenes" in written
 
 
 @pytest.mark.usefixtures("recipes")

@@ -28,7 +28,7 @@ def evaluation(captions: list[list[str]]) -> Evaluation:
         {},
         Vocabulary((*SPECIAL, *dict.fromkeys(DOG + CAT))),
     )
-    said = Caption(tuple(DOG), -1.0, -1.0, (-0.3, -0.3, -0.4), np.full((3, 1), 1.0, np.float32), "end")
+    said = Caption(tuple(DOG), -1.0, -1.0, (-0.3, -0.3, -0.4), np.full((3, 1, 1), 1.0, np.float32), "end")
     found = {"beam": [[said], [said]]}
     return Evaluation(prepared, "test", Store(), found, "beam", [], frozenset(), 100, 1)  # type: ignore[arg-type]
 

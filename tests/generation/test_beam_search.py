@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from tests.generation.tiny import argmax_loop, beam, model, pictures, rescored, settings
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.text.vocabulary import END
 
 
@@ -17,7 +17,7 @@ def test_greedy_is_a_beam_of_one_is_the_plain_argmax(seed: int, length_penalty: 
     expected = [tuple(vocabulary.decode(argmax_loop(decoder, picture, 10))) for picture in features]
     one = beam(1, max_new_tokens=10, length_penalty=length_penalty)
     for params in (one, settings("greedy", max_new_tokens=10, length_penalty=length_penalty)):
-        assert [found[0].words for found in search(decoder, features, vocabulary, params)] == expected
+        assert [found[0].words for found in generate(decoder, features, vocabulary, params)] == expected
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 3.0])
@@ -29,7 +29,7 @@ def test_a_beam_that_is_wide_enough_finds_the_best_caption_of_all(seed: int, len
     every = [{tuple(c): rescored(decoder, x, c) / len(c) ** length_penalty for c in captions} for x in features]
     for num in (1, 2, 5):
         params = beam(120, max_new_tokens=3, length_penalty=length_penalty, num_return_sequences=num)
-        for scores, best in zip(every, search(decoder, features, vocabulary, params), strict=True):
+        for scores, best in zip(every, generate(decoder, features, vocabulary, params), strict=True):
             expected = sorted(scores, key=lambda caption: -scores[caption])[:num]
             assert [caption.words for caption in best] == [tuple(vocabulary.decode(c)) for c in expected]
             assert [caption.score for caption in best] == pytest.approx([scores[c] for c in expected], abs=1e-4)
@@ -37,21 +37,21 @@ def test_a_beam_that_is_wide_enough_finds_the_best_caption_of_all(seed: int, len
 
 def test_one_word_at_most() -> None:
     decoder, vocabulary = model(10, 0)
-    for captions in search(decoder, pictures(3), vocabulary, beam(4, max_new_tokens=1, num_return_sequences=4)):
+    for captions in generate(decoder, pictures(3), vocabulary, beam(4, max_new_tokens=1, num_return_sequences=4)):
         assert len(captions) == 4
         assert all(len(caption.words) <= 1 for caption in captions)
 
 
 def test_a_beam_wider_than_the_vocabulary_gives_what_there_is() -> None:
     decoder, vocabulary = model(1, 0)
-    for captions in search(decoder, pictures(2), vocabulary, beam(50, max_new_tokens=2, num_return_sequences=50)):
+    for captions in generate(decoder, pictures(2), vocabulary, beam(50, max_new_tokens=2, num_return_sequences=50)):
         assert {caption.words for caption in captions} == {(), ("w0",), ("w0", "w0")}
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_several_captions_are_distinct_and_best_first(seed: int) -> None:
     decoder, vocabulary = model(10, seed)
-    for captions in search(decoder, pictures(5), vocabulary, beam(4, max_new_tokens=6, num_return_sequences=3)):
+    for captions in generate(decoder, pictures(5), vocabulary, beam(4, max_new_tokens=6, num_return_sequences=3)):
         assert len({caption.words for caption in captions}) == 3
         assert [c.score for c in captions] == sorted((c.score for c in captions), reverse=True)
 
@@ -60,7 +60,7 @@ def test_several_captions_are_distinct_and_best_first(seed: int) -> None:
 def test_a_score_is_the_log_prob_over_the_length_as_the_parameters_say(normalisation: str, norm: float) -> None:
     decoder, vocabulary = model(10, 1)
     params = beam(4, max_new_tokens=6, num_return_sequences=4, length_penalty=0.9, length_normalisation=normalisation)
-    found = [c for of_one in search(decoder, pictures(8), vocabulary, params) for c in of_one]
+    found = [c for of_one in generate(decoder, pictures(8), vocabulary, params) for c in of_one]
     three_words = [c for c in found if len(c.words) == 3 and c.finish_reason == "end"]
     assert three_words
     for caption in three_words:
@@ -71,9 +71,9 @@ def test_a_score_is_the_log_prob_over_the_length_as_the_parameters_say(normalisa
 def test_the_first_group_is_a_beam_of_its_own_and_the_others_avoid_its_words(seed: int) -> None:
     decoder, vocabulary = model(12, seed)
     features = pictures(6)
-    plain = search(decoder, features, vocabulary, beam(2, max_new_tokens=6))
+    plain = generate(decoder, features, vocabulary, beam(2, max_new_tokens=6))
     alike, apart = (
-        search(
+        generate(
             decoder,
             features,
             vocabulary,
@@ -103,7 +103,7 @@ def test_required_words_are_said_in_the_best_caption_that_has_them(seed: int, le
         (["w0", "w2"], lambda c: one in c and two in c),
     ):
         params = beam(60, max_new_tokens=3, length_penalty=length_penalty, force_words=required)
-        for picture, [caption] in zip(features, search(decoder, features, vocabulary, params), strict=True):
+        for picture, [caption] in zip(features, generate(decoder, features, vocabulary, params), strict=True):
             scores = {tuple(c): rescored(decoder, picture, c) / len(c) ** length_penalty for c in every if fits(c)}
             best = max(scores, key=lambda c: scores[c])
             assert caption.words == tuple(vocabulary.decode(best))
@@ -112,5 +112,5 @@ def test_required_words_are_said_in_the_best_caption_that_has_them(seed: int, le
 
 def test_a_narrow_beam_too_says_what_is_required() -> None:
     decoder, vocabulary = model(30, 3)
-    for captions in search(decoder, pictures(6), vocabulary, beam(2, max_new_tokens=8, force_words=["w29", "w7"])):
+    for captions in generate(decoder, pictures(6), vocabulary, beam(2, max_new_tokens=8, force_words=["w29", "w7"])):
         assert {"w29", "w7"} <= set(captions[0].words)

@@ -12,7 +12,7 @@ from wordgaze.metrics.bleu import corpus_bleu
 
 def caption(text: str, log_prob: float = -1.0) -> Caption:
     words = tuple(text.split())
-    return Caption(words, log_prob, log_prob, (log_prob,) * len(words), np.zeros((len(words), 4), np.float32), "end")
+    return Caption(words, log_prob, log_prob, (log_prob,) * len(words), np.zeros((len(words), 2, 2), np.float32), "end")
 
 
 DOGS = [caption(text) for text in ("a dog runs on grass", "a brown dog runs on the grass", "a dog runs on the grass")]

@@ -6,7 +6,7 @@ from tests.generation.test_search import EVERY, every_strategy
 
 from tests.generation.tiny import CHANNELS, argmax_loop, model, pictures, settings
 from wordgaze.generation.ensemble import Ensemble
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.text.vocabulary import START
 
 
@@ -14,8 +14,8 @@ from wordgaze.text.vocabulary import START
 def test_twice_the_same_decoder_says_what_it_says_alone(strategy: str) -> None:
     decoder, vocabulary = model(10, 1)
     features, params = pictures(5), EVERY[strategy](max_new_tokens=7)
-    alone = search(decoder, features, vocabulary, params)
-    twice = search(Ensemble([decoder, decoder]), [features, features], vocabulary, params)
+    alone = generate(decoder, features, vocabulary, params)
+    twice = generate(Ensemble([decoder, decoder]), [features, features], vocabulary, params)
     for mine, theirs in zip(alone, twice, strict=True):
         assert [c.words for c in mine] == [c.words for c in theirs]
         assert [c.log_prob for c in mine] == pytest.approx([c.log_prob for c in theirs], abs=1e-4)
@@ -43,7 +43,7 @@ def test_two_decoders_agree_on_one_caption_that_neither_need_say_alone() -> None
     features = pictures(8)
     together = [
         found[0].words
-        for found in search(Ensemble([one, two]), [features] * 2, vocabulary, settings("greedy", max_new_tokens=7))
+        for found in generate(Ensemble([one, two]), [features] * 2, vocabulary, settings("greedy", max_new_tokens=7))
     ]
     alone = [[tuple(vocabulary.decode(argmax_loop(d, f, 7))) for f in features] for d in (one, two)]
     assert together != alone[0]

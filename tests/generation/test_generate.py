@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.generation.tiny import CELLS, model, pictures, rescored, said, settings, with_bias
 from wordgaze.core.errors import ModelError
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK
 
@@ -35,10 +35,10 @@ every_strategy = pytest.mark.parametrize("strategy", EVERY)
 def test_a_caption_does_not_depend_on_the_pictures_beside_it(strategy: str, seed: int) -> None:
     decoder, vocabulary = model(12, seed)
     features, params, keys = pictures(7), EVERY[strategy](max_new_tokens=7), [f"picture {i}" for i in range(7)]
-    together = search(decoder, features, vocabulary, params, keys=keys)
-    backwards = search(decoder, features.flip(0), vocabulary, params, keys=keys[::-1])[::-1]
+    together = generate(decoder, features, vocabulary, params, keys=keys)
+    backwards = generate(decoder, features.flip(0), vocabulary, params, keys=keys[::-1])[::-1]
     alone = [
-        search(decoder, picture.unsqueeze(0), vocabulary, params, keys=[key])[0]
+        generate(decoder, picture.unsqueeze(0), vocabulary, params, keys=[key])[0]
         for picture, key in zip(features, keys, strict=True)
     ]
     for other in (backwards, alone):
@@ -53,7 +53,7 @@ def test_a_caption_does_not_depend_on_the_pictures_beside_it(strategy: str, seed
 def test_log_prob_and_weights_are_what_teacher_forcing_gives(strategy: str, seed: int) -> None:
     decoder, vocabulary = model(10, seed)
     features, params = pictures(5), EVERY[strategy](max_new_tokens=6, no_repeat_ngram_size=2, bad_words=["w3"])
-    for picture, captions in zip(features, search(decoder, features, vocabulary, params), strict=True):
+    for picture, captions in zip(features, generate(decoder, features, vocabulary, params), strict=True):
         for caption in captions:
             words = said(caption, vocabulary)
             assert caption.log_prob == pytest.approx(rescored(decoder, picture, words), abs=1e-4)
@@ -70,7 +70,7 @@ def test_as_many_captions_as_asked_for_and_real_words_only(strategy: str, seed: 
     for special in (PAD, START, UNK):
         with_bias(decoder, special, 50.0)
     params = EVERY[strategy](max_new_tokens=6)
-    for captions in search(decoder, pictures(5), vocabulary, params):
+    for captions in generate(decoder, pictures(5), vocabulary, params):
         assert len(captions) == params.num_return_sequences
         assert not {word for caption in captions for word in caption.words} & set(SPECIAL)
         for caption in captions:
@@ -83,7 +83,7 @@ def test_as_many_captions_as_asked_for_and_real_words_only(strategy: str, seed: 
 def test_a_decoder_that_never_ends_stops_at_the_maximum_length(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     with_bias(decoder, END, -1e4)
-    for captions in search(decoder, pictures(3), vocabulary, EVERY[strategy](max_new_tokens=5)):
+    for captions in generate(decoder, pictures(3), vocabulary, EVERY[strategy](max_new_tokens=5)):
         assert {(len(caption.words), caption.finish_reason) for caption in captions} == {(5, "length")}
 
 
@@ -91,7 +91,7 @@ def test_a_decoder_that_never_ends_stops_at_the_maximum_length(strategy: str) ->
 def test_a_decoder_that_ends_at_once_gives_an_empty_caption(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     with_bias(decoder, END, 1e3)
-    for captions in search(decoder, pictures(3), vocabulary, EVERY[strategy](max_new_tokens=5)):
+    for captions in generate(decoder, pictures(3), vocabulary, EVERY[strategy](max_new_tokens=5)):
         caption = captions[0]
         assert (caption.words, caption.text, caption.finish_reason, caption.word_log_probs) == ((), "", "end", ())
         assert caption.weights.shape == (0, CELLS)
@@ -104,7 +104,7 @@ def test_a_caption_that_may_say_nothing_more_is_stuck_and_says_so(strategy: str)
     params = EVERY[strategy](
         max_new_tokens=9, min_new_tokens=9, no_repeat_ngram_size=1
     )  # two words, neither twice, nine in all
-    for captions in search(decoder, pictures(3), vocabulary, params):
+    for captions in generate(decoder, pictures(3), vocabulary, params):
         assert {caption.finish_reason for caption in captions} == {"stuck"}
         assert {frozenset(caption.words) for caption in captions} == {frozenset({"w0", "w1"})}
 
@@ -114,7 +114,7 @@ def test_nan_is_an_error_and_no_caption(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     with_bias(decoder, 5, float("nan"))
     with pytest.raises(ModelError, match="the decoder gives NaN"):
-        search(decoder, pictures(2), vocabulary, EVERY[strategy](max_new_tokens=5))
+        generate(decoder, pictures(2), vocabulary, EVERY[strategy](max_new_tokens=5))
 
 
 class Counting:
@@ -144,7 +144,7 @@ def test_what_has_ended_costs_nothing_and_a_picture_is_looked_at_once(strategy: 
     decoder, vocabulary = model(10, 1)
     counting = Counting(decoder)
     params = EVERY[strategy](max_new_tokens=8)
-    captions = list(chain(*search(counting, pictures(9), vocabulary, params)))
+    captions = list(chain(*generate(counting, pictures(9), vocabulary, params)))
     assert len({len(caption.words) for caption in captions}) > 3
     needed = sum(len(caption.words) + (caption.finish_reason == "end") for caption in captions)
     shared = 9 * (params.num_return_sequences - 1)  # the first word of a picture's samples comes from one row
@@ -155,6 +155,6 @@ def test_what_has_ended_costs_nothing_and_a_picture_is_looked_at_once(strategy: 
 def test_hypotheses_that_part_at_a_word_share_what_they_saw() -> None:
     decoder, vocabulary = model(10, 1)
     counting = Counting(decoder)
-    search(counting, pictures(9), vocabulary, settings("beam", num_beams=5, max_new_tokens=8))
+    generate(counting, pictures(9), vocabulary, settings("beam", num_beams=5, max_new_tokens=8))
     assert counting.rows["looked"] == 9
     assert counting.rows["glimpsed"] < 0.8 * counting.rows["output"]

@@ -9,7 +9,7 @@ from tests.generation.test_search import EVERY, every_strategy
 
 from tests.generation.tiny import decoder_of, model, pictures, with_bias
 from wordgaze.core.errors import ParamsError
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.generation.outputs import Caption
 from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
@@ -17,7 +17,7 @@ from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
 def captions(strategy: str, seed: int = 0, words: int = 9, **rules: object) -> list[Caption]:
     decoder, vocabulary = model(words, seed)
-    return list(chain(*search(decoder, pictures(6), vocabulary, EVERY[strategy](**rules))))
+    return list(chain(*generate(decoder, pictures(6), vocabulary, EVERY[strategy](**rules))))
 
 
 @every_strategy
@@ -77,7 +77,9 @@ def test_a_complete_caption_does_not_end_on_a_function_word(strategy: str, longe
         with_bias(decoder, vocabulary.index[word], 3.0)
     found, complete = (
         list(
-            chain(*search(decoder, pictures(6), vocabulary, EVERY[strategy](max_new_tokens=longest, no_dangling_end=c)))
+            chain(
+                *generate(decoder, pictures(6), vocabulary, EVERY[strategy](max_new_tokens=longest, no_dangling_end=c))
+            )
         )
         for c in (False, True)
     )

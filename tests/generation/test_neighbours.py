@@ -7,7 +7,7 @@ import torch
 from tests.generation.tiny import CELLS, CHANNELS, model, pictures, settings
 from wordgaze.core.errors import ModelError
 from wordgaze.generation.ensemble import Ensemble
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.outputs import Caption
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
@@ -18,7 +18,7 @@ CANDIDATES = [["two", "men", "sit"], ["a", "dog", "runs"]]
 
 
 def caption(words: list[str], score: float) -> Caption:
-    return Caption(tuple(words), 2 * score, score, (score,) * len(words), np.zeros((len(words), CELLS)), "end")
+    return Caption(tuple(words), 2 * score, score, (score,) * len(words), np.zeros((len(words), 1, CELLS)), "end")
 
 
 def known() -> tuple[torch.Tensor, NeighbourReranker]:
@@ -81,11 +81,11 @@ def test_it_chooses_among_what_the_beam_finds() -> None:
     words = [[list(vocabulary.words[-3:])]] * 6
     neighbours = NeighbourReranker.of(features.mean(1), words, vocabulary)
     params = settings("neighbours", num_beams=6, num_return_sequences=2, max_new_tokens=6)
-    beam = search(
+    beam = generate(
         decoder, features, vocabulary, settings("beam", num_beams=6, num_return_sequences=6, max_new_tokens=6)
     )
     for speaker, seen in ((decoder, features), (Ensemble([decoder, decoder]), [features, features])):
-        found = search(speaker, seen, vocabulary, params, neighbours=neighbours)
+        found = generate(speaker, seen, vocabulary, params, neighbours=neighbours)
         for of_one, every in zip(found, beam, strict=True):
             assert len(of_one) == 2 and of_one[0].score >= of_one[1].score
             assert {c.words for c in of_one} <= {c.words for c in every}
@@ -94,6 +94,6 @@ def test_it_chooses_among_what_the_beam_finds() -> None:
 def test_without_pictures_to_compare_with_it_is_refused() -> None:
     decoder, vocabulary = model(10, 0)
     with pytest.raises(ModelError, match="no training pictures to compare with; use another strategy"):
-        search(decoder, pictures(1), vocabulary, settings("neighbours"))
+        generate(decoder, pictures(1), vocabulary, settings("neighbours"))
     with pytest.raises(ModelError, match="features of 2 channels are compared with pictures of 5"):
         known()[1].nearest(torch.zeros(1, CELLS, 2), 3)

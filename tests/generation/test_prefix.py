@@ -10,7 +10,7 @@ from tests.generation.test_search import EVERY, every_strategy
 from tests.generation.tiny import beam, model, pictures, rescored, said, settings
 from wordgaze.core.errors import ModelError, ParamsError
 from wordgaze.generation.ensemble import Ensemble
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.text.vocabulary import END
 
 
@@ -24,7 +24,7 @@ def test_a_wide_beam_finds_the_best_of_all_captions_that_begin_so(
     endings = [rest for n in range(4 - len(prefix)) for rest in product(range(4, 7), repeat=n)]
     captions = [[*begin, *rest, END] for rest in endings]
     params = beam(120, max_new_tokens=4, length_penalty=length_penalty)
-    for picture, [found] in zip(features, search(decoder, features, vocabulary, params, prefix=prefix), strict=True):
+    for picture, [found] in zip(features, generate(decoder, features, vocabulary, params, prefix=prefix), strict=True):
         scores = {tuple(c): rescored(decoder, picture, c) / len(c) ** length_penalty for c in captions}
         best = max(scores, key=lambda caption: scores[caption])
         assert found.words == tuple(vocabulary.decode(best))
@@ -35,10 +35,10 @@ def test_a_wide_beam_finds_the_best_of_all_captions_that_begin_so(
 def test_its_own_beginning_changes_nothing(strategy: str) -> None:
     decoder, vocabulary = model(10, 1)
     features, params, keys = pictures(2), EVERY[strategy](max_new_tokens=7), list("ab")
-    for number, captions in enumerate(search(decoder, features, vocabulary, params, keys=keys)):
+    for number, captions in enumerate(generate(decoder, features, vocabulary, params, keys=keys)):
         for n, caption in enumerate(captions):
             for length in range(len(caption.words)):  # with all of its words it may still end or go on
-                again = search(decoder, features, vocabulary, params, keys=keys, prefix=caption.words[:length])
+                again = generate(decoder, features, vocabulary, params, keys=keys, prefix=caption.words[:length])
                 assert again[number][n].words == caption.words
                 assert again[number][n].score == pytest.approx(caption.score, abs=1e-4)
 
@@ -46,9 +46,9 @@ def test_its_own_beginning_changes_nothing(strategy: str) -> None:
 def test_a_wide_beam_says_what_it_would_have_said_anyway() -> None:
     decoder, vocabulary = model(3, 2)
     features, params = pictures(5), beam(120, max_new_tokens=4)
-    for number, [caption] in enumerate(search(decoder, features, vocabulary, params)):
+    for number, [caption] in enumerate(generate(decoder, features, vocabulary, params)):
         for length in range(len(caption.words) + 1):
-            again = search(decoder, features, vocabulary, params, prefix=caption.words[:length])[number][0]
+            again = generate(decoder, features, vocabulary, params, prefix=caption.words[:length])[number][0]
             assert (again.words, again.finish_reason) == (caption.words, caption.finish_reason)
             assert again.score == pytest.approx(caption.score, abs=1e-5)
 
@@ -58,9 +58,9 @@ def test_a_wide_beam_says_what_it_would_have_said_anyway() -> None:
 def test_the_beginning_counts_as_any_other_words(strategy: str, prefix: tuple[str, ...]) -> None:
     decoder, vocabulary = model(10, 3)
     features, params, keys = pictures(4), EVERY[strategy](max_new_tokens=6), list("abcd")
-    together = search(decoder, features, vocabulary, params, keys=keys, prefix=prefix)
+    together = generate(decoder, features, vocabulary, params, keys=keys, prefix=prefix)
     for picture, key, captions in zip(features, keys, together, strict=True):
-        alone = search(decoder, picture.unsqueeze(0), vocabulary, params, keys=[key], prefix=prefix)[0]
+        alone = generate(decoder, picture.unsqueeze(0), vocabulary, params, keys=[key], prefix=prefix)[0]
         assert [c.words for c in captions] == [c.words for c in alone]
         assert len(captions) == params.num_return_sequences
         for caption in captions:
@@ -80,7 +80,7 @@ def test_rules_hold_for_what_follows_and_see_what_was_said(strategy: str) -> Non
     rules = EVERY[strategy](
         max_new_tokens=9, min_new_tokens=5, no_repeat_ngram_size=1, bad_words=["w1"], force_words=["w2", "w7"]
     )
-    for captions in search(decoder, features, vocabulary, rules, prefix=prefix):
+    for captions in generate(decoder, features, vocabulary, rules, prefix=prefix):
         for caption in captions:
             rest = caption.words[3:]
             assert len(rest) >= 2
@@ -92,14 +92,14 @@ def test_rules_hold_for_what_follows_and_see_what_was_said(strategy: str) -> Non
 def test_required_words_take_the_last_places_behind_the_beginning() -> None:
     decoder, vocabulary = model(10, 0)
     rules = beam(3, max_new_tokens=3, force_words=["w8", "w9"])
-    for [caption] in search(decoder, pictures(3), vocabulary, rules, prefix=["w1"]):
+    for [caption] in generate(decoder, pictures(3), vocabulary, rules, prefix=["w1"]):
         assert caption.words[0] == "w1"
         assert set(caption.words[1:]) == {"w8", "w9"}
     with pytest.raises(
         ParamsError, match="the beginning has 2 words, and 2 required to follow, and max_new_tokens is 3"
     ):
-        search(decoder, pictures(3), vocabulary, rules, prefix=["w1", "w2"])
-    assert search(decoder, pictures(1), vocabulary, rules, prefix=["w8", "w2"])[0][0].words[2] == "w9"
+        generate(decoder, pictures(3), vocabulary, rules, prefix=["w1", "w2"])
+    assert generate(decoder, pictures(1), vocabulary, rules, prefix=["w8", "w2"])[0][0].words[2] == "w9"
 
 
 def test_groups_part_behind_the_beginning() -> None:
@@ -107,7 +107,7 @@ def test_groups_part_behind_the_beginning() -> None:
     params = settings(
         "diverse", num_beams=6, num_beam_groups=3, diversity_penalty=50.0, num_return_sequences=3, max_new_tokens=6
     )
-    for captions in search(decoder, pictures(5), vocabulary, params, prefix=["w3", "w5"]):
+    for captions in generate(decoder, pictures(5), vocabulary, params, prefix=["w3", "w5"]):
         assert len({caption.words[2:3] for caption in captions}) == 3
 
 
@@ -115,22 +115,24 @@ def test_groups_part_behind_the_beginning() -> None:
 def test_a_beginning_as_long_as_a_caption_may_be_is_the_caption(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     params, prefix = EVERY[strategy](max_new_tokens=3), ("w1", "w5", "w1")
-    for [caption] in search(decoder, pictures(3), vocabulary, params, prefix=prefix):
+    for [caption] in generate(decoder, pictures(3), vocabulary, params, prefix=prefix):
         assert (caption.words, caption.finish_reason) == (prefix, "length")
         assert caption.log_prob == pytest.approx(sum(caption.word_log_probs))
         np.testing.assert_allclose(caption.weights.sum(1), 1, atol=1e-5)
     with pytest.raises(ParamsError, match="the beginning has 4 words and max_new_tokens is 3; make it longer"):
-        search(decoder, pictures(3), vocabulary, params, prefix=[*prefix, "w1"])
+        generate(decoder, pictures(3), vocabulary, params, prefix=[*prefix, "w1"])
 
 
 def test_an_ensemble_has_a_beginning_too() -> None:
     (one, vocabulary), (two, _) = model(3, 1), model(3, 2)
     features, both, prefix = pictures(3), Ensemble([one, two]), ("w2", "w0")
     params = beam(60, max_new_tokens=4, length_penalty=0.0)
-    free = search(
+    free = generate(
         both, [features] * 2, vocabulary, beam(200, max_new_tokens=4, length_penalty=0.0, num_return_sequences=40)
     )
-    for [caption], captions in zip(search(both, [features] * 2, vocabulary, params, prefix=prefix), free, strict=True):
+    for [caption], captions in zip(
+        generate(both, [features] * 2, vocabulary, params, prefix=prefix), free, strict=True
+    ):
         best = next(c for c in captions if c.words[:2] == prefix)
         assert caption.words == best.words
         assert caption.score == pytest.approx(best.score, abs=1e-4)
@@ -140,4 +142,4 @@ def test_an_ensemble_has_a_beginning_too() -> None:
 def test_a_word_that_cannot_be_said_is_named(word: str) -> None:
     decoder, vocabulary = model(3, 0)
     with pytest.raises(ModelError, match=f"the captioner does not know '{word}'; say it in other words"):
-        search(decoder, pictures(1), vocabulary, beam(2), prefix=["w1", word])
+        generate(decoder, pictures(1), vocabulary, beam(2), prefix=["w1", word])

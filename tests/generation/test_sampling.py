@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare  # type: ignore[import-untyped]
 
 from tests.generation.tiny import argmax_loop, model, pictures, settings
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.sampling import draw, narrow
 from wordgaze.models.decoder import Decoder
@@ -38,7 +38,7 @@ def fits(counts: Counter[tuple[str, ...]], probs: dict[tuple[str, ...], float]) 
 def test_samples_follow_the_models_distribution(seed: int) -> None:
     decoder, vocabulary = model(3, seed)
     features = pictures(2)
-    found = search(
+    found = generate(
         decoder, features, vocabulary, settings("sample", num_return_sequences=3000, max_new_tokens=2), seed=seed
     )
     ended = [[*words, END] for n in range(2) for words in product(range(4, 7), repeat=n)]
@@ -72,7 +72,7 @@ def test_what_leaves_one_word_is_greedy(seed: int, values: dict[str, float]) -> 
     decoder, vocabulary = model(8, seed)
     features = pictures(6)
     expected = [tuple(vocabulary.decode(argmax_loop(decoder, picture, 10))) for picture in features]
-    found = search(
+    found = generate(
         decoder, features, vocabulary, settings("sample", num_return_sequences=2, max_new_tokens=10, **values)
     )
     assert [[c.words for c in of_one] for of_one in found] == [[words, words] for words in expected]
@@ -88,7 +88,7 @@ def identical(mine: list[Caption], theirs: list[Caption]) -> bool:
 def test_a_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     decoder, vocabulary = model(30, 1)
     params = settings("sample", num_return_sequences=4, max_new_tokens=8, temperature=1.5)
-    one, again, other = (search(decoder, pictures(5), vocabulary, params, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (generate(decoder, pictures(5), vocabulary, params, seed=seed) for seed in (1, 1, 2))
     assert all(identical(mine, theirs) for mine, theirs in zip(one, again, strict=True))
     assert [[c.words for c in of_one] for of_one in one] != [[c.words for c in of_one] for of_one in other]
     assert len({c.words for of_one in one for c in of_one}) > 10
@@ -97,7 +97,7 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_others() -> None:
 def test_more_samples_begin_with_the_fewer() -> None:
     decoder, vocabulary = model(30, 1)
     few, many = (
-        search(decoder, pictures(3), vocabulary, settings("sample", num_return_sequences=num, max_new_tokens=8))
+        generate(decoder, pictures(3), vocabulary, settings("sample", num_return_sequences=num, max_new_tokens=8))
         for num in (2, 5)
     )
     assert [[c.words for c in of_one] for of_one in few] == [[c.words for c in of_one[:2]] for of_one in many]

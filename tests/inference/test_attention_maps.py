@@ -11,7 +11,8 @@ from wordgaze.inference.attention_maps import MARGIN, PANEL, SHADE, attention_sh
 def caption(words: int, cells: int) -> Caption:
     """Word number n looks at cell n alone."""
     weights = np.eye(cells, dtype=np.float32)[np.arange(words) % cells]
-    return Caption(("word",) * words, -1.0, -1.0, (-0.5,) * words, weights, "end")
+    side = int(cells**0.5)
+    return Caption(("word",) * words, -1.0, -1.0, (-0.5,) * words, weights.reshape(len(weights), side, side), "end")
 
 
 @pytest.mark.parametrize("size", [(70, 70), (140, 35), (30, 150)])
@@ -20,7 +21,7 @@ def test_the_light_falls_where_the_weight_is(size: tuple[int, int], cell: int) -
     rows, columns = 5, 7
     weights = np.full(rows * columns, 0.001, dtype=np.float32)
     weights[cell] = 0.966
-    lit = np.asarray(spotlight(Image.new("RGB", size, "white"), weights, (rows, columns)).convert("L"))
+    lit = np.asarray(spotlight(Image.new("RGB", size, "white"), weights.reshape(rows, columns)).convert("L"))
     assert lit.shape == (size[1], size[0])
     y, x = np.unravel_index(lit.argmax(), lit.shape)
     assert (y * rows // size[1], x * columns // size[0]) == divmod(cell, columns)
@@ -31,12 +32,12 @@ def test_the_light_falls_where_the_weight_is(size: tuple[int, int], cell: int) -
 
 def test_even_attention_leaves_the_picture_as_it_is() -> None:
     picture = Image.linear_gradient("L").convert("RGB")
-    even = np.full(49, 1 / 49, dtype=np.float32)
-    assert np.array_equal(np.asarray(spotlight(picture, even, (7, 7))), np.asarray(picture))
+    even = np.full((7, 7), 1 / 49, dtype=np.float32)
+    assert np.array_equal(np.asarray(spotlight(picture, even)), np.asarray(picture))
 
 
 def test_weights_of_zero_are_dark_and_no_error() -> None:
-    dark = spotlight(Image.new("RGB", (8, 8), "white"), np.zeros(4, dtype=np.float32), (2, 2))
+    dark = spotlight(Image.new("RGB", (8, 8), "white"), np.zeros((2, 2), dtype=np.float32))
     assert dark.getextrema() == ((64, 64),) * 3
 
 
@@ -53,7 +54,7 @@ def panels(sheet: Image.Image, width: int, height: int) -> list[tuple[int, int]]
 
 @pytest.mark.parametrize(("words", "rows"), [(0, 1), (1, 1), (5, 1), (6, 2), (12, 3)])
 def test_a_sheet_has_the_picture_and_a_panel_a_word(words: int, rows: int) -> None:
-    sheet = attention_sheet(Image.new("RGB", (90, 60), "red"), caption(words, 4), (2, 2))
+    sheet = attention_sheet(Image.new("RGB", (90, 60), "red"), caption(words, 4))
     width, height = PANEL, round(PANEL * 60 / 90)
     found = panels(sheet, width, height)
     assert len(found) == words + 1
@@ -62,7 +63,7 @@ def test_a_sheet_has_the_picture_and_a_panel_a_word(words: int, rows: int) -> No
 
 
 def test_each_panel_shows_its_own_word() -> None:
-    sheet = attention_sheet(Image.new("RGB", (100, 100), "white"), caption(3, 4), (2, 2))
+    sheet = attention_sheet(Image.new("RGB", (100, 100), "white"), caption(3, 4))
     brightest = []
     for word in range(3):
         left = MARGIN + (word + 1) * (PANEL + MARGIN)
@@ -74,21 +75,21 @@ def test_each_panel_shows_its_own_word() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (4000, 20)])
 def test_pictures_of_any_shape_have_a_sheet(size: tuple[int, int]) -> None:
-    sheet = attention_sheet(Image.new("RGB", size, "red"), caption(2, 4), (2, 2))
+    sheet = attention_sheet(Image.new("RGB", size, "red"), caption(2, 4))
     assert max(sheet.size) < 4 * (PANEL + MARGIN) + 24
 
 
 def test_captioners_are_compared_in_rows_that_are_wrapped() -> None:
     picture, width, height = Image.new("RGB", (90, 60), "red"), PANEL, round(PANEL * 60 / 90)
-    sheet = comparison_sheet(picture, [("one", caption(3, 4), (2, 2)), ("other", caption(7, 9), (3, 3))], columns=5)
+    sheet = comparison_sheet(picture, [("one", caption(3, 4)), ("other", caption(7, 9))], columns=5)
     corners = panels(sheet, width, height)
     assert [len([x for x, of_row in corners if of_row == y]) for y in sorted({y for _, y in corners})] == [4, 5, 3]
 
 
 def ink(weights: list[float]) -> int:
     """Dark pixels of the label under the one word's panel."""
-    said = Caption(("word",), -1.0, -1.0, (-0.5,), np.array([weights], dtype=np.float32), "end")
-    sheet = attention_sheet(Image.new("RGB", (90, 90), "red"), said, (1, 2))
+    said = Caption(("word",), -1.0, -1.0, (-0.5,), np.array([[weights]], dtype=np.float32), "end")
+    sheet = attention_sheet(Image.new("RGB", (90, 90), "red"), said)
     return int((np.asarray(sheet.convert("L"))[MARGIN + PANEL :] < 128).sum())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.models.variants import WORDS, decoder_of, pictures
 from wordgaze.config.params import FinetuneParams
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.generation.outputs import Caption, FinishReason
 from wordgaze.metrics.bleu import Bleu
 from wordgaze.metrics.cider import Cider
@@ -109,7 +109,7 @@ def test_the_baseline_is_the_mean_of_the_others() -> None:
 
 def greedy(decoder: Decoder, features: Tensor, longest: int) -> list[Caption]:
     params = GenerationConfig(strategy="greedy", max_new_tokens=longest)
-    return [of_one[0] for of_one in search(decoder, features, VOCABULARY, params)]
+    return [of_one[0] for of_one in generate(decoder, features, VOCABULARY, params)]
 
 
 def test_the_captions_of_greedy_decoding_come_to_be_worth_more() -> None:
@@ -135,7 +135,7 @@ def test_the_captions_of_greedy_decoding_come_to_be_worth_more() -> None:
 
 
 def caption(text: str, ended: FinishReason = "end") -> Caption:
-    return Caption(tuple(text.split()), 0.0, 0.0, (), np.zeros((0, 0), np.float32), ended)
+    return Caption(tuple(text.split()), 0.0, 0.0, (), np.zeros((0, 1, 1), np.float32), ended)
 
 
 def test_an_ending_is_rewarded_as_a_word_is() -> None:

@@ -18,7 +18,8 @@ from wordgaze.app.service import CaptionService, Explanation
 from wordgaze.core.errors import ImageError, ParamsError, WordgazeError
 from wordgaze.core.files import stable_json
 from wordgaze.generation.presets import PRESETS
-from wordgaze.inference.film import save_gif, strip
+from wordgaze.inference.attention_maps import attention_sheet
+from wordgaze.inference.film import save_gif
 from wordgaze.inference.uploads import open_upload, read_upload
 from wordgaze.text.tokenizer import tokenize
 
@@ -204,14 +205,14 @@ def jpeg_address(data: bytes) -> str:
 
 def _strip(story: Explanation, image: Image.Image) -> bytes:
     file = BytesIO()
-    strip(image, story.caption, story.grid).save(file, "PNG")
+    attention_sheet(image, story.caption).save(file, "PNG")
     return file.getvalue()
 
 
 def _film(story: Explanation, image: Image.Image) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "film.gif"
-        save_gif(path, image, story.caption, story.grid)
+        save_gif(path, image, story.caption)
         return path.read_bytes()
 
 

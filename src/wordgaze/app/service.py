@@ -20,8 +20,9 @@ from wordgaze.core.files import atomic_write, sha256, write_json
 from wordgaze.generation.config import GenerationConfig, parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
+from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.captioner import CARD, WEIGHTS, Captioner
-from wordgaze.inference.film import save_gif, strip
+from wordgaze.inference.film import save_gif
 from wordgaze.text.tokenizer import tokenize
 from wordgaze.text.vocabulary import END, PAD, START, UNK
 from wordgaze.vision.images import load_image
@@ -196,7 +197,7 @@ class CaptionService:
                 started = time.perf_counter()
                 features = self._look(model, captioner, image, key)
                 looked = time.perf_counter()
-                [found] = captioner.search(features, decode, [key], seed)
+                [found] = captioner.generate(features, decode, [key], seed)
                 ended = time.perf_counter()
             yield StrategyResult(strategy, tuple(map(_said, found)), ended - looked, looked - started)
 
@@ -221,7 +222,7 @@ class CaptionService:
         decode, key = parse_generation_config(**settings), _key(image)
         with self._lock:
             features = self._look(model, captioner, image, key)
-            return _said(captioner.search(features, decode, [key], seed, prefix_words)[0][0])
+            return _said(captioner.generate(features, decode, [key], seed, prefix_words)[0][0])
 
     def _find(self, name: str) -> tuple[Model, Captioner]:
         if name not in self._captioners:
@@ -264,10 +265,10 @@ def explain(
         said = [word.text for word in service.continue_caption(name, image, (), settings, seed).words]
     story = service.story(name, image, said)
     if gif is not None:
-        save_gif(gif, image, story.caption, story.grid)
+        save_gif(gif, image, story.caption)
     if png is not None:
         with atomic_write(png) as temporary:
-            strip(image, story.caption, story.grid).save(temporary, "PNG")
+            attention_sheet(image, story.caption).save(temporary, "PNG")
     if json is not None:
         write_json(json, story.to_dict())
     return story

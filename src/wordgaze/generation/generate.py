@@ -19,7 +19,7 @@ from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
 
 @torch.inference_mode()
-def search(
+def generate(
     model: GenerationModel,
     features: Any,
     vocabulary: Vocabulary,
@@ -30,6 +30,7 @@ def search(
     table: Any = None,
     prefix: Sequence[str] = (),
     neighbours: NeighbourReranker | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> list[list[Caption]]:
     """``params.num_return_sequences`` captions of each picture, best first; samples in the order of their drawing.
 
@@ -37,11 +38,11 @@ def search(
     decide with ``seed`` what is sampled; left out, they are the places in the batch. ``table`` saves work where one
     vocabulary is decoded with again and again. ``prefix``: the words that every caption begins with, whatever the rules
     for what follows. ``neighbours``: the training pictures, which the strategy of that name asks, by the features of
-    an ensemble's first member. Raises ModelError where they are missing, where the decoder gives NaN and for a word of
+    an ensemble's first member. ``grid``: (rows, columns) of the attention that captions carry; left out, (1, L). Raises ModelError where they are missing, where the decoder gives NaN and for a word of
     ``prefix`` that it does not know, ParamsError for a required word that the vocabulary lacks, and where ``prefix``
     hypotheses no room.
     """
-    tree = HypothesisTree(model, features, table)
+    tree = HypothesisTree(model, features, table, grid)
     constraints = LogitsProcessor(vocabulary, params, tree.device)
     begin = known(vocabulary, prefix)
     tree.begin(begin)
@@ -64,7 +65,7 @@ def search(
         case "mbr":
             candidates = beam()
             if params.mbr_samples:
-                again = HypothesisTree(model, features, table)
+                again = HypothesisTree(model, features, table, grid)
                 again.begin(begin)
                 drawn = again.read(sample(again, constraints, params, params.mbr_samples, names, seed), vocabulary)
                 candidates = [found + more for found, more in zip(candidates, drawn, strict=True)]

@@ -47,8 +47,10 @@ class HypothesisTree:
     begin with the same ``begun`` words, which no strategy chose.
     """
 
-    def __init__(self, model: GenerationModel, features: Any, table: Any = None) -> None:
-        self.model, self.table = model, table
+    def __init__(
+        self, model: GenerationModel, features: Any, table: Any = None, grid: tuple[int, int] | None = None
+    ) -> None:
+        self.model, self.table, self.grid = model, table, grid
         self.memory = model.encode(features)
         self.state = model.init_state(self.memory, 1)
         some = _first_tensor(self.memory)
@@ -112,7 +114,7 @@ class HypothesisTree:
 
     def read(self, hypotheses: list[list[Hypothesis]], vocabulary: Vocabulary) -> list[list[Caption]]:
         """The captions of these hypotheses."""
-        reader = _Reader(self.levels, vocabulary)
+        reader = _Reader(self.levels, vocabulary, self.grid)
         return [[reader.caption(hypothesis) for hypothesis in of_one] for of_one in hypotheses]
 
     def _rows(self, owner: Tensor) -> RowIndex | None:
@@ -140,9 +142,9 @@ class HypothesisTree:
 class _Reader:
     """Reads hypotheses back, from their last word to the first."""
 
-    def __init__(self, levels: list[_Level], vocabulary: Vocabulary) -> None:
+    def __init__(self, levels: list[_Level], vocabulary: Vocabulary, grid: tuple[int, int] | None) -> None:
         self.levels = [{name: part.cpu().numpy() for name, part in vars(level).items()} for level in levels]
-        self.vocabulary = vocabulary
+        self.vocabulary, self.grid = vocabulary, grid or (1, self.levels[0]["weights"].shape[1])
 
     def caption(self, hypothesis: Hypothesis) -> Caption:
         level = self.levels[hypothesis.level]
@@ -152,14 +154,15 @@ class _Reader:
         ):
             row = now["parent"][row]
             looked.append(before["weights"][row])
-        cells = self.levels[0]["weights"].shape[1]
         log_probs: list[float] = level["log_probs"][hypothesis.row].tolist()
         return Caption(
             words=tuple(self.vocabulary.words[i] for i in level["words"][hypothesis.row]),
             log_prob=math.fsum(log_probs) + (hypothesis.end_log_prob or 0.0),
             score=hypothesis.score,
             word_log_probs=tuple(log_probs),
-            weights=np.stack(looked[::-1]) if looked else np.zeros((0, cells), np.float32),
+            attention=np.stack(looked[::-1]).reshape(-1, *self.grid)
+            if looked
+            else np.zeros((0, *self.grid), np.float32),
             finish_reason=hypothesis.finish_reason,
         )
 

@@ -18,7 +18,7 @@ class Caption:
 
     ``log_prob`` is the natural logarithm of the probability that the model itself gives the words, END included where
     it was said, whatever constraints or temperature chose them; ``score`` is what ranks the captions of a strategy.
-    ``word_log_probs`` and ``weights`` (T, L) have an entry for each word. ``ended``: by END, at the maximum length, or
+    ``word_log_probs`` (T,) and ``attention`` (T, rows, columns) have an entry for each word. ``ended``: by END, at the maximum length, or
     stuck, because the constraints left no word to say.
     """
 
@@ -26,13 +26,23 @@ class Caption:
     log_prob: float
     score: float
     word_log_probs: tuple[float, ...]
-    weights: npt.NDArray[np.float32]
+    attention: npt.NDArray[np.float32]
     finish_reason: FinishReason
 
     @property
     def text(self) -> str:
         """The words with spaces between them."""
         return " ".join(self.words)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of the encoder's grid that the attention lies over."""
+        return self.attention.shape[1], self.attention.shape[2]
+
+    @property
+    def weights(self) -> npt.NDArray[np.float32]:
+        """(T, L): ``attention`` with the cells of the grid in row-major order."""
+        return self.attention.reshape(len(self.words), self.attention.shape[1] * self.attention.shape[2])
 
 
 class StepResult(Protocol):

@@ -16,29 +16,28 @@ TOLD = 0.005  # a share of attention on no cell from which on it is told
 SHADE = 0.25  # brightness of what a word did not look at
 
 
-def spotlight(image: Image.Image, weights: npt.NDArray[np.float32], grid: tuple[int, int]) -> Image.Image:
-    """The picture, lit by attention. ``weights`` (L,) in row-major order over ``grid`` = (rows, columns)."""
-    rows, columns = grid
-    cells = Image.fromarray((weights / max(float(weights.max()), 1e-12)).reshape(rows, columns).astype(np.float32))
+def spotlight(image: Image.Image, attention: npt.NDArray[np.float32]) -> Image.Image:
+    """The picture, lit by the attention (rows, columns) of one word."""
+    cells = Image.fromarray((attention / max(float(attention.max()), 1e-12)).astype(np.float32))
     light = np.clip(np.asarray(cells.resize(image.size, Image.Resampling.BICUBIC)), 0, 1)[..., None]
     shaded = np.asarray(image, dtype=np.float32) * (SHADE + (1 - SHADE) * light)
     return Image.fromarray(shaded.round().astype(np.uint8))
 
 
-def attention_sheet(image: Image.Image, caption: Caption, grid: tuple[int, int]) -> Image.Image:
+def attention_sheet(image: Image.Image, caption: Caption) -> Image.Image:
     """One panel a word, the plain picture first, each with its word and the word's probability beneath; and with the
     share of attention that fell on no cell, where there is one: the sentinel's, or what local attention cut off."""
-    panels = _panels(image, caption, grid)
+    panels = _panels(image, caption)
     return _laid_out([panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)])
 
 
 def comparison_sheet(
-    image: Image.Image, captions: Sequence[tuple[str, Caption, tuple[int, int]]], columns: int = COLUMNS * 2
+    image: Image.Image, captions: Sequence[tuple[str, Caption]], columns: int = COLUMNS * 2
 ) -> Image.Image:
-    """One row a captioner, of names, captions and grids: its name under the plain picture, then a panel a word."""
+    """One row a captioner, of names and captions: its name under the plain picture, then a panel a word."""
     rows = []
-    for name, caption, grid in captions:
-        panels = [(_small(image), name), *_panels(image, caption, grid)[1:]]
+    for name, caption in captions:
+        panels = [(_small(image), name), *_panels(image, caption)[1:]]
         rows += [panels[i : i + columns] for i in range(0, len(panels), columns)]
     return _laid_out(rows)
 
@@ -46,13 +45,13 @@ def comparison_sheet(
 Panel = tuple[Image.Image, str]
 
 
-def _panels(image: Image.Image, caption: Caption, grid: tuple[int, int]) -> list[Panel]:
+def _panels(image: Image.Image, caption: Caption) -> list[Panel]:
     small = _small(image)
     panels = [(small, "")]
-    for word, weights, log_prob in zip(caption.words, caption.weights, caption.word_log_probs, strict=True):
-        missing = 1 - float(weights.sum())
+    for word, attention, log_prob in zip(caption.words, caption.attention, caption.word_log_probs, strict=True):
+        missing = 1 - float(attention.sum())
         elsewhere = f"\nelsewhere {missing:.0%}" if missing > TOLD else ""
-        panels.append((spotlight(small, weights, grid), f"{word}  {math.exp(log_prob):.2f}{elsewhere}"))
+        panels.append((spotlight(small, attention), f"{word}  {math.exp(log_prob):.2f}{elsewhere}"))
     return panels
 
 

@@ -59,7 +59,7 @@ def caption_files(
             batch, images, caption_ensemble(captioners, images, decode, seed), strict=True
         ):
             if attention is not None:
-                sheets.append(attention_sheet(image, captions[0], captioners[0].encoder.spec.grid))
+                sheets.append(attention_sheet(image, captions[0]))
             rows += [Row(path.name, found.text, found.log_prob, math.exp(found.log_prob)) for found in captions]
             yield path, captions
     if table is not None:
@@ -98,9 +98,8 @@ def look(picture: Path, words: str, models: Sequence[str], output: Path) -> list
         raise CaptionsError(f"{words!r} has no word in it; give --words a caption")
     captioners = load_captioners(models)
     said = [captioner.attention(image, tokens) for captioner in captioners]
-    grids = [captioner.encoder.spec.grid for captioner in captioners]
     with atomic_write(output) as temporary:
-        comparison_sheet(image, list(zip(models, said, grids, strict=True))).save(temporary)
+        comparison_sheet(image, list(zip(models, said, strict=True))).save(temporary)
     return list(zip(models, said, strict=True))
 
 

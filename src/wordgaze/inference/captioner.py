@@ -26,7 +26,7 @@ from wordgaze.core.errors import ModelError
 from wordgaze.core.files import atomic_directory, write_json, write_tensors
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ensemble import Ensemble
-from wordgaze.generation.generate import known, search
+from wordgaze.generation.generate import generate, known
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
@@ -106,15 +106,21 @@ class Captioner:
         log_probs = torch.log_softmax(taught.logits.float(), 1).cpu()
         each: list[float] = log_probs.gather(1, said[0].T.cpu()).squeeze(1).tolist()
         total = math.fsum(each)
-        weights = taught.weights[0, : len(words)].float().cpu().numpy()
-        return Caption(tuple(words), total, total, tuple(each[:-1]), weights, "end"), log_probs
+        attention = taught.weights[0, : len(words)].float().cpu().numpy().reshape(-1, *self.encoder.spec.grid)
+        return Caption(tuple(words), total, total, tuple(each[:-1]), attention, "end"), log_probs
 
-    def search(
+    def generate(
         self, features: Tensor, decode: GenerationConfig, keys: Sequence[str], seed: int, prefix: Sequence[str] = ()
     ) -> list[list[Caption]]:
         """As :meth:`caption`, of features (B, L, channels) and ``keys`` that name the pictures for what is sampled."""
-        how: dict[str, Any] = {"keys": keys, "seed": seed, "prefix": prefix, "neighbours": self.neighbours}
-        return search(self.decoder, features, self.vocabulary, decode, table=self.word_table, **how)
+        how: dict[str, Any] = {
+            "keys": keys,
+            "seed": seed,
+            "prefix": prefix,
+            "neighbours": self.neighbours,
+            "grid": self.encoder.spec.grid,
+        }
+        return generate(self.decoder, features, self.vocabulary, decode, table=self.word_table, **how)
 
     def caption(
         self, images: Sequence[Image.Image], decode: GenerationConfig, seed: int = 0, prefix: Sequence[str] = ()
@@ -141,11 +147,17 @@ def caption_ensemble(
     keys = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
     features = [captioner.features(images) for captioner in captioners]
     if len(captioners) == 1:
-        return first.search(features[0], decode, keys, seed, prefix)
+        return first.generate(features[0], decode, keys, seed, prefix)
     together = Ensemble([captioner.decoder for captioner in captioners])
     table = tuple(captioner.word_table for captioner in captioners)
-    how: dict[str, Any] = {"keys": keys, "seed": seed, "prefix": prefix, "neighbours": first.neighbours}
-    return search(together, features, first.vocabulary, decode, table=table, **how)
+    how: dict[str, Any] = {
+        "keys": keys,
+        "seed": seed,
+        "prefix": prefix,
+        "neighbours": first.neighbours,
+        "grid": first.encoder.spec.grid,
+    }
+    return generate(together, features, first.vocabulary, decode, table=table, **how)
 
 
 def save_captioner(
@@ -186,6 +198,7 @@ def caption_features(
     batch: int,
     seed: int = 0,
     neighbours: NeighbourReranker | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> list[list[Caption]]:
     """``num_return_sequences`` captions of each image, best first, from the features of ``store``, ``batch`` images at a time."""
     found: list[list[Caption]] = []
@@ -194,8 +207,8 @@ def caption_features(
     for i in range(0, len(images), batch):
         names = images[i : i + batch]
         features = store.read(names).to(decoder.device, decoder.dtype)
-        found += search(
-            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours
+        found += generate(
+            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours, grid=grid
         )
     return found
 

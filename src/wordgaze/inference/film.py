@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wordgaze.core.files import atomic_write
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.attention_maps import attention_sheet, spotlight
+from wordgaze.inference.attention_maps import spotlight
 
 WIDTH, HEIGHT = 640, 480  # pixels that the photograph takes at most
 NARROWEST = 320  # and the frame at least, for the words
@@ -17,12 +17,12 @@ WORD_MS, REST_MS = 700, 1800  # how long a word stands; and the plain picture be
 INK, PAPER, MARK = "#1a1a1a", "#ffffff", "#00457c"
 
 
-def film(image: Image.Image, caption: Caption, grid: tuple[int, int]) -> list[Image.Image]:
+def film(image: Image.Image, caption: Caption) -> list[Image.Image]:
     """The plain picture; then a frame a word, lit where it looked, the words so far underneath and the present one in
     a box; then the picture with the whole caption. All are RGB and of one size."""
     scale = min(WIDTH / image.width, HEIGHT / image.height)
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    lit = [spotlight(small, weights, grid) for weights in caption.weights]
+    lit = [spotlight(small, attention) for attention in caption.attention]
     count = len(caption.words)
     places, height = _places(caption.words, max(small.width, NARROWEST))
     frames = [_frame(small, height, [], None)]
@@ -31,18 +31,13 @@ def film(image: Image.Image, caption: Caption, grid: tuple[int, int]) -> list[Im
     return [*frames, _frame(small, height, places, None)] if count else frames
 
 
-def save_gif(path: Path, image: Image.Image, caption: Caption, grid: tuple[int, int]) -> None:
+def save_gif(path: Path, image: Image.Image, caption: Caption) -> None:
     """Writes the film as a GIF that starts over for ever, whole or not at all. The same film gives the same bytes."""
-    frames = film(image, caption, grid)
+    frames = film(image, caption)
     first, *others = [_with_palette(frame) for frame in frames]
     times = [REST_MS, *[WORD_MS] * (len(others) - 1), REST_MS][: len(frames)]
     with atomic_write(path) as temporary:
         first.save(temporary, "GIF", save_all=True, append_images=others, duration=times, loop=0)
-
-
-def strip(image: Image.Image, caption: Caption, grid: tuple[int, int]) -> Image.Image:
-    """All words at once, a panel a word: the film for paper."""
-    return attention_sheet(image, caption, grid)
 
 
 _Place = tuple[str, int, int, int]  # a word, its left and upper edge under the photograph, its width

@@ -56,7 +56,15 @@ def _evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, par
     features: FeatureSource = ImageFeatures(paths.RAW / "images", captioner.encoder) if captioner.tuned else store
     found = {
         name: caption_features(
-            decoder, vocabulary, features, images, decode, settings.batch_size, params.seed, captioner.neighbours
+            decoder,
+            vocabulary,
+            features,
+            images,
+            decode,
+            settings.batch_size,
+            params.seed,
+            captioner.neighbours,
+            captioner.encoder.spec.grid,
         )
         for name, decode in _strategies(params.generation).items()
     }
@@ -116,7 +124,7 @@ def _examples(done: Evaluation) -> list[Example]:
 
 
 def _sheet(done: Evaluation, place: int) -> Any:
-    return attention_sheet(_picture(done.images[place]), done.best[place], done.store.spec.grid)
+    return attention_sheet(_picture(done.images[place]), done.best[place])
 
 
 def _picture(name: str) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wordgaze.config.params import FinetuneParams
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.generate import search
+from wordgaze.generation.generate import generate
 from wordgaze.generation.outputs import Caption
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.bleu import Bleu
@@ -66,7 +66,7 @@ class SelfCriticalLoss:
     def draw(self, decoder: Decoder, features: Tensor) -> list[list[Caption]]:
         """Captions of each picture, the longest first, as ``teach`` orders them."""
         seed = int(torch.randint(2**62, ()))
-        drawn = search(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, seed=seed)
+        drawn = generate(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, seed=seed)
         return [sorted(of_one, key=lambda caption: -len(_tokens(caption))) for of_one in drawn]
 
     def _indices(self, caption: Caption) -> list[int]:
