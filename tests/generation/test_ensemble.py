@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.generation.test_search import EVERY, every_strategy
+from tests.generation.test_generate import EVERY, every_strategy
 
 from tests.generation.tiny import CHANNELS, argmax_loop, model, pictures, settings
 from wordgaze.generation.ensemble import Ensemble
