@@ -163,9 +163,9 @@ def copied(finished: Project, empty_database: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables. To make one takes seconds: it is done once, and copied."""
-    from wordgaze.tracking.store import silence_mlflow, translate_errors
+    from wordgaze.tracking.store import configure_mlflow, translate_errors
 
-    silence_mlflow()
+    configure_mlflow()
     from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"

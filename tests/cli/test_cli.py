@@ -449,7 +449,7 @@ def test_corrections_are_listed_and_exported(run: Run, refused: Callable[..., st
 
 
 def test_a_folder_without_a_captioner_is_not_served(refused: Callable[..., str]) -> None:
-    assert refused("serve", "--model", "nowhere", "--port", 0).startswith("nowhere holds no captioner")
+    assert refused("serve", "--model", "nowhere", "--port", 0).startswith("nowhere does not contain a captioner")
 
 
 def test_a_caption_is_explained_in_a_film_a_sheet_and_numbers(run: Run, captioner_folder: Path, picture: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
     assert all(f"{name}==" in requirements for name in ("torch", "timm", "mlflow"))
     assert "+" not in requirements
     signature = Model.load(folder).signature.to_dict()
-    assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "force_words": True}]
+    assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "required": True}]
     assert [column["name"] for column in json.loads(signature["outputs"])] == [
         "caption", "log_prob", "score", "probability", "words", "word_log_probs", "attention", "grid", "captions",
     ]  # fmt: skip
@@ -90,10 +90,10 @@ def test_pictures_come_as_paths_or_as_base64_in_a_table_or_a_list(
     best = said(captioner, white_picture, GenerationConfig(max_new_tokens=1, length_penalty=0.0, num_beams=2))
     assert (short["caption"][0], short["score"][0]) == (best.text, pytest.approx(best.score, abs=1e-5))
     assert "sleeps" in told["caption"][0].split()
-    with pytest.raises(ImageError, match=r"picture 1: 'no-such-picture.png' is neither a file here nor base64"):
+    with pytest.raises(ImageError, match=r"picture 1: 'no-such-picture.png' is neither a file here nor valid base64"):
         model.predict([{"image": "no-such-picture.png"}])
     monkeypatch.setenv("WORDGAZE_PATHS", "0")
-    with pytest.raises(ImageError, match="is no base64, and no paths are opened here"):
+    with pytest.raises(ImageError, match="is not valid base64, and paths are not opened here"):
         model.predict([{"image": str(white_picture)}])
 
 

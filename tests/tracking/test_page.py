@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `mak
 def runs(captioner: Path, white_picture: Path) -> dict[str, StageRun]:
     """A pipeline run of two stages, and its model in the registry."""
     with stage_run("train_stage1", {"train_stage1": {"learning_rate": 0.125}}) as training:
-        training.curve("dev_cider", [(1, 0.25), (2, 0.5)])
+        [training.metrics({"dev_cider": value}, step) for step, value in ((1, 0.25), (2, 0.5))]
     with stage_run("evaluate", {}) as evaluation:
         evaluation.tag("dataset", "scenes")
         log_captioner(evaluation, captioner, white_picture, {"test/beam/cider": 0.5})

@@ -133,9 +133,12 @@ def test_the_champion_answers_over_http(
         assert said["attention"] == [pytest.approx(of_word, abs=1e-4) for of_word in one.weights.tolist()]
 
     for body, told in (
-        ({"dataframe_records": [{"image": str(white_picture)}]}, "is no base64, and no paths are opened here"),
+        ({"dataframe_records": [{"image": str(white_picture)}]}, "is not valid base64, and paths are not opened here"),
         ({"dataframe_records": [image, {"image": "aGVsbG8="}]}, "picture 2: is no JPEG"),
-        ({"dataframe_records": [image], "params": {"beamwidth": 3}}, "beamwidth: no such params; known are attention"),
+        (
+            {"dataframe_records": [image], "params": {"beamwidth": 3}},
+            "beamwidth: not a valid parameter; valid are attention",
+        ),
         ({"dataframe_records": [image], "params": {"num_beams": 0}}, "num_beams: Input should be greater"),
         ({"dataframe_records": [image], "params": {"force_words": ["zebra"]}}, "zebra"),
         ({"dataframe_records": [{"picture": ""}]}, "Model is missing inputs ['image']"),
@@ -160,7 +163,9 @@ def test_the_champion_answers_over_http(
 
 
 def test_what_cannot_be_served_is_told_at_once(captioner: Path, project: Path) -> None:
-    with pytest.raises(ModelError, match="nothing holds no captioner; run dvc repro, or give --model a folder"):
+    with pytest.raises(
+        ModelError, match="nothing does not contain a captioner; run dvc repro, or give --model a folder"
+    ):
         serve("nothing", "127.0.0.1", 0, print)
     with pytest.raises(TrackingError, match=r"cannot load models:/captioner@champion .* or run `wordgaze register`"):
         serve("models:/captioner@champion", "127.0.0.1", 0, print)
@@ -172,5 +177,5 @@ def test_what_cannot_be_served_is_told_at_once(captioner: Path, project: Path) -
     older = client.create_model_version(NAME, str(project / "packaged"))
     with pytest.raises(TrackingError, match=r"captioner/1 was packaged by another version .* lacks attention; run"):
         serve(f"models:/{NAME}/{older.version}", "127.0.0.1", 0, print)
-    with pytest.raises(TrackingError, match=r"256.0.0.1:5001 cannot be listened at .* another --host or --port"):
+    with pytest.raises(TrackingError, match=r"256.0.0.1:5001 is not available .* another --host or --port"):
         serve(str(captioner), "256.0.0.1", 5001, print)

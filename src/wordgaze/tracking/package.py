@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ARTIFACT = "captioner"
 CODE = Path(__file__).parents[1]
-SERVED = Path(__file__).with_name("pyfunc_model.py")
+PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "safetensors", "timm", "torch", "torchvision")
 
 
@@ -50,15 +50,15 @@ def log_captioner(
     if not weights.is_file():
         raise TrackingError(f"{weights} is missing, so there is no captioner to package; run `dvc repro`")
     example = pd.DataFrame({"image": [base64.b64encode(example_image.read_bytes()).decode()]})
-    with _same_path(), translate_errors(f"package {captioner_folder}"):
+    with _unchanged_sys_path(), translate_errors(f"package {captioner_folder}"):
         with mlflow.start_run(run_id=run.run_id, nested=True, log_system_metrics=False):
             info = mlflow.pyfunc.log_model(
                 name=ARTIFACT, input_example=example, **_parts(captioner_folder, decode or GenerationConfig())
             )
-        run.client.update_run(run.run_id, status="RUNNING")  # MLflow's block has ended it
+        run.client.update_run(run.run_id, status="RUNNING")  # MLflow's context manager has ended it
         _log_metrics(run, info.model_id, metrics)
     run.tag(WEIGHTS, sha256(weights))
-    _try_out(info.model_uri, example)
+    _check_prediction(info.model_uri, example)
     return str(info.model_uri)
 
 
@@ -73,7 +73,7 @@ def save_packaged(folder: Path, captioner_folder: Path) -> None:
 
 
 def signature(decode: "GenerationConfig") -> "ModelSignature":
-    """What the packaged model takes and gives; ``served`` tells what the columns are."""
+    """The signature of the packaged model; see ``pyfunc_model`` for its columns."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, Object, Property
@@ -102,7 +102,7 @@ def signature(decode: "GenerationConfig") -> "ModelSignature":
 
 def _parts(captioner_folder: Path, decode: "GenerationConfig") -> dict[str, Any]:
     return {
-        "python_model": str(SERVED),
+        "python_model": str(PYFUNC_MODEL),
         "code_paths": [str(CODE)],
         "artifacts": {ARTIFACT: str(captioner_folder)},
         "signature": signature(decode),
@@ -118,17 +118,17 @@ def _log_metrics(run: StageRun, model_id: str, metrics: Mapping[str, float]) -> 
     run.client.log_batch(run.run_id, metrics=logged)
 
 
-def _try_out(uri: str, example: "pd.DataFrame") -> None:
-    """MLflow tries the example out too, but tells a failure only in its log."""
+def _check_prediction(uri: str, example: "pd.DataFrame") -> None:
+    """Predicts the example once: MLflow does so too, but writes a failure only to its log."""
     import mlflow
 
-    with _same_path(), TemporaryDirectory() as folder:  # loaded in place, it would leave bytecode in the model
+    with _unchanged_sys_path(), TemporaryDirectory() as folder:  # loading it in place would leave bytecode in the model
         mlflow.pyfunc.load_model(uri, dst_path=folder).predict(example)
 
 
 @contextmanager
-def _same_path() -> Iterator[None]:
-    """Loading a model puts its copy of wordgaze first on the path; what runs after must see this one."""
+def _unchanged_sys_path() -> Iterator[None]:
+    """Restores ``sys.path``: loading a model puts the model's copy of wordgaze first on it."""
     before: list[Any] = sys.path.copy()
     try:
         yield

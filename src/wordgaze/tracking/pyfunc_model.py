@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from wordgaze.generation.outputs import Caption
 
 PATHS = "WORDGAZE_PATHS"
-"""The environment variable that lets whoever asks open files here (1) or not (0)."""
+"""The environment variable that allows requests to open files by path (1) or forbids it (0)."""
 
 BATCH = 16
 
 
 class ServedCaptioner(PythonModel):
-    """A captioner as an MLflow model: a column of pictures in, a row of what it says for each out."""
+    """A captioner as an MLflow pyfunc model: a column of images in, a row with the caption of each out."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads the captioner that lies in the model's artifacts."""
@@ -38,7 +38,7 @@ class ServedCaptioner(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """What the captioner says of every picture in the column ``image``: an encoded picture as base64, or a path.
+        """Captions every picture of the column ``image``: an encoded picture as base64, or a path.
 
         Paths are opened where ``WORDGAZE_PATHS`` is 1; if it is not set, by a program that has loaded the model, and
         not by a server. ``params`` are fields of GenerationConfig, ``seed`` of what is sampled, and ``attention``.
@@ -46,27 +46,26 @@ class ServedCaptioner(PythonModel):
         A row is ``caption``, its ``words`` and ``word_log_probs``, their sum with the end's ``log_prob`` (the natural
         logarithm) and ``probability``, and ``score``, by which captions are ranked. With ``attention`` there are the
         weights, a list of L for each word, and ``grid``: [rows, columns], with L = rows · columns in row-major order.
-        With ``num`` above 1, ``captions`` holds all of them, the best first. Raises ImageError for text that is no
-        picture, ParamsError for wrong params.
+        With ``num_return_sequences`` above 1, ``captions`` holds all of them, the best first. Raises
+        ImageError for text that is not a picture, ParamsError for wrong params.
         """
         from wordgaze.generation.config import parse_generation_config
 
         settings = dict(params or {})
         seed, attention = settings.pop("seed", 0), settings.pop("attention", False)
-        decode = parse_generation_config(**settings)
-        grid = self.captioner.encoder.spec.grid if attention else None
+        config = parse_generation_config(**settings)
         texts = list(model_input["image"])
         rows = []
         for start in range(0, len(texts), BATCH):
-            images = [picture(text, n) for n, text in enumerate(texts[start : start + BATCH], start + 1)]
-            for found in self.captioner.caption(images, decode, seed):
-                captions = [told(caption, grid) for caption in found]
-                rows.append(captions[0] | ({"captions": captions} if decode.num_return_sequences > 1 else {}))
+            images = [decode_image(text, n) for n, text in enumerate(texts[start : start + BATCH], start + 1)]
+            for candidates in self.captioner.caption(images, config, seed):
+                captions = [to_row(caption, attention) for caption in candidates]
+                rows.append(captions[0] | ({"captions": captions} if config.num_return_sequences > 1 else {}))
         return pd.DataFrame(rows)
 
 
-def told(caption: "Caption", grid: tuple[int, int] | None) -> dict[str, Any]:
-    """A caption in plain values, with its attention over ``grid``, if that is given."""
+def to_row(caption: "Caption", attention: bool) -> dict[str, Any]:
+    """A caption as plain values, with its attention weights and their grid if ``attention``."""
     values: dict[str, Any] = {
         "caption": caption.text,
         "log_prob": caption.log_prob,
@@ -75,10 +74,10 @@ def told(caption: "Caption", grid: tuple[int, int] | None) -> dict[str, Any]:
         "words": list(caption.words),
         "word_log_probs": list(caption.word_log_probs),
     }
-    return values if grid is None else values | {"attention": caption.weights.tolist(), "grid": list(grid)}
+    return values | {"attention": caption.weights.tolist(), "grid": list(caption.grid)} if attention else values
 
 
-def picture(text: str, number: int) -> "Image":
+def decode_image(text: str, number: int) -> "Image":
     """Decodes base64, or opens a path where that is allowed. Raises ImageError, which names the picture by number."""
     from wordgaze.core.errors import ImageError
     from wordgaze.vision.images import load_image
@@ -88,7 +87,11 @@ def picture(text: str, number: int) -> "Image":
             return load_image(Path(text))
         return load_image(base64.b64decode(text, validate=True))
     except binascii.Error as error:
-        wanted = "neither a file here nor base64" if _paths_allowed() else "no base64, and no paths are opened here"
+        wanted = (
+            "neither a file here nor valid base64"
+            if _paths_allowed()
+            else "not valid base64, and paths are not opened here"
+        )
         raise ImageError(f"picture {number}: {text[:60]!r} is {wanted}; give an encoded picture as base64") from error
     except ImageError as error:
         raise ImageError(f"picture {number}: {str(error).removeprefix('the picture: ')}") from error

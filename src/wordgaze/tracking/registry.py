@@ -57,7 +57,7 @@ def promote(force: bool = False) -> int:
     """
     store = open_store(create=False)
     with translate_errors("promote the challenger"), lock():
-        challenger, champion = _holder(store, CHALLENGER), _holder(store, CHAMPION)
+        challenger, champion = _version_of(store, CHALLENGER), _version_of(store, CHAMPION)
         if challenger is None:
             raise TrackingError(f"{NAME} has no {CHALLENGER}; run `wordgaze register` first")
         if champion is not None and not force:
@@ -80,7 +80,7 @@ def fetch_model(address: str) -> Path:
         info = get_model_info(address)
     place: str | None = info.flavors.get("python_function", {}).get("artifacts", {}).get(ARTIFACT, {}).get("path")
     if place is None:
-        raise TrackingError(f"{address} is no captioner; give the address of one, such as models:/{NAME}@{CHAMPION}")
+        raise TrackingError(f"{address} is not a captioner; give the address of one, such as models:/{NAME}@{CHAMPION}")
     folder = paths.scratch("fetched") / info.model_id
     with translate_errors(f"fetch {address}"), lock():
         if not folder.exists():
@@ -111,7 +111,7 @@ def _new_version(store: Store, run_id: str, model_id: str, tags: dict[str, str])
 
 
 def _describe(store: Store, version: int, run: "Run", tags: dict[str, str]) -> None:
-    """Tells of the newest evaluation, which for a version registered earlier is another than it was made with."""
+    """Describes the version by its newest evaluation: a version registered earlier may have been evaluated again."""
     for key, value in tags.items():
         store.client.set_model_version_tag(NAME, str(version), key, value)
     score = run.data.metrics.get(GATE)
@@ -121,7 +121,7 @@ def _describe(store: Store, version: int, run: "Run", tags: dict[str, str]) -> N
     )
 
 
-def _holder(store: Store, alias: str) -> "ModelVersion | None":
+def _version_of(store: Store, alias: str) -> "ModelVersion | None":
     models = store.client.search_registered_models(f"name = '{NAME}'")
     number = models[0].aliases.get(alias) if models else None
     return store.client.get_model_version(NAME, str(number)) if number else None
@@ -138,7 +138,7 @@ def _gate(store: Store, challenger: "ModelVersion", champion: "ModelVersion") ->
                 "evaluate it there, or promote with --force"
             )
         scores.append(run.data.metrics[GATE])
-    if not scores[0] >= scores[1]:  # a NaN does not pass
+    if not scores[0] >= scores[1]:  # a NaN fails the gate
         raise TrackingError(
             f"the challenger (version {challenger.version}) has {GATE} {scores[0]:.6g} on {dataset}, below the "
             f"champion's {scores[1]:.6g} (version {champion.version}); promote it anyway with --force"

@@ -1,14 +1,14 @@
-"""Runs: every stage is a child of one parent, which stands for one pass through the pipeline.
+"""MLflow runs: each stage is a child run of one parent run per pass through the pipeline.
 
-A stage is a process of its own, so the parent is found by a tag and not handed on: a run's id is random, and in an
-output of DVC it would make every later stage run again.
+Each stage is a separate process, so the parent run is found by a tag. Its id is random: were it passed on in an output
+of DVC, every later stage would run again.
 """
 
 import json
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,39 +32,32 @@ COMMIT = "git.commit"
 
 @dataclass(frozen=True)
 class StageRun:
-    """The run of one stage while the stage works. Its methods raise TrackingError where the store cannot be written."""
+    """The active run of one stage. Its methods raise TrackingError where the store cannot be written."""
 
     client: "MlflowClient"
     run_id: str
     parent_id: str
 
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Logs several numbers at one step: an epoch, an update, or 0 for what is measured once."""
-        self._log((name, value, step or 0) for name, value in values.items())
-
-    def curve(self, name: str, points: Iterable[tuple[int, float]]) -> None:
-        """Logs one number at many steps, as (step, value)."""
-        self._log((name, value, step) for step, value in points)
-
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keeps a copy of a file, or of a folder under its name, in ``folder`` of the run's artifacts."""
-        with translate_errors(f"keep {path}"):
-            self.client.log_artifact(self.run_id, str(path), folder)
-
-    def tag(self, key: str, value: str) -> None:
-        """Sets a tag; what :func:`find_stage_run` finds the run by."""
-        with translate_errors(f"set the tag {key}"):
-            self.client.set_tag(self.run_id, key, value)
-
-    def _log(self, points: Iterable[tuple[str, float, int]]) -> None:
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Logs several metrics at one step: an epoch, an update, or 0 for what is measured once."""
         from mlflow.entities import Metric
         from mlflow.utils.validation import MAX_METRICS_PER_BATCH as MOST
 
         now = time.time_ns() // 1_000_000
-        metrics = [Metric(name, float(value), now, step) for name, value, step in points]
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         with translate_errors("log metrics"):
             for start in range(0, len(metrics), MOST):
                 self.client.log_batch(self.run_id, metrics=metrics[start : start + MOST])
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Logs a file, or a folder under its name, into ``folder`` of the run's artifacts."""
+        with translate_errors(f"log the artifact {path}"):
+            self.client.log_artifact(self.run_id, str(path), folder)
+
+    def tag(self, key: str, value: str) -> None:
+        """Sets a tag, by which :func:`find_stage_run` finds the run."""
+        with translate_errors(f"set the tag {key}"):
+            self.client.set_tag(self.run_id, key, value)
 
 
 @contextmanager
@@ -90,7 +83,7 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
     except BaseException as error:
         try:
             _end(run, "FAILED")
-        except TrackingError as second:  # the first error is the one to tell
+        except TrackingError as second:  # the first error is the cause, and is the one to report
             error.add_note(str(second))
         raise
     _end(run, "FINISHED")
@@ -126,13 +119,13 @@ def _parent(store: Store, origin: Mapping[str, str]) -> str:
 
 
 def _pipeline(origin: Mapping[str, str]) -> str:
-    """One name for all stages of a pass: DVC's name of the experiment, else the commit and the parameters."""
+    """The name shared by all stages of a pass: the DVC experiment's, else the commit and a hash of the parameters."""
     params = paths.PARAMS.read_text(encoding="utf-8") if paths.PARAMS.exists() else ""
     return os.environ.get("DVC_EXP_NAME") or f"{origin[COMMIT][:12]}-{fingerprint(params)}"
 
 
 def _origin() -> dict[str, str]:
-    """Tags that tell which code and which experiment a run comes from, the same on every machine."""
+    """Tags for the commit and the DVC experiment that a run comes from; they are the same on every machine."""
     given = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
     return {COMMIT: _commit()} | {tag: os.environ[name] for tag, name in given.items() if os.environ.get(name)}
 

@@ -14,7 +14,7 @@ from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import CARD
 from wordgaze.tracking.package import save_packaged, signature
-from wordgaze.tracking.store import open_store, silence_mlflow, translate_errors
+from wordgaze.tracking.store import configure_mlflow, open_store, translate_errors
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_BODY = 256 * 2**20
 """Bytes of a request."""
 
-PATIENCE = 10  # seconds that requests have to end in when the server is told to stop
+SHUTDOWN_TIMEOUT = 10  # seconds for open requests to finish when the server stops
 
 _log = logging.getLogger(__name__)
 
@@ -32,25 +32,25 @@ _log = logging.getLogger(__name__)
 def serve(model: str, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serves a captioner folder, or an address of the registry, until SIGINT or SIGTERM.
 
-    ``ready`` is told the server's address once it answers; port 0 takes a free one. The requests are those of MLflow's
-    scoring server: ``POST /invocations`` with JSON, ``GET /ping``. Pictures come as base64; paths are opened only if
+    ``ready`` is called with the server's address once it answers; port 0 takes a free one. The requests are those of
+    MLflow's scoring server: ``POST /invocations`` with JSON, ``GET /ping``. Pictures come as base64; paths are opened only if
     the environment says WORDGAZE_PATHS=1. Raises TrackingError for a model or an address that cannot be had,
     ModelError for a folder without a captioner.
     """
-    silence_mlflow()
+    configure_mlflow()
     with _listening(host, port) as listening:
         app = _app(_load(model))
         import uvicorn
 
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT))
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")
         with suppress(KeyboardInterrupt):  # uvicorn has ended all requests, and raises the signal again
             server.run(sockets=[listening])
 
 
-class Polite:
-    """A model as the scoring server sees it: one prediction at a time, with every core, and errors as sentences."""
+class ScoringModel:
+    """The model behind the scoring server: one prediction at a time, on all cores; errors become one sentence."""
 
     def __init__(self, model: "PyFuncModel") -> None:
         self.metadata = model.metadata
@@ -58,23 +58,23 @@ class Polite:
         self._params = _params(model)
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
-        """Raises MlflowException, which the server answers with: 400 for a wrong request, 500 for an error of ours."""
+        """Raises MlflowException, which the server answers: 400 for an invalid request, 500 for an internal error."""
         from mlflow.exceptions import MlflowException
 
         if isinstance(params, dict) and (unknown := params.keys() - self._params):
-            wrong = f"{', '.join(sorted(unknown))}: no such params; known are {', '.join(sorted(self._params))}"
-            raise _whole(MlflowException.invalid_parameter_value(wrong))
+            wrong = f"{', '.join(sorted(unknown))}: not a valid parameter; valid are {', '.join(sorted(self._params))}"
+            raise _with_own_json(MlflowException.invalid_parameter_value(wrong))
         try:
             with self._lock:
                 return self._model.predict(data, params)
         except MlflowException as error:
-            _whole(error)
+            _with_own_json(error)
             raise
         except WordgazeError as error:
-            raise _whole(MlflowException.invalid_parameter_value(str(error))) from error
+            raise _with_own_json(MlflowException.invalid_parameter_value(str(error))) from error
         except Exception as error:
             _log.exception("a prediction failed")
-            raise _whole(MlflowException("the captioner failed; the server's log tells why")) from error
+            raise _with_own_json(MlflowException("the captioner failed; see the server's log")) from error
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -83,13 +83,13 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
-        raise TrackingError(f"{host}:{port} cannot be listened at ({reason}); give another --host or --port") from error
+        raise TrackingError(f"{host}:{port} is not available ({reason}); give another --host or --port") from error
 
 
 def _load(model: str) -> "PyFuncModel":
     registered = model.startswith("models:/")
     if not registered and not (Path(model) / CARD).is_file():
-        raise ModelError(f"{model} holds no captioner; run dvc repro, or give --model a folder that does")
+        raise ModelError(f"{model} does not contain a captioner; run dvc repro, or give --model a folder that does")
     from mlflow.pyfunc import load_model
 
     with TemporaryDirectory() as folder:  # loaded in place, it would leave bytecode in the model
@@ -114,7 +114,7 @@ def _app(model: "PyFuncModel") -> "FastAPI":
     from fastapi import Request, Response
     from mlflow.pyfunc import scoring_server
 
-    app: FastAPI = scoring_server.init(Polite(model))  # type: ignore[arg-type]
+    app: FastAPI = scoring_server.init(ScoringModel(model))  # type: ignore[arg-type]
 
     @app.middleware("http")
     async def check(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -125,7 +125,7 @@ def _app(model: "PyFuncModel") -> "FastAPI":
 
 
 def _problem(request: "Request") -> tuple[int, str]:
-    """What is wrong with a request before its body is read, and the HTTP status for that; '' where nothing is."""
+    """The HTTP status and the message for a request that is refused before its body is read; '' if it is accepted."""
     if request.method != "POST":
         return 200, ""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -138,10 +138,10 @@ def _problem(request: "Request") -> tuple[int, str]:
     return 200, ""
 
 
-def _whole(error: "MlflowException") -> "MlflowException":
-    """The error, as the server is to answer with it: by itself it puts the pictures in front of the message."""
-    whole = json.dumps({"error_code": error.error_code, "message": error.message})
-    error.serialize_as_json = lambda: whole  # type: ignore[method-assign]
+def _with_own_json(error: "MlflowException") -> "MlflowException":
+    """The error with its own JSON body: MLflow's would repeat the request's images in front of the message."""
+    body = json.dumps({"error_code": error.error_code, "message": error.message})
+    error.serialize_as_json = lambda: body  # type: ignore[method-assign]
     return error
 
 

@@ -1,4 +1,4 @@
-"""The MLflow store: where it lies, how several processes open it at once, and how its failures are told."""
+"""The MLflow store: its location, safe opening by several processes, and its failures as TrackingError."""
 
 import os
 import re
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "wordgaze"
 WRITABLE = "make the store reachable and writable, or set MLFLOW_TRACKING_URI to another"
-PATIENCE = 60.0  # seconds that a process waits for the others
+LOCK_TIMEOUT = 60.0  # seconds to wait for other processes
 
-_MANNERS = {
+_MLFLOW_DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -33,7 +33,7 @@ _MANNERS = {
 
 @dataclass(frozen=True)
 class Store:
-    """An open MLflow store and the id of the experiment that all runs belong to."""
+    """An open MLflow store and the id of the experiment of all runs."""
 
     client: "MlflowClient"
     experiment: str
@@ -49,26 +49,26 @@ def open_store(create: bool = True) -> Store:
         raise TrackingError(
             f"there is no MLflow database {_database()}; run `dvc repro` here, or set MLFLOW_TRACKING_URI"
         )
-    silence_mlflow()
+    configure_mlflow()
     import mlflow
 
     with translate_errors("open the store"), lock():
         if not given:
             _probe(_database())
         mlflow.set_tracking_uri(given or address())
-        if not given:  # set_tracking_uri exports its argument, which would pass for a person's wish on the next call
+        if not given:  # set_tracking_uri exports it, and the next call would take it for the user's setting
             os.environ.pop("MLFLOW_TRACKING_URI", None)
         client = mlflow.MlflowClient()
         return Store(client, _experiment(client))
 
 
-def silence_mlflow() -> None:
-    """Keeps MLflow's log, bars and links off the terminal and its usage reports at home, unless the environment asks.
+def configure_mlflow() -> None:
+    """Turns off MLflow's log, progress bars, links and telemetry, unless environment variables ask for them.
 
-    MLflow reads the level when it is imported: call this first. Its errors are logged with a page of traceback and
-    then raised; :func:`translate_errors` tells them.
+    MLflow reads the level when it is imported, so call this first. MLflow logs an error with a page of traceback
+    before it raises it; :func:`translate_errors` reports it in one line.
     """
-    for name, value in _MANNERS.items():
+    for name, value in _MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
 
 
@@ -78,17 +78,18 @@ def address() -> str:
 
 
 def lock() -> FileLock:
-    """Held while something is found or else made, so that two processes do not both make it. Not to be nested."""
+    """A lock to hold while something is looked up or else created, so that it is created once. It cannot be nested."""
     path = paths.scratch("mlflow.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path, timeout=PATIENCE)
+    return FileLock(path, timeout=LOCK_TIMEOUT)
 
 
 @contextmanager
-def translate_errors(deed: str, remedy: str = WRITABLE) -> Iterator[None]:
-    """Raises what MLflow, the database or the disk raise in the block as one line of TrackingError.
+def translate_errors(action: str, remedy: str = WRITABLE) -> Iterator[None]:
+    """Raises errors of MLflow, of the database and of the disk as TrackingError, in one line.
 
-    Warnings that MLflow raises about its own code are no news to a user and are dropped.
+    ``action`` completes "MLflow cannot …"; ``remedy`` is the way out. Warnings that MLflow raises about its own code
+    do not concern a user and are dropped.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -99,8 +100,8 @@ def translate_errors(deed: str, remedy: str = WRITABLE) -> Iterator[None]:
             yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        line = f"MLflow cannot {deed} ({address()}): {reason}; {remedy}"
-        raise TrackingError(re.sub(r"//[^/@\s]*@", "//", line)) from error  # an address may carry a password
+        line = f"MLflow cannot {action} ({address()}): {reason}; {remedy}"
+        raise TrackingError(re.sub(r"//[^/@\s]*@", "//", line)) from error  # the address may contain a password
 
 
 def quoted(value: str) -> str:
@@ -113,8 +114,8 @@ def _database() -> Path:
 
 
 def _probe(database: Path) -> None:
-    # MLflow tries for 100 seconds to open a database that cannot be opened; SQLite says at once what is wrong.
-    with closing(sqlite3.connect(database, timeout=PATIENCE)) as connection:
+    # MLflow tries for 100 seconds to open a database that cannot be opened; SQLite reports the cause at once.
+    with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT)) as connection:
         connection.execute("BEGIN IMMEDIATE")
 
 
