@@ -92,13 +92,13 @@ def test_the_loop_from_use_back_to_training_is_closed(corrections: Corrections, 
 
 
 def test_an_export_is_whole_or_not_at_all(corrections: Corrections, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no corrections"):
+    with pytest.raises(DataError, match="contains no corrections"):
         corrections.export(tmp_path / "set")
     corrections.add(RED, "a.jpg", "", "a red wall", *MODEL)
     corrections.add(encoded("lime"), "b.jpg", "", "a green wall", *MODEL)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="full is there already; give the name of a new or empty folder"):
+    with pytest.raises(DataError, match="full exists and is not empty; give a new or empty folder"):
         corrections.export(tmp_path / "full")
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
     (tmp_path / "empty").mkdir()

@@ -48,7 +48,7 @@ def batch(page: Page, paths: Sequence[Path]) -> None:
         clear.first.click()
     page.locator("#files input[type=file]").first.set_input_files(paths)
     expect(page.locator("#files").get_by_role("link").first).to_have_attribute("href", re.compile(paths[0].name + "$"))
-    page.get_by_role("button", name="Caption them").click()
+    page.get_by_role("button", name="Caption all").click()
 
 
 def zipped(path: Path, entries: Mapping[str, bytes]) -> None:
@@ -134,14 +134,14 @@ def test_pointing_at_a_word_and_the_arrow_keys_move_the_light(page: Page, photo:
     words.nth(0).hover()
     lit = canvas.evaluate(PIXELS)
     assert lit != plain
-    expect(page.locator(".wg-told")).to_contain_text("1 of ")
+    expect(page.locator(".wg-status")).to_contain_text("1 of ")
     words.nth(0).focus()
     page.keyboard.press("ArrowRight")
     expect(words.nth(1)).to_be_focused()
     expect(words.nth(1)).to_have_attribute("aria-pressed", "true")
-    expect(page.locator(".wg-told")).to_contain_text("2 of ")
+    expect(page.locator(".wg-status")).to_contain_text("2 of ")
     page.keyboard.press("End")
-    expect(page.locator(".wg-told")).to_contain_text("The caption ends here")
+    expect(page.locator(".wg-status")).to_contain_text("The caption ends here")
     assert canvas.evaluate(PIXELS) == plain
     page.locator(".wg-grid").click()
     assert canvas.evaluate(PIXELS) != plain
@@ -151,21 +151,21 @@ def test_the_sentence_plays_as_a_film(page: Page, photo: Path) -> None:
     captioned(page, photo)
     page.get_by_role("button", name="Play").click()
     for number in (1, 2):
-        expect(page.locator(".wg-told")).to_contain_text(f"{number} of ")
+        expect(page.locator(".wg-status")).to_contain_text(f"{number} of ")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Play")).to_be_visible()
 
 
 def test_a_region_lights_the_words_that_looked_there(page: Page, photo: Path) -> None:
     captioned(page, photo)
-    canvas, told = page.locator(".wg-canvas"), page.locator(".wg-told")
+    canvas, told = page.locator(".wg-canvas"), page.locator(".wg-status")
     box = canvas.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] / 2, steps=3)
     page.mouse.up()
-    expect(told).to_contain_text(re.compile("Looked here|No word looked here"))
+    expect(told).to_contain_text(re.compile("Words with attention here|No word has more attention here"))
     dragged = told.inner_text()
     canvas.focus()
     seen = set()
@@ -175,7 +175,7 @@ def test_a_region_lights_the_words_that_looked_there(page: Page, photo: Path) ->
         listed = re.findall(r"“(.+?)”", told.inner_text())
         lit = page.locator(".wg-lit span").all_inner_texts()
         assert set(listed) <= set(lit) and bool(listed) == bool(lit)
-    assert len(seen) > 1 and any("Looked here" in each for each in seen | {dragged})
+    assert len(seen) > 1 and any("Words with attention here" in each for each in seen | {dragged})
     page.keyboard.press("Escape")
     expect(page.locator(".wg-lit")).to_have_count(0)
 
@@ -184,9 +184,9 @@ def test_another_word_makes_another_caption(page: Page, photo: Path) -> None:
     captioned(page, photo)
     before = sentence(page)
     page.locator(".wg-word").nth(1).click()
-    other = page.locator(".wg-other:not([aria-current])").first
+    other = page.locator(".wg-alternative:not([aria-current])").first
     word = other.locator("span").inner_text()
-    expect(page.locator(".wg-other")).to_have_count(5)
+    expect(page.locator(".wg-alternative")).to_have_count(5)
     other.click()
     expect(page.locator(".wg-answers h3", has_text="your word")).to_be_visible()
     after = sentence(page).split()
@@ -226,11 +226,11 @@ def test_a_correction_is_kept_and_exported(page: Page, photo: Path, served: Serv
     captioned(page, photo)
     said = sentence(page)
     page.locator(".wg-text").fill("   ")
-    page.get_by_role("button", name="Accept").click()
-    expect(page.locator(".wg-told")).to_contain_text("has no word in it")
+    page.get_by_role("button", name="Save correction").click()
+    expect(page.locator(".wg-status")).to_contain_text("does not contain a word")
     page.locator(".wg-text").fill("a <b>slope</b> in grey")
-    page.get_by_role("button", name="Accept").click()
-    expect(page.locator(".wg-told")).to_contain_text("1 correction kept")
+    page.get_by_role("button", name="Save correction").click()
+    expect(page.locator(".wg-status")).to_contain_text("1 correction kept")
     corrections = Corrections(served.folder / "corrections.sqlite")
     [kept] = corrections.all()
     assert (kept.picture, kept.suggested, kept.accepted, kept.model) == (
@@ -250,20 +250,20 @@ def test_settings_models_and_words_that_are_html(page: Page, photo: Path, served
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("<u>two").check()
     page.get_by_label("one", exact=True).uncheck()
-    page.get_by_label("Words to say").fill(SCRIPT)
+    page.get_by_label("Required words").fill(SCRIPT)
     captioned(page, photo, len(PRESETS) - 1)  # it has no neighbours
     assert SCRIPT in sentence(page)
     expect(page.locator(".wg-word", has_text=SCRIPT).first).to_be_visible()
     for row in page.locator(".wg-row").all():
         expect(row).to_contain_text(SCRIPT)
     page.get_by_label("one", exact=True).check()
-    page.get_by_label("Words to say").fill("")
-    page.get_by_role("button", name="Say it again").click()
+    page.get_by_label("Required words").fill("")
+    page.get_by_role("button", name="Caption again").click()
     expect(page.locator(".wg-row")).to_have_count(2 * len(PRESETS) - 1)
     expect(page.locator(".wg-answers h3", has_text="<u>two")).to_have_count(len(PRESETS) - 1)
     expect(page.locator(".wg-answers h3", has_text="neighbours")).to_have_count(1)
-    page.get_by_label("Words to say").fill("zebra")
-    page.get_by_role("button", name="Say it again").click()
+    page.get_by_label("Required words").fill("zebra")
+    page.get_by_role("button", name="Caption again").click()
     expect(page.locator(".wg-problem")).to_contain_text("'zebra'")
 
 

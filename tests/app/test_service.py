@@ -109,7 +109,7 @@ def test_the_features_that_are_kept_are_bounded_in_bytes(
     monkeypatch.setattr(module, "REMEMBERED", 2 * tiny_captioner.features([noise(0)]).nbytes)
     looked.clear()
     for width in (41, 42, 41, 43, 41, 42):  # 43 drives out 42, which was asked about longest ago
-        service.story(NAME, noise(1, width), ["dog"])
+        service.explain(NAME, noise(1, width), ["dog"])
     assert [width for width, _ in looked] == [41, 42, 43, 42]
 
 
@@ -134,7 +134,7 @@ def test_a_tab_that_is_closed_halfway_holds_nobody_up(service: CaptionService) -
 
 def test_a_story_tells_of_each_word_what_the_captioner_does(service: CaptionService, tiny_captioner: Captioner) -> None:
     words = ["a", "dog", "sleeps"]
-    story, alone = service.story(NAME, noise(1), words), tiny_captioner.attention(noise(1), words)
+    story, alone = service.explain(NAME, noise(1), words), tiny_captioner.attention(noise(1), words)
     np.testing.assert_allclose(story.caption.weights, alone.weights, atol=1e-6)
     assert story.caption.word_log_probs == pytest.approx(alone.word_log_probs, abs=1e-5)
     assert story.caption.log_prob == pytest.approx(alone.log_prob, abs=1e-5)
@@ -150,20 +150,20 @@ def test_a_story_tells_of_each_word_what_the_captioner_does(service: CaptionServ
     every = {word.text: word.probability for word in story.likeliest[1]}
     assert every.get("dog", story.words[1].probability) == pytest.approx(story.words[1].probability)
     with pytest.raises(ModelError, match="does not know 'zebra', '<end>'"):
-        service.story(NAME, noise(1), ["a", "zebra", "<end>"])
+        service.explain(NAME, noise(1), ["a", "zebra", "<end>"])
 
 
 def test_the_likeliest_word_is_the_one_that_greedy_says(service: CaptionService) -> None:
     [answer] = service.captions(NAME, noise(4), SHORT, ["greedy"])
     words = [word.text for word in answer.captions[0].words]
-    story = service.story(NAME, noise(4), words)
+    story = service.explain(NAME, noise(4), words)
     assert [step[0].text for step in story.likeliest[: len(words)]] == words
     if answer.captions[0].finish_reason == "end":
         assert story.likeliest[-1][0].text == ENDED
 
 
 def test_a_story_is_json(service: CaptionService) -> None:
-    told = json.loads(json.dumps(service.story(NAME, noise(1), ["a", "dog"]).to_dict(), allow_nan=False))
+    told = json.loads(json.dumps(service.explain(NAME, noise(1), ["a", "dog"]).to_dict(), allow_nan=False))
     assert told["caption"] == "a dog"
     assert told["model"] == {"name": NAME, "version": "one"}
     assert np.array(told["words"][1]["weights"]).shape == (2, 2)
@@ -173,7 +173,7 @@ def test_a_story_is_json(service: CaptionService) -> None:
 
 
 def test_a_caption_without_a_word_has_a_story_too(service: CaptionService) -> None:
-    told = service.story(NAME, noise(1), []).to_dict()
+    told = service.explain(NAME, noise(1), []).to_dict()
     assert (told["caption"], told["words"], len(told["end"]["likeliest"])) == ("", [], 5)
     assert told["probability"] == pytest.approx(told["end"]["probability"])
 
@@ -190,7 +190,7 @@ def test_attention_on_no_cell_is_told() -> None:
 def test_the_rest_of_a_caption_is_said_anew(service: CaptionService, settings: dict[str, object]) -> None:
     found = service.continue_caption(NAME, noise(1), ["cat", "runs"], {**SHORT, **settings})
     assert [word.text for word in found.words[:2]] == ["cat", "runs"]
-    story = service.story(NAME, noise(1), [word.text for word in found.words])
+    story = service.explain(NAME, noise(1), [word.text for word in found.words])
     assert [w.probability for w in found.words] == pytest.approx([w.probability for w in story.words], abs=1e-5)
     with pytest.raises(ModelError, match="does not know 'zebra'"):
         service.continue_caption(NAME, noise(1), ["zebra"], {})
@@ -199,7 +199,7 @@ def test_the_rest_of_a_caption_is_said_anew(service: CaptionService, settings: d
 def test_the_end_can_be_chosen_too(service: CaptionService) -> None:
     found = service.continue_caption(NAME, noise(1), ["a", "cat", ENDED], {})
     assert (found.caption, found.finish_reason) == ("a cat", "end")
-    assert found.log_prob == pytest.approx(service.story(NAME, noise(1), ["a", "cat"]).caption.log_prob)
+    assert found.log_prob == pytest.approx(service.explain(NAME, noise(1), ["a", "cat"]).caption.log_prob)
 
 
 @pytest.fixture

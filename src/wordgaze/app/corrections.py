@@ -1,4 +1,4 @@
-"""Captions that people corrected: kept in SQLite, with the pictures beside it, and exported as a data set."""
+"""Captions that users corrected: stored in SQLite with the pictures beside it, and exported as a data set."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ from wordgaze.core.files import atomic_directory, atomic_write, sha256
 from wordgaze.inference.uploads import open_upload, shown_name
 from wordgaze.text.tokenizer import tokenize
 
-PATIENCE = 30.0  # seconds that a process waits for another's write
+LOCK_TIMEOUT = 30.0  # seconds to wait for the write of another process
 MAX_CHARACTERS = 1000
 
 _VERSION = 1
@@ -32,14 +32,14 @@ CREATE TABLE corrections (
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
-_NUMBERS = ("nan", "inf", "infinity")  # as which readers of tables take these words
+_NUMBERS = ("nan", "inf", "infinity")  # readers of tables take these words for numbers
 _ENDINGS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp", b"BM": ".bmp"}  # else TIFF
 
 
 @dataclass(frozen=True)
 class Correction:
     """A person's caption. ``time`` is UTC in ISO 8601; ``checksum`` is the SHA-256 of the picture's file, which is
-    named by it; ``picture`` is what the person calls it; ``suggested`` by this ``version`` of ``model``."""
+    named by it; ``picture`` is the user's name of it; ``suggested`` is the caption of this ``version`` of ``model``."""
 
     id: int
     time: str
@@ -58,7 +58,7 @@ class Correction:
 
 
 class Corrections:
-    """The corrections in a database, which is made by the first one; any number of threads and processes may write.
+    """The corrections in a database, which the first one creates; any number of threads and processes may write.
 
     The pictures lie in a folder of the same name without the ending. The methods raise DataError where the database is
     broken, of another version, or cannot be written.
@@ -70,10 +70,10 @@ class Corrections:
     def add(
         self, picture: bytes | Image.Image, name: str, suggested: str, accepted: str, model: str, version: str
     ) -> int:
-        """Keeps what a person accepted, and the picture: a file's bytes as they are, what has none as PNG.
+        """Stores the caption that a user accepted and the picture: the bytes of a file as they are, an image as PNG.
 
-        Gives the correction's id. Raises CaptionsError for a caption that cannot be trained on, ImageError for bytes
-        that are no picture.
+        Returns the id of the correction. Raises CaptionsError for a caption that cannot be trained on, and ImageError
+        for bytes that are not a picture.
         """
         caption = _checked(accepted)
         if isinstance(picture, bytes):
@@ -103,15 +103,15 @@ class Corrections:
         """Writes a data set that ``dataset.name: folder`` trains on, whole or not at all; gives its number of captions.
 
         ``captions.csv`` has the columns image and caption, ``images/`` the pictures. Of one picture all captions that
-        differ are kept, in the order in which they were accepted: people may see different things in it, and a
-        captioner learns from several. Raises DataError where ``folder`` is not empty, where there is nothing to
+        differ are kept, in the order in which they were accepted: people may describe it differently, and a
+        captioner learns from all of them. Raises DataError where ``folder`` is not empty, where there is nothing to
         export, and where a picture is missing or is no more what it was.
         """
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise DataError(f"{folder} is there already; give the name of a new or empty folder")
+            raise DataError(f"{folder} exists and is not empty; give a new or empty folder")
         captions = dict.fromkeys((each.file, each.accepted) for each in self.all())
         if not captions:
-            raise DataError(f"{self.path} holds no corrections; accept some on the page of wordgaze app")
+            raise DataError(f"{self.path} contains no corrections; save some on the page of wordgaze app")
         with atomic_directory(folder) as temporary:
             (temporary / "images").mkdir()
             for name in {name for name, _ in captions}:
@@ -130,7 +130,7 @@ class Corrections:
     def _copy(self, name: str, target: Path) -> None:
         source = self.pictures / name
         if not source.is_file() or sha256(source) != source.stem:
-            raise DataError(f"{source} is missing or was changed; bring it back from a copy, or delete its corrections")
+            raise DataError(f"{source} is missing or was changed; restore it from a backup, or delete its corrections")
         shutil.copyfile(source, target)
 
     @contextmanager
@@ -138,7 +138,7 @@ class Corrections:
         """A connection; what the block writes is committed at its end, or undone."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as connection:
+            with closing(sqlite3.connect(self.path, timeout=LOCK_TIMEOUT)) as connection:
                 if _version(connection) == 0:
                     self._prepare(connection)
                 if (version := _version(connection)) != _VERSION:
@@ -151,7 +151,7 @@ class Corrections:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         # Two processes that turn one new database to WAL would not wait for each other but fail.
-        with FileLock(f"{self.path}.lock", timeout=PATIENCE):
+        with FileLock(f"{self.path}.lock", timeout=LOCK_TIMEOUT):
             if _version(connection) == 0:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_SCHEMA)
@@ -162,16 +162,18 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _checked(caption: str) -> str:
-    """The caption in one line, without what a file of captions cannot hold."""
+    """The caption on one line. Raises CaptionsError for what a file of captions cannot hold."""
     line = " ".join(caption.split())
     if line.lower() in _NUMBERS or not any(word[0].isalpha() for word in tokenize(line)):
-        raise CaptionsError(f"{line[:60]!r} has no word in it; write what the picture shows")
+        raise CaptionsError(f"{line[:60]!r} does not contain a word; describe the picture")
     if len(line) > MAX_CHARACTERS:
         raise CaptionsError(
             f"the caption has {len(line)} characters, more than the {MAX_CHARACTERS} allowed; shorten it"
         )
     if line[0] in "=+-@" or not line.isprintable():
-        raise CaptionsError(f"{line[:60]!r} begins with a sign or has one that cannot be printed; write words")
+        raise CaptionsError(
+            f"{line[:60]!r} begins with = + - @ or contains a character that cannot be printed; write words"
+        )
     return line
 
 

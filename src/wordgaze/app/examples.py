@@ -1,4 +1,4 @@
-"""Pictures to begin with: of the data set that is here, else scenes that wordgaze draws."""
+"""Example pictures: from the present data set, else scenes that wordgaze draws."""
 
 from collections.abc import Sequence
 from pathlib import Path

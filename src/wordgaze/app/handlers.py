@@ -1,4 +1,4 @@
-"""What the page and programs ask about one picture, and the answers as JSON."""
+"""Requests of the page and of API clients about one picture, and their answers as JSON."""
 
 import base64
 import re
@@ -24,7 +24,7 @@ from wordgaze.inference.uploads import open_upload, read_upload
 from wordgaze.text.tokenizer import tokenize
 
 SHOWN = 1280  # pixels, the long side of a picture on the page
-STRATEGIES = ("beam", *(name for name in PRESETS if name != "beam"))  # what is told first stands on the stage
+STRATEGIES = ("beam", *(name for name in PRESETS if name != "beam"))  # the first one is shown on the stage
 CONTROLS = (
     "num_beams",
     "num_return_sequences",
@@ -35,7 +35,7 @@ CONTROLS = (
     "bad_words",
     "force_words",
 )
-"""The controls that are fields of GenerationConfig, in the page's order; the models stand before, the seed behind them."""
+"""The page's controls that are fields of GenerationConfig, in its order: after the models, before the seed."""
 
 Json = dict[str, Any]
 Upload = Mapping[str, Any]
@@ -49,14 +49,14 @@ class CaptionHandlers:
         self.service, self.corrections = service, corrections
 
     def captions(self, upload: Upload | None, models: list[str], *controls: Any) -> Iterator[Json | None]:
-        """What the view shows of a picture, growing with each strategy. What is wrong with it is told in its place."""
+        """The captions of a picture for the view, growing with each strategy; or an error message in their place."""
         if upload is None:
             yield None
             return
         try:
             yield from self._captions(open_picture(upload), models, *read_controls(controls))
         except WordgazeError as error:
-            yield {"problem": str(error)}
+            yield {"error": str(error)}
 
     def _captions(self, image: Image.Image, models: list[str], decode: Json, seed: int) -> Iterator[Json]:
         if not models:
@@ -67,46 +67,46 @@ class CaptionHandlers:
             model: self.service.captions(model, image, decode, [name for name in order if name in can[model]], seed)
             for model in models
         }
-        shown: Json = {"picture": _address(image), "answers": [], "story": None}
-        for told, strategy in enumerate(order, start=1):
+        shown: Json = {"picture": _data_url(image), "answers": [], "explanation": None}
+        for number, strategy in enumerate(order, start=1):
             for model in (model for model in models if strategy in can[model]):
                 answer = next(coming[model])
                 shown["answers"].append({"model": model, **answer.to_dict()})
-                if shown["story"] is None:
+                if shown["explanation"] is None:
                     words = [word.text for word in answer.captions[0].words]
-                    shown["story"] = self.service.story(model, image, words).to_dict()
-                yield {**shown, "answers": list(shown["answers"]), "waiting": order[told:]}
+                    shown["explanation"] = self.service.explain(model, image, words).to_dict()
+                yield {**shown, "answers": list(shown["answers"]), "waiting": order[number:]}
 
-    def look(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
-        """Another caption on the stage."""
-        return self._mail(asked, lambda: {"story": self._story(asked, upload).to_dict()})
+    def explain(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
+        """The attention of another caption."""
+        return self._mail(asked, lambda: {"explanation": self._explanation(asked, upload).to_dict()})
 
-    def other(self, asked: gr.EventData, upload: Upload, models: list[str], *controls: Any) -> Any:
-        """The caption that goes on from a word that a person picked."""
+    def complete(self, asked: gr.EventData, upload: Upload, models: list[str], *controls: Any) -> Any:
+        """The caption that continues from an alternative word that a person picked."""
 
         def answer() -> Json:
             image, (decode, seed) = open_picture(upload), read_controls(controls)
-            said = self.service.continue_caption(
+            completion = self.service.continue_caption(
                 asked.model, image, asked.words, {**decode, "num_return_sequences": 1}, seed
             )
-            story = self.service.story(asked.model, image, [word.text for word in said.words])
+            explanation = self.service.explain(asked.model, image, [word.text for word in completion.words])
             row = {"model": asked.model, "strategy": "your word", "seconds": 0, "encoder_seconds": 0}
-            return {"story": story.to_dict(), "answer": {**row, "captions": [said.to_dict()]}}
+            return {"explanation": explanation.to_dict(), "answer": {**row, "captions": [completion.to_dict()]}}
 
         return self._mail(asked, answer)
 
-    def take(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
-        """The caption on the stage as a file: a strip of panels, a film, or its numbers."""
+    def export_file(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
+        """The shown caption as a file: a sheet of panels, an animation, or JSON."""
 
         def answer() -> Json:
             write, kind, name = _FILES[asked.kind]
-            data = write(self._story(asked, upload), open_picture(upload))
+            data = write(self._explanation(asked, upload), open_picture(upload))
             return {"file": {"name": name, "type": kind, "data": base64.b64encode(data).decode()}}
 
         return self._mail(asked, answer)
 
     def correct(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
-        """Keeps a caption that a person wrote."""
+        """Stores a caption that a person corrected."""
 
         def answer() -> Json:
             versions = {model.name: model.version for model in self.service.models}
@@ -115,7 +115,7 @@ class CaptionHandlers:
                 read_upload(path, name), name, asked.caption, asked.text, asked.model, versions.get(asked.model, "")
             )
             count = len(self.corrections.all())
-            return {"told": f"Thank you. {count} correction{'s' if count > 1 else ''} kept, to train on."}
+            return {"message": f"Thank you. {count} correction{'s' if count > 1 else ''} kept, to train on."}
 
         return self._mail(asked, answer)
 
@@ -127,16 +127,16 @@ class CaptionHandlers:
         settings: dict[str, Any] = {},  # noqa: B006
         seed: int = 0,
     ) -> list[dict[str, Any]]:
-        """What each strategy says of a picture. model: the first one if empty. settings: num_beams, num, max_new_tokens,
-        temperature, top_k, top_p, banned, required …, as the section decode of params.yaml has them."""
-        with _told():
+        """Captions of a picture, per strategy. model: the first one if empty. settings: fields of the section
+        generation of params.yaml, such as num_beams, num_return_sequences, max_new_tokens, temperature, bad_words."""
+        with _as_gradio_error():
             answers = self.service.captions(self._model(model), open_picture(picture), settings, strategies, seed)
             return [answer.to_dict() for answer in answers]
 
     def attention(self, picture: dict[str, Any], words: str, model: str = "") -> dict[str, Any]:
-        """Where the model looks for each of these words, as a grid of weights, and the likeliest words instead."""
-        with _told():
-            return self.service.story(self._model(model), open_picture(picture), tokenize(words)).to_dict()
+        """The attention for each of these words, as a grid of weights, and the most likely alternative words."""
+        with _as_gradio_error():
+            return self.service.explain(self._model(model), open_picture(picture), tokenize(words)).to_dict()
 
     def continue_caption(
         self,
@@ -147,22 +147,22 @@ class CaptionHandlers:
         seed: int = 0,
     ) -> dict[str, Any]:
         """The best caption that begins with these words."""
-        with _told():
+        with _as_gradio_error():
             image = open_picture(picture)
             return self.service.continue_caption(self._model(model), image, tokenize(words), settings, seed).to_dict()
 
     def _model(self, name: str) -> str:
         return name or self.service.models[0].name
 
-    def _story(self, asked: gr.EventData, upload: Upload) -> Explanation:
-        return self.service.story(asked.model, open_picture(upload), asked.words)
+    def _explanation(self, asked: gr.EventData, upload: Upload) -> Explanation:
+        return self.service.explain(asked.model, open_picture(upload), asked.words)
 
     def _mail(self, asked: gr.EventData, answer: Callable[[], Json]) -> Any:
-        """The answer to one request of the view, by its ticket; or the sentence that tells what is wrong."""
+        """The answer to one request of the view, by its ticket number; or an error message."""
         try:
             mail = answer()
         except WordgazeError as error:
-            mail = {"told": str(error)}
+            mail = {"message": str(error)}
         return gr.update(mail={"ticket": asked.ticket, **mail})
 
 
@@ -181,43 +181,43 @@ def read_controls(values: Sequence[Any]) -> tuple[Json, int]:
 
 
 def _file(upload: Upload) -> tuple[Path, str]:
-    """Where an upload lies, and what the person calls it. Raises ImageError for any other file of this machine."""
+    """The path of an upload and the name that the user gave it. Raises ImageError for any other local file."""
     path = upload.get("path") if isinstance(upload, Mapping) else None
-    # Gradio has looked at this, but only where the file bears Gradio's mark.
+    # Gradio checks this only where the file carries its own mark.
     if not isinstance(path, str) or not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-        raise ImageError("there is no picture that was uploaded here; upload one and name its path")
+        raise ImageError("the path is not that of an uploaded picture; upload one and give its path")
     return Path(path), str(upload.get("orig_name") or Path(path).name)
 
 
-def _address(image: Image.Image) -> str:
-    """A picture as an address that holds all of it."""
+def _data_url(image: Image.Image) -> str:
+    """A picture as a data URL."""
     small = image.copy()
     small.thumbnail((SHOWN, SHOWN))
     file = BytesIO()
     small.save(file, "JPEG", quality=88)
-    return jpeg_address(file.getvalue())
+    return jpeg_data_url(file.getvalue())
 
 
-def jpeg_address(data: bytes) -> str:
-    """The bytes of a JPEG as an address that holds them."""
+def jpeg_data_url(data: bytes) -> str:
+    """The bytes of a JPEG as a data URL."""
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
-def _strip(story: Explanation, image: Image.Image) -> bytes:
+def _strip(explanation: Explanation, image: Image.Image) -> bytes:
     file = BytesIO()
-    attention_sheet(image, story.caption).save(file, "PNG")
+    attention_sheet(image, explanation.caption).save(file, "PNG")
     return file.getvalue()
 
 
-def _film(story: Explanation, image: Image.Image) -> bytes:
+def _film(explanation: Explanation, image: Image.Image) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "film.gif"
-        save_gif(path, image, story.caption)
+        save_gif(path, image, explanation.caption)
         return path.read_bytes()
 
 
-def _numbers(story: Explanation, image: Image.Image) -> bytes:
-    return stable_json(story.to_dict()).encode()
+def _numbers(explanation: Explanation, image: Image.Image) -> bytes:
+    return stable_json(explanation.to_dict()).encode()
 
 
 _FILES: dict[str, tuple[Callable[[Explanation, Image.Image], bytes], str, str]] = {
@@ -228,8 +228,8 @@ _FILES: dict[str, tuple[Callable[[Explanation, Image.Image], bytes], str, str]] 
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What goes wrong on purpose reaches a program as its sentence, without a traceback in the server's log."""
+def _as_gradio_error() -> Iterator[None]:
+    """Passes errors of wordgaze to API clients as their message, without a traceback in the server's log."""
     try:
         yield
     except WordgazeError as error:

@@ -201,7 +201,7 @@ class CaptionService:
                 ended = time.perf_counter()
             yield StrategyResult(strategy, tuple(map(_said, found)), ended - looked, looked - started)
 
-    def story(self, model: str, image: Image.Image, words: Sequence[str]) -> Explanation:
+    def explain(self, model: str, image: Image.Image, words: Sequence[str]) -> Explanation:
         """Where the captioner looks when it says these words of an RGB picture. Raises ModelError for unknown ones."""
         which, captioner = self._find(model)
         key = _key(image)
@@ -217,7 +217,7 @@ class CaptionService:
         """The best caption that begins with these words; behind them ``(end)`` ends it. ``settings`` are fields of
         GenerationConfig, ``strategy`` among them (beam if left out). Raises ModelError for unknown words."""
         if list(prefix_words[-1:]) == [ENDED]:
-            return _said(self.story(model, image, prefix_words[:-1]).caption)
+            return _said(self.explain(model, image, prefix_words[:-1]).caption)
         captioner = self.captioner(model)
         decode, key = parse_generation_config(**settings), _key(image)
         with self._lock:
@@ -263,7 +263,7 @@ def explain(
     name = service.models[0].name
     if said is None:
         said = [word.text for word in service.continue_caption(name, image, (), settings, seed).words]
-    story = service.story(name, image, said)
+    story = service.explain(name, image, said)
     if gif is not None:
         save_gif(gif, image, story.caption)
     if png is not None:

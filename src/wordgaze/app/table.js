@@ -1,12 +1,12 @@
 // The rows of a batch as a table. Runs as view.js does; names and captions are set as text, never as HTML.
 "use strict";
 
-const [told, bar, table] = ["p", "progress", "table"].map((tag) => element.querySelector(tag));
+const [status, bar, table] = ["p", "progress", "table"].map((tag) => element.querySelector(tag));
 const body = element.querySelector("tbody");
 
 watch("value", () => {
-  const { rows = [], done = 0, total = 0, told: text = "" } = props.value || {};
-  told.textContent = text;
+  const { rows = [], done = 0, total = 0, status: text = "" } = props.value || {};
+  status.textContent = text;
   Object.assign(bar, { max: Math.max(1, total), value: done, hidden: !total || done === total });
   table.hidden = !rows.length;
   if (rows.length < body.rows.length) body.replaceChildren();

@@ -1,21 +1,21 @@
-// The picture, its captions and where each word looked. Runs in the browser as the body of a function that Gradio
+// The picture, its captions and the attention of each word. Runs in the browser as the body of a function that Gradio
 // calls with `element`, `trigger`, `props` and `watch`; all that comes from a model or a file is set as text, never as
 // HTML. `props.value` is what caption() of page.py yields; `props.mail` answers a single request, named by its ticket.
 "use strict";
 
 const part = (name) => element.querySelector(`.wg-${name}`);
-const [view, canvas, words, told, instead, answers] =
-  ["view", "canvas", "words", "told", "instead", "answers"].map(part);
+const [view, canvas, words, status, alternatives, answers] =
+  ["view", "canvas", "words", "status", "alternatives", "answers"].map(part);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const STEP = 1000; // milliseconds that a word is shown when the sentence is played
 const photo = new Image();
 const veil = document.createElement("canvas");
 const ramp = colours();
 
-let story = null; // the caption on the stage
+let explanation = null; // the caption on the stage
 let chosen = ""; // its key among the answers
 let at = -1; // the word that is shown, -1 for none
-let looks = null; // the weights on the canvas, on their way to those of the word
+let shown = null; // the weights on the canvas, on their way to those of the word
 let strength = 0; // of the veil, 0 to 1
 let region = null; // [x0, y0, x1, y1] in shares of the picture
 let held = false; // whether the region stays when the pointer leaves
@@ -27,7 +27,7 @@ let playing = 0, frame = 0;
 
 watch("value", () => {
   const value = props.value;
-  part("problem").textContent = (value && value.problem) || "";
+  part("problem").textContent = (value && value.error) || "";
   if (!value || !value.picture) return reset();
   if (photo.src !== value.picture) {
     reset();
@@ -35,7 +35,7 @@ watch("value", () => {
     view.dataset.state = "ready";
   }
   list(value);
-  if (value.story && !story) tell(value.story, value.answers[0] && value.answers[0].captions[0].caption);
+  if (value.explanation && !explanation) showCaption(value.explanation, value.answers[0] && value.answers[0].captions[0].caption);
 });
 
 watch("mail", () => {
@@ -43,10 +43,10 @@ watch("mail", () => {
   if (!mail || !mail.ticket) return;
   if (mail.ticket === ticket) view.removeAttribute("aria-busy");
   if (mail.file) return save(mail.file);
-  if (mail.told) told.textContent = mail.told;
-  if (mail.ticket !== ticket || !mail.story) return;
+  if (mail.message) status.textContent = mail.message;
+  if (mail.ticket !== ticket || !mail.explanation) return;
   if (mail.answer) list({ answers: [...(props.value.answers || []), mail.answer], waiting: props.value.waiting });
-  tell(mail.story, mail.story.caption);
+  showCaption(mail.explanation, mail.explanation.caption);
 });
 
 photo.onload = () => {
@@ -57,21 +57,21 @@ photo.onload = () => {
 
 function reset() {
   stop();
-  story = looks = region = cursor = null;
+  explanation = shown = region = cursor = null;
   chosen = "";
   [at, strength, held] = [-1, 0, false];
   photo.removeAttribute("src");
   view.dataset.state = "empty";
-  for (const list of [words, instead, answers]) list.replaceChildren();
-  told.textContent = "";
+  for (const list of [words, alternatives, answers]) list.replaceChildren();
+  status.textContent = "";
 }
 
-function ask(event, more) {
+function request(event, more) {
   view.setAttribute("aria-busy", "true");
-  trigger(event, { ticket: ++ticket, model: story ? story.model.name : "", words: spoken(), ...more });
+  trigger(event, { ticket: ++ticket, model: explanation ? explanation.model.name : "", words: tokens(), ...more });
 }
 
-const spoken = () => (story ? story.words.map((word) => word.text) : []);
+const tokens = () => (explanation ? explanation.words.map((word) => word.text) : []);
 
 function save({ name, type, data }) {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -87,20 +87,20 @@ function list({ answers: given, waiting = [] }) {
   const rows = given.map((answer) => {
     const seconds = answer.seconds + answer.encoder_seconds;
     const head = make("h3", {}, answer.strategy, make("small", {}, several ? `${answer.model} · ` : "", seconds ? time(seconds) : ""));
-    return make("section", {}, head, ...answer.captions.map((said) => row(answer.model, said)));
+    return make("section", {}, head, ...answer.captions.map((caption) => row(answer.model, caption)));
   });
   const places = waiting.map((name) => make("section", { className: "wg-waiting" }, make("h3", {}, name)));
   answers.replaceChildren(...rows, ...places);
   mark();
 }
 
-function row(model, said) {
-  const shaded = said.words.flatMap((word) => [shade(make("span", {}, word.text), word.probability), " "]);
+function row(model, caption) {
+  const shaded = caption.words.flatMap((word) => [shade(make("span", {}, word.text), word.probability), " "]);
   const button = make("button", { type: "button", className: "wg-row" },
     make("span", { className: "wg-sentence" }, ...(shaded.length ? shaded : ["(no words)"])),
-    make("small", { title: `log-probability ${said.log_prob.toFixed(2)}` }, percent(said.probability)));
-  button.dataset.key = `${model}\n${said.caption}`;
-  button.onclick = () => ask("look", { model, words: said.words.map((word) => word.text) });
+    make("small", { title: `log-probability ${caption.log_prob.toFixed(2)}` }, percent(caption.probability)));
+  button.dataset.key = `${model}\n${caption.caption}`;
+  button.onclick = () => request("explain", { model, words: caption.words.map((word) => word.text) });
   return button;
 }
 
@@ -112,13 +112,13 @@ function mark() {
 
 // ---- one caption on the stage
 
-function tell(given) {
+function showCaption(given) {
   stop();
-  story = given;
-  chosen = `${story.model.name}\n${story.caption}`;
-  [at, region, held, cursor, strength, looks] = [-1, null, false, null, 0, null];
-  const end = { text: "end", probability: story.end.probability, likeliest: story.end.likeliest };
-  words.replaceChildren(...[...story.words, end].map((word, i) => {
+  explanation = given;
+  chosen = `${explanation.model.name}\n${explanation.caption}`;
+  [at, region, held, cursor, strength, shown] = [-1, null, false, null, 0, null];
+  const end = { text: "end", probability: explanation.end.probability, likeliest: explanation.end.likeliest };
+  words.replaceChildren(...[...explanation.words, end].map((word, i) => {
     const button = shade(make("button", { type: "button", className: "wg-word", tabIndex: i ? -1 : 0 },
       make("span", {}, word.text), make("small", {}, percent(word.probability))), word.probability);
     button.onpointerenter = button.onfocus = () => show(i);
@@ -126,47 +126,47 @@ function tell(given) {
     return button;
   }));
   words.lastChild.classList.add("wg-end");
-  part("text").value = story.caption;
+  part("text").value = explanation.caption;
   canvas.setAttribute("aria-label",
-    `The photograph, ${story.size.join(" by ")} pixels. ${story.caption}. Arrow keys move over its cells and tell which words looked there.`);
+    `The photograph, ${explanation.size.join(" by ")} pixels. ${explanation.caption}. Use the arrow keys to move over its cells and list the words with attention there.`);
   mark();
-  other();
+  showAlternatives();
   draw();
 }
 
 function show(i) {
-  if (!story || i === at) return;
+  if (!explanation || i === at) return;
   at = i;
   [...words.children].forEach((button, j) => {
     button.setAttribute("aria-pressed", j === i);
     button.tabIndex = j === i ? 0 : -1;
   });
-  const word = story.words[i];
+  const word = explanation.words[i];
   if (word) {
     const seen = word.weights.flat();
-    const away = word.elsewhere > 0.005 ? ` ${percent(word.elsewhere)} of it on no part of the picture.` : "";
-    told.textContent = `${i + 1} of ${story.words.length}: “${word.text}”, ${percent(word.probability)}, looked ${place(seen)}.${away}`;
+    const away = word.elsewhere > 0.005 ? ` ${percent(word.elsewhere)} of the attention on no part of the picture.` : "";
+    status.textContent = `${i + 1} of ${explanation.words.length}: “${word.text}”, ${percent(word.probability)}, attention ${place(seen)}.${away}`;
     move(seen);
   } else {
-    told.textContent = `The caption ends here: ${percent(story.end.probability)}.`;
+    status.textContent = `The caption ends here: ${percent(explanation.end.probability)}.`;
     move(null);
   }
-  other();
+  showAlternatives();
 }
 
-function other() {
-  const step = at < 0 ? null : story.words[at] || { text: "(end)", ...story.end };
-  instead.hidden = !step;
+function showAlternatives() {
+  const step = at < 0 ? null : explanation.words[at] || { text: "(end)", ...explanation.end };
+  alternatives.hidden = !step;
   if (!step) return;
-  const before = spoken().slice(0, at);
+  const before = tokens().slice(0, at);
   const buttons = step.likeliest.map((word) => {
-    const button = make("button", { type: "button", className: "wg-other" }, make("span", {}, word.text), make("small", {}, percent(word.probability)));
+    const button = make("button", { type: "button", className: "wg-alternative" }, make("span", {}, word.text), make("small", {}, percent(word.probability)));
     button.style.setProperty("--p", word.probability);
     if (word.text === step.text) button.setAttribute("aria-current", "true");
-    button.onclick = () => word.text === step.text || ask("other", { words: [...before, word.text] });
+    button.onclick = () => word.text === step.text || request("complete", { words: [...before, word.text] });
     return button;
   });
-  instead.replaceChildren(make("span", {}, before.length ? `After “… ${before.at(-1)}”` : "First"), ...buttons);
+  alternatives.replaceChildren(make("span", {}, before.length ? `After “… ${before.at(-1)}”` : "First word"), ...buttons);
 }
 
 function stop() {
@@ -177,25 +177,25 @@ function stop() {
 
 function play() {
   if (playing) return stop();
-  if (!story || !story.words.length) return;
+  if (!explanation || !explanation.words.length) return;
   part("play").textContent = "Stop";
   at = -1;
   show(0);
-  playing = setInterval(() => (at + 1 < story.words.length ? show(at + 1) : stop()), STEP);
+  playing = setInterval(() => (at + 1 < explanation.words.length ? show(at + 1) : stop()), STEP);
 }
 
 // ---- the canvas
 
 function move(goal) {
   cancelAnimationFrame(frame);
-  const from = looks, before = strength, start = performance.now();
+  const from = shown, before = strength, start = performance.now();
   const after = goal ? 1 : 0;
   const top = goal ? Math.max(...goal, 1e-12) : 1;
   const target = goal ? Float32Array.from(goal, (weight) => weight / top) : from;
   const step = (now) => {
     const t = still.matches ? 1 : Math.min(1, Math.max(0, now - start) / 220), ease = t * t * (3 - 2 * t);
     strength = before + (after - before) * ease;
-    looks = from && target ? target.map((weight, i) => from[i] + (weight - from[i]) * ease) : target;
+    shown = from && target ? target.map((weight, i) => from[i] + (weight - from[i]) * ease) : target;
     draw();
     if (t < 1) frame = requestAnimationFrame(step);
   };
@@ -207,11 +207,11 @@ function draw() {
   const pen = canvas.getContext("2d"), { width, height } = canvas;
   pen.globalAlpha = 1;
   pen.drawImage(photo, 0, 0, width, height);
-  if (!story) return;
-  const [rows, columns] = story.grid;
-  if (looks && strength) {
+  if (!explanation) return;
+  const [rows, columns] = explanation.grid;
+  if (shown && strength) {
     const across = 160, down = Math.max(1, Math.round(across * height / width));
-    const light = enlarge(looks, rows, columns, down, across), pixels = new ImageData(across, down);
+    const light = enlarge(shown, rows, columns, down, across), pixels = new ImageData(across, down);
     light.forEach((value, i) => pixels.data.set(ramp[Math.round(255 * Math.min(1, Math.max(0, value)))], 4 * i));
     [veil.width, veil.height] = [across, down];
     veil.getContext("2d").putImageData(pixels, 0, 0);
@@ -266,7 +266,7 @@ function taps(cells, pixels) {
   });
 }
 
-// From a dark blue veil over what was not looked at to a breath of amber: told apart by lightness alone, too.
+// From dark blue (no attention) to amber (most attention); lightness alone distinguishes them, too.
 function colours() {
   return Array.from({ length: 256 }, (_, i) => {
     const v = i / 255, dark = 0.78 * (1 - v) ** 1.3, amber = 0.42 * v ** 2, alpha = 1 - (1 - dark) * (1 - amber);
@@ -276,7 +276,7 @@ function colours() {
 }
 
 function place(weights) {
-  const [rows, columns] = story.grid, top = weights.indexOf(Math.max(...weights));
+  const [rows, columns] = explanation.grid, top = weights.indexOf(Math.max(...weights));
   const y = (Math.floor(top / columns) + 0.5) / rows, x = (top % columns + 0.5) / columns;
   const third = (value, names) => names[Math.min(2, Math.floor(3 * value))];
   const [high, side] = [third(y, ["upper", "", "lower"]), third(x, ["left", "", "right"])];
@@ -291,13 +291,13 @@ function spot(event) {
 }
 
 function cell(x, y) {
-  const [rows, columns] = story.grid, column = Math.floor(x * columns), row = Math.floor(y * rows);
+  const [rows, columns] = explanation.grid, column = Math.floor(x * columns), row = Math.floor(y * rows);
   return [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows];
 }
 
 function light(given) {
   region = given;
-  const shares = region && story.words.map((word) => inside(word.weights, region));
+  const shares = region && explanation.words.map((word) => inside(word.weights, region));
   const even = region && (region[2] - region[0]) * (region[3] - region[1]);
   const most = region && Math.max(...shares, 1e-12);
   [...words.children].forEach((button, i) => {
@@ -306,10 +306,10 @@ function light(given) {
     button.style.setProperty("--lit", lit ? shares[i] / most : 0);
   });
   if (region) {
-    const seen = story.words.map((word, i) => [shares[i], word.text]).filter(([share]) => share > 1.25 * even).sort((a, b) => b[0] - a[0]);
-    told.textContent = seen.length
-      ? `Looked here: ${seen.slice(0, 4).map(([share, text]) => `“${text}” ${percent(share)}`).join(", ")}.`
-      : "No word looked here more than elsewhere.";
+    const seen = explanation.words.map((word, i) => [shares[i], word.text]).filter(([share]) => share > 1.25 * even).sort((a, b) => b[0] - a[0]);
+    status.textContent = seen.length
+      ? `Words with attention here: ${seen.slice(0, 4).map(([share, text]) => `“${text}” ${percent(share)}`).join(", ")}.`
+      : "No word has more attention here than elsewhere.";
   }
   draw();
 }
@@ -324,7 +324,7 @@ function inside(weights, [x0, y0, x1, y1]) {
 
 let from = null;
 canvas.onpointerdown = (event) => {
-  if (!story || event.button) return;
+  if (!explanation || event.button) return;
   stop();
   from = spot(event);
   held = true;
@@ -332,20 +332,20 @@ canvas.onpointerdown = (event) => {
   light(cell(...from));
 };
 canvas.onpointermove = (event) => {
-  if (!story || (held && !from)) return;
+  if (!explanation || (held && !from)) return;
   const [x, y] = spot(event);
   if (!from) return light(cell(x, y));
   const box = [Math.min(x, from[0]), Math.min(y, from[1]), Math.max(x, from[0]), Math.max(y, from[1])];
   if ((box[2] - box[0]) * (box[3] - box[1]) > 0.001) light(box);
 };
 canvas.onpointerup = canvas.onpointercancel = () => (from = null);
-canvas.onpointerleave = () => story && !held && light(null);
-canvas.onblur = () => story && ((cursor = null), (held = false), light(null));
+canvas.onpointerleave = () => explanation && !held && light(null);
+canvas.onblur = () => explanation && ((cursor = null), (held = false), light(null));
 canvas.onkeydown = (event) => {
   const way = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-  if (!story || (!way && event.key !== "Escape")) return;
+  if (!explanation || (!way && event.key !== "Escape")) return;
   event.preventDefault();
-  const [rows, columns] = story.grid;
+  const [rows, columns] = explanation.grid;
   if (!way) return (cursor = null), (held = false), light(null);
   const [row, column] = cursor || [rows >> 1, columns >> 1];
   cursor = cursor ? [(row + way[0] + rows) % rows, (column + way[1] + columns) % columns] : [row, column];
@@ -369,10 +369,10 @@ part("grid").onclick = (event) => {
   button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") !== "true");
   draw();
 };
-part("save").onclick = (event) => event.target.dataset.kind && story && ask("take", { kind: event.target.dataset.kind });
+part("save").onclick = (event) => event.target.dataset.kind && explanation && request("export_file", { kind: event.target.dataset.kind });
 part("correct").onsubmit = (event) => {
   event.preventDefault();
-  if (story) ask("correct", { caption: story.caption, text: part("text").value });
+  if (explanation) request("correct", { caption: explanation.caption, text: part("text").value });
 };
 
 const scale = part("scale").querySelector("canvas").getContext("2d");
