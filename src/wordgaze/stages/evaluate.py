@@ -36,7 +36,7 @@ def run(params: Params) -> None:
     sections = {"dataset": params.dataset, "generation": params.generation, "evaluate": params.evaluate}
     with stage_run("evaluate", {name: section.model_dump() for name, section in sections.items()}) as tracked:
         evaluation = evaluate(captioner, prepared, store, params)
-        _write_reports(evaluation, params)
+        write_reports(evaluation, params)
         log_evaluation(tracked)
 
 
@@ -85,7 +85,8 @@ def _strategies(generation: GenerationConfig) -> dict[str, GenerationConfig]:
     return strategies | {generation.strategy: generation}
 
 
-def _write_reports(evaluation: Evaluation, params: Params) -> None:
+def write_reports(evaluation: Evaluation, params: Params) -> None:
+    """Writes everything that DVC tracks of an evaluation to ``reports/``."""
     report = evaluation.report(params.dataset.name, sha256(paths.STAGE2 / WEIGHTS))
     details = evaluation.details()
     report.save(paths.REPORTS / "evaluation.json")
