@@ -25,7 +25,7 @@ def ground_pictures(
 ) -> GroundingResult:
     """Grounding scores of the captions of ``pictures`` (files and folders), with 95 % bootstrap intervals.
 
-    ``boxes`` is COCO's instances JSON or a folder of Flickr30k Entities, in which images are found by file name.
+    ``boxes`` is COCO's instances JSON or a folder of Flickr30k Entities, whose images are identified by file name.
     Images without boxes are left out; the others are captioned ``batch_size`` at a time. Raises DataError where no
     image has boxes, or no caption names an object with a box.
     """

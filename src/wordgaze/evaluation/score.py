@@ -63,17 +63,11 @@ def score(
         >>> f"{report.bleu_1:.3f}"
         '1.000'
     """
-    if isinstance(captions, Mapping) != isinstance(references, Mapping):
-        raise ScoreError("captions and references are a mapping and a sequence; give two mappings or two sequences")
-    texts, raw = _by_id("captions", captions), _by_id("references", references)
-    if not isinstance(captions, Mapping) and len(texts) != len(raw):
-        raise ScoreError(f"{len(texts)} captions for the references of {len(raw)} images; give one caption per image")
-    _check_texts(texts, raw)
-    _, ordered, of_images = matched(texts, {key: list(values) for key, values in raw.items()})
-    comparison = Comparison({"captions": _tokenized(ordered)}, list(map(_tokenized, of_images)), num_resamples, seed)
+    texts, raw = _aligned(captions, references)
+    comparison = Comparison({"captions": _tokenized(texts)}, list(map(_tokenized, raw)), num_resamples, seed)
     return ScoreReport(
         **comparison.scores()["captions"].model_dump(),
-        num_images=len(ordered),
+        num_images=len(texts),
         tokenizer=tokenizer.NAME,
         intervals=comparison.intervals()["captions"] if num_resamples else None,
     )
@@ -118,6 +112,18 @@ def score_files(
         title = f"{captions.name} against {references.name}"
         write_text(output, render_page(scored.summary, scored.details, examples, title))
     return scored
+
+
+def _aligned(captions: Captions, references: References) -> tuple[list[str], list[list[str]]]:
+    """Captions and references in the order of the captions. Raises as :func:`score`."""
+    if isinstance(captions, Mapping) != isinstance(references, Mapping):
+        raise ScoreError("captions and references are a mapping and a sequence; give two mappings or two sequences")
+    texts, raw = _by_id("captions", captions), _by_id("references", references)
+    if not isinstance(captions, Mapping) and len(texts) != len(raw):
+        raise ScoreError(f"{len(texts)} captions for the references of {len(raw)} images; give one caption per image")
+    _check_texts(texts, raw)
+    _, ordered, of_images = matched(texts, {key: list(values) for key, values in raw.items()})
+    return ordered, of_images
 
 
 def _by_id(name: str, values: Mapping[str, V] | Iterable[V]) -> dict[str, V]:
