@@ -63,7 +63,7 @@ def run(name: str, project: Path) -> tuple[str, ...]:
     sizes = parameters(project / "models/stage2/weights.safetensors")
     words = len(json.loads((project / "models/stage2/captioner.json").read_text())["vocabulary"])
     report = json.loads((project / "reports/evaluation.json").read_text())
-    best = report["decoding"][report["decode"]["strategy"]]
+    best = report["scores"][report["generation"]["strategy"]]
     side = math.isqrt(cells)
     shutil.rmtree(project / "data")
     return (

@@ -1,4 +1,4 @@
-"""Several systems on the same pictures."""
+"""Several systems on the same images."""
 
 import pytest
 
@@ -12,45 +12,52 @@ BAD = ["a man rides a bike".split()] * 30
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    return Comparison({"good": GOOD, "bad": BAD}, REFERENCES, samples=200, seed=1)
+    return Comparison({"good": GOOD, "bad": BAD}, REFERENCES, num_resamples=200, seed=1)
 
 
 def test_scores_and_their_intervals(comparison: Comparison) -> None:
     scores, intervals = comparison.scores(), comparison.intervals()
-    assert scores["good"] == pytest.approx(score_captions(GOOD, REFERENCES))
+    assert dict(scores["good"].items()) == pytest.approx(score_captions(GOOD, REFERENCES))
     for system in ("good", "bad"):
+        values, ends = dict(scores[system].items()), dict(intervals[system].items())
+        assert set(values) == set(ends) == set(SCORES)
         for name in SCORES:
-            low, high = intervals[system][name]
-            assert low <= scores[system][name] + 1e-12
-            assert scores[system][name] <= high + 1e-12
+            low, high = ends[name].low, ends[name].high
+            assert low is not None and high is not None
+            assert low <= values[name] + 1e-12
+            assert values[name] <= high + 1e-12
 
 
-def test_a_better_system_is_seen_to_be_better(comparison: Comparison) -> None:
-    assert list(comparison.differences("bad")) == ["good against bad"]
-    found = comparison.differences("bad")["good against bad"]["cider"]
-    assert found["value"] == pytest.approx(comparison.scores()["good"]["cider"] - comparison.scores()["bad"]["cider"])
-    assert 0 < found["low"] < found["value"] < found["high"]
-    assert found["p"] < 0.05
+def test_a_better_system_is_significantly_better(comparison: Comparison) -> None:
+    scores = comparison.scores()
+    [pair] = comparison.differences("bad", ["good", "bad"])
+    assert (pair.system, pair.base) == ("good", "bad")
+    cider = pair.differences.cider
+    assert cider.value == pytest.approx(scores["good"].cider - scores["bad"].cider)
+    assert cider.low is not None and cider.value is not None and cider.high is not None and cider.p is not None
+    assert 0 < cider.low < cider.value < cider.high
+    assert cider.p < 0.05
 
 
-def test_parts_of_the_pictures_are_scored_in_the_order_of_their_numbers(comparison: Comparison) -> None:
+def test_parts_of_the_images_are_scored_in_the_order_of_their_numbers(comparison: Comparison) -> None:
     groups = ["10 objects" if i < 10 else "2 objects" for i in range(30)]
-    found = comparison.by("good", groups)
-    assert {name: scores["pictures"] for name, scores in found.items()} == {"2 objects": 20, "10 objects": 10}
-    assert list(found) == ["2 objects", "10 objects"]
-    [(name, scores)] = comparison.by_length("good").items()
-    assert name == "1–7 words"  # 8 and 3 words
-    assert scores["cider"] == pytest.approx(comparison.scores()["good"]["cider"])
+    parts = comparison.by_group("good", groups)
+    assert [(part.name, part.num_images) for part in parts] == [("2 objects", 20), ("10 objects", 10)]
+    [part] = comparison.by_length("good")
+    assert part.name == "1–7 words"  # 8 and 3 words
+    assert part.scores.cider == pytest.approx(comparison.scores()["good"].cider)
 
 
-def test_one_score_a_picture(comparison: Comparison) -> None:
-    found = comparison.per_picture("good")
-    assert {name: of_each.shape for name, of_each in found.items()} == dict.fromkeys(SCORES, (30,))
+def test_one_score_an_image(comparison: Comparison) -> None:
+    scores = comparison.per_image("good")
+    assert {name: values.shape for name, values in scores.items()} == dict.fromkeys(SCORES, (30,))
 
 
-def test_diversity_tells_what_it_can() -> None:
-    found = diversity(GOOD, [[words] for words in GOOD], train=GOOD[:15])
-    assert found["novelty"] == 0.5
-    assert found["self_bleu"] is None
-    assert found["mean_length"] == 8
-    assert diversity(GOOD, [[words, words] for words in GOOD], [])["self_bleu"] == pytest.approx(1)
+def test_diversity_is_none_where_it_is_not_defined() -> None:
+    single = diversity([[words] for words in GOOD], train=GOOD[:15])
+    assert single.novelty == 0.5
+    assert single.self_bleu is None
+    assert single.mean_length == 8
+    pairs = diversity([[words, words] for words in GOOD], [])
+    assert pairs.self_bleu == pytest.approx(1)
+    assert pairs.novelty is None

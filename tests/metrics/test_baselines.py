@@ -1,8 +1,6 @@
 """What a captioner is compared with: one caption for all, chance, the most similar training picture, people."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ import torch
 from torch import Tensor
 
 from tests.metrics.examples import CANDIDATES, REFERENCES, words
-from wordgaze.cli.console import print_summary
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.baselines import (
     consensus,
@@ -162,25 +159,3 @@ def test_pooled_features_are_means_of_length_one_read_in_small_parts() -> None:
     np.testing.assert_allclose(features, [[0.6, 0.8], [0, 1], [0, 0]], atol=1e-6)
     assert features.dtype == np.float32
     assert store.asked == [2, 1]
-
-
-def test_the_summary_has_a_dash_where_people_have_no_score(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    scores = {**dict.fromkeys(("bleu_1", "bleu_2", "bleu_3", "bleu_4"), 0.25), "cider": 1.5}
-    report = {
-        "dataset": "folder",
-        "split": "test",
-        "images": 1,
-        "decoding": {"beam": scores},
-        "baselines": {"human": None},
-    }
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports/evaluation.json").write_text(json.dumps(report))
-    (tmp_path / "reports/captions.csv").write_text("image,beam\na.jpg,a dog\n")
-    monkeypatch.chdir(tmp_path)
-    print_summary()
-    shown = capsys.readouterr().out
-    (human,) = (line for line in shown.splitlines() if "human" in line)
-    assert human.count("–") == 5
-    assert "1.500" in shown

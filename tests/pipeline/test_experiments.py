@@ -50,9 +50,9 @@ def test_a_queue_tries_two_seeds(project: "Project") -> None:
     }
     assert set(scores) == {1, 2}
     committed = json.loads((project.root / "reports" / "evaluation.json").read_text(encoding="utf-8"))
-    for key in ("weights", "decoding", "baselines"):  # DVC hypotheses out what is null or empty
+    for key in ("weights", "scores", "baselines"):  # DVC hypotheses out what is null or empty
         assert scores[1][key] == committed[key]
-    assert 0 <= scores[2]["decoding"]["beam"]["bleu_1"] <= 1
+    assert 0 <= scores[2]["scores"]["beam"]["bleu_1"] <= 1
     assert scores[2]["weights"] != scores[1]["weights"]
     assert (project.root / "params.yaml").read_bytes() == before
     assert not list(Path(project.root / ".dvc" / "tmp" / "exps").glob("*/mlflow.db"))

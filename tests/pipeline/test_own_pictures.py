@@ -46,9 +46,9 @@ def test_an_album_of_twenty_pictures_goes_through_the_pipeline(clone: "Callable[
     assert "Ran experiment" in shown
     report = json.loads((project.root / "reports/evaluation.json").read_text(encoding="utf-8"))
     assert report["dataset"] == "folder"
-    assert report["images"] >= 1
+    assert report["num_images"] >= 1
     assert "human" not in report["baselines"]  # nobody else has said anything of these pictures
-    assert 0 <= report["decoding"]["beam"]["bleu_1"] <= 1
+    assert 0 <= report["scores"]["beam"]["bleu_1"] <= 1
     cards = [json.loads((project.root / f"models/{name}/captioner.json").read_text()) for name in ("stage1", "stage2")]
     assert [card["tuned"] for card in cards] == [False, True]
     assert len(cards[1]["vocabulary"]) > 20

@@ -2,10 +2,12 @@
 
 import csv
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from wordgaze.evaluation.results import EvaluationDetails, EvaluationReport
+from wordgaze.metrics.captions import SCORES
 from wordgaze.tracking.store import open_store
 
 if TYPE_CHECKING:
@@ -27,9 +29,8 @@ def runs(finished: "Project", monkeypatch: pytest.MonkeyPatch) -> "list[Run]":
     return list(store.client.search_runs([store.experiment]))
 
 
-def report(project: "Project") -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((project.root / "reports" / "evaluation.json").read_text(encoding="utf-8"))
-    return loaded
+def report(project: "Project") -> EvaluationReport:
+    return EvaluationReport.load(project.root / "reports" / "evaluation.json")
 
 
 def test_every_output_is_there(finished: "Project") -> None:
@@ -51,28 +52,29 @@ def test_every_output_is_there(finished: "Project") -> None:
 
 
 def test_the_evaluation_has_all_scores(finished: "Project") -> None:
-    found = report(finished)
-    about = {"dataset", "split", "images", "tokenizer", "cider_frequencies", "weights", "decode"}
-    assert set(found) == about | {"decoding", "baselines", "grounding", "hallucination", "calibration"}
-    assert (found["dataset"], found["split"], found["images"], found["tokenizer"]) == ("scenes", "test", 5, "ptb")
-    assert set(found["decoding"]) == {"greedy", "beam"}
-    assert set(found["baselines"]) == {"constant", "random", "nearest", "human", "beam, one reference fewer"}
-    for scores in (*found["decoding"].values(), *found["baselines"].values()):
-        assert 0 <= scores["rouge_l"] <= 1
-        assert 0 <= scores["meteor"] <= 1
-        for order in (1, 2, 3, 4):
-            assert 0 <= scores[f"bleu_{order}"] <= 1
-        assert 0 <= scores["cider"] <= 10
-    assert found["baselines"]["human"]["bleu_4"] > 0.2
-    assert found["baselines"]["constant"]["caption"]
+    evaluation = report(finished)
+    assert (evaluation.dataset, evaluation.split, evaluation.num_images) == ("scenes", "test", 5)
+    assert (evaluation.tokenizer, evaluation.system, evaluation.generation.num_beams) == ("ptb", "beam", 5)
+    assert set(evaluation.scores) == {"greedy", "beam"}
+    baselines = evaluation.baselines.labelled("beam")
+    assert len(baselines) == 5
+    for scores in (*evaluation.scores.values(), *(baseline.scores for baseline in baselines)):
+        values = dict(scores.items())
+        assert set(values) == set(SCORES)
+        for name, value in values.items():
+            assert 0 <= value <= (10 if name == "cider" else 1)
+    assert evaluation.baselines.human is not None and evaluation.baselines.human.bleu_4 > 0.2
+    assert evaluation.baselines.constant_caption
+    assert evaluation.grounding is not None  # without numbers: the miniature captioner names no object
 
 
-def test_the_page_tells_how_sure_the_scores_are(finished: "Project") -> None:
-    details = json.loads((finished.root / "reports" / "details.json").read_text(encoding="utf-8"))
-    scores = report(finished)["decoding"]["beam"]
-    for name, (low, high) in details["intervals"]["beam"].items():
-        assert low - 1e-6 <= scores[name] <= high + 1e-6
-    assert sum(part["pictures"] for part in details["by_objects"].values()) == 5
+def test_the_page_has_scores_with_confidence_intervals(finished: "Project") -> None:
+    details = EvaluationDetails.load(finished.root / "reports" / "details.json")
+    scores = dict(report(finished).scores["beam"].items())
+    for name, interval in details.intervals["beam"].items():
+        assert interval.low is not None and interval.high is not None
+        assert interval.low - 1e-6 <= scores[name] <= interval.high + 1e-6
+    assert sum(group.num_images for group in details.by_objects) == 5
     page = (finished.root / "reports" / "evaluation.html").read_text(encoding="utf-8")
     assert f"{scores['cider']:.3f}" in page
     assert page.count("data:image/jpeg;base64,") >= 5
@@ -115,9 +117,7 @@ def test_the_evaluated_captioner_is_logged_as_a_model(finished: "Project", runs:
     evaluated = by_name["evaluate"]
     assert [output.model_id for output in evaluated.outputs.model_outputs]
     assert evaluated.data.tags["train_run_id"] == by_name["train_stage2"].info.run_id
-    assert evaluated.data.metrics["test/beam/cider"] == pytest.approx(
-        report(finished)["decoding"]["beam"]["cider"], abs=1e-6
-    )
+    assert evaluated.data.metrics["test/beam/cider"] == pytest.approx(report(finished).scores["beam"].cider, abs=1e-6)
     model = finished.root / "mlartifacts" / "models" / evaluated.outputs.model_outputs[0].model_id / "artifacts"
     packaged = next(model.rglob("weights.safetensors"))
     assert packaged.read_bytes() == (finished.root / "models/stage2/weights.safetensors").read_bytes()
@@ -126,7 +126,7 @@ def test_the_evaluated_captioner_is_logged_as_a_model(finished: "Project", runs:
 def test_the_summary_prints_the_scores(finished: "Project") -> None:
     shown = finished.stage("summary")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert f"{report(finished)['decoding']['beam']['cider']:.3f}" in shown.stdout
+    assert f"{report(finished).scores['beam'].cider:.3f}" in shown.stdout
     assert "scenes, test split, 5 images" in shown.stdout
 
 

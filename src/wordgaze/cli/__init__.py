@@ -198,8 +198,10 @@ def ground(
     from wordgaze.cli.console import print_grounding
     from wordgaze.evaluation.ground import ground_pictures
     from wordgaze.generation.config import parse_generation_config
+    from wordgaze.inference.caption_files import load_captioners
 
-    print_grounding(*ground_pictures(pictures, boxes, model, parse_generation_config(num_beams=num_beams)))
+    [captioner] = load_captioners([model])
+    print_grounding(ground_pictures(pictures, boxes, captioner, parse_generation_config(num_beams=num_beams)))
 
 
 @app.command()

@@ -1,12 +1,11 @@
-"""The tables that a person sees: the scores when the pipeline has run, the strategies side by side."""
+"""Tables on the console: scores after a run, scored files, runs side by side, grounding, strategies side by side."""
 
 import csv
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,117 +13,124 @@ from rich.table import Table
 
 from wordgaze.core import paths
 from wordgaze.core.errors import DataError
-from wordgaze.evaluation.report import SCORES
+from wordgaze.core.tables import unguard_formula
+from wordgaze.evaluation.results import (
+    SCORE_LABELS,
+    ConfidenceInterval,
+    EvaluationReport,
+    GroundingResult,
+    ScoredFiles,
+    ScoreSummary,
+)
 
 if TYPE_CHECKING:
     from wordgaze.generation.outputs import Caption
     from wordgaze.inference.caption_files import Compared
-    from wordgaze.metrics.intervals import Interval
 
-NEXT = """Where to look next:
-  reports/evaluation.html              the report: how sure, how good, where it fails
-  reports/attention/                   where each word looked
-  reports/captions.csv                 every caption beside its references
-  dvc plots show                       the curves of both training stages
+NEXT = """Next steps:
+  reports/evaluation.html              scores with confidence intervals, baselines and failure cases
+  reports/attention/                   the attention of each word
+  reports/captions.csv                 each caption beside its references
+  dvc plots show                       the training curves of both stages
   mlflow ui --backend-store-uri sqlite:///mlflow.db
   wordgaze caption YOUR_PHOTO.jpg --attention out.png"""
 
+_ATTENTION = {
+    "attention": "the captioner's attention",
+    "uniform": "uniform attention",
+    "centre": "centre of the image",
+    "shuffled": "attention of other words",
+}
+
 
 def print_summary() -> None:
-    """Prints scores, three captions and the next commands. Raises DataError if nothing was evaluated yet."""
-    path = paths.REPORTS / "evaluation.json"
-    if not path.is_file():
-        raise DataError(f"{path} is missing; run dvc repro first")
-    report = json.loads(path.read_text(encoding="utf-8"))
+    """Prints the scores, three captions and the next steps. Raises DataError if nothing was evaluated yet."""
+    report = EvaluationReport.load(paths.REPORTS / "evaluation.json")
     console = _console()
-    console.print(_table(report))
+    console.print(_score_table(report, f"{report.dataset}, {report.split} split, {report.num_images} images"))
     with (paths.REPORTS / "captions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows[:: max(1, len(rows) // 3)][:3]:
-        console.print(f"  {escape(row['image'])}: [bold]{escape(row['beam'])}[/bold]")
+        image, caption = unguard_formula(row["image"]), unguard_formula(row["beam"])
+        console.print(f"  {escape(image)}: [bold]{escape(caption)}[/bold]")
     console.print(NEXT, markup=False)
 
 
-def print_scores(report: dict[str, Any]) -> None:
-    """Prints the scores of captions that were read from a file, and how sure they are."""
-    console = _console()
-    console.print(_table(report))
-    for name, scores in report["intervals"].items():
-        sure = ", ".join(f"{SCORES[key]} {scores[key][0]:.3f}–{scores[key][1]:.3f}" for key in ("bleu_4", "cider"))
-        console.print(f"95 % of {escape(name)}: {sure}")
-    for name, scores in (report["differences"] or {}).items():
-        found = scores["cider"]
-        sure = f"[{found['low']:+.3f}, {found['high']:+.3f}], p = {found['p']:.3f}"
-        console.print(f"{escape(name)}: CIDEr {found['value']:+.3f} {escape(sure)}")
+def print_scores(scored: ScoredFiles) -> None:
+    """Prints the scores of captions from files, with confidence intervals and the difference of two systems."""
+    summary, details, console = scored.summary, scored.details, _console()
+    console.print(_score_table(summary, f"{summary.dataset}, {summary.num_images} images"))
+    for system, intervals in details.intervals.items():
+        shown = ", ".join(
+            f"{SCORE_LABELS[name]} {_ends(interval, '–')}"
+            for name, interval in intervals.items()
+            if name in ("bleu_4", "cider")
+        )
+        console.print(f"95 % intervals of {escape(system)}: {shown}")
+    for pair in details.comparisons:
+        cider = pair.differences.cider
+        shown = f"{_signed(cider.value)} [{_signed(cider.low)}, {_signed(cider.high)}], p = {_score(cider.p)}"
+        console.print(f"{escape(pair.system)} against {escape(pair.base)}: CIDEr {escape(shown)}")
 
 
-def print_spread(paths: Sequence[Path]) -> None:
-    """Prints each score's mean and standard deviation over evaluations. Raises DataError where they do not belong
-    together."""
+def print_spread(reports: Sequence[Path]) -> None:
+    """Prints the mean and the standard deviation of each score over evaluations.
+
+    Raises DataError where a file is not an evaluation.json, or data set, split or generation settings differ.
+    """
     from wordgaze.metrics.intervals import spread
 
-    reports = [_read_report(path) for path in paths]
-    for path, report in zip(paths, reports, strict=True):
-        if any(report.get(key) != reports[0].get(key) for key in ("dataset", "split", "decode")):
-            raise DataError(f"{path} is of another data set, split or decoding than {paths[0]}; compare like with like")
-    decoding = {strategy: list(scores) for strategy, scores in reports[0]["decoding"].items()}
-    names = next(iter(decoding.values()))
-    table = Table(
-        title=f"{reports[0]['dataset']}, {len(reports)} runs: mean ± standard deviation", title_justify="left"
-    )
-    table.add_column("captions by")
-    for name in names:
-        table.add_column(SCORES.get(name, name), justify="right")
-    for strategy in decoding:
-        found = [spread([report["decoding"][strategy][name] for report in reports]) for name in names]
-        table.add_row(strategy, *(f"{of.mean:.3f} ± {_score(of.deviation)}" for of in found))
+    loaded = [EvaluationReport.load(path) for path in reports]
+    first = loaded[0]
+    for path, report in zip(reports, loaded, strict=True):
+        if (report.dataset, report.split, report.generation) != (first.dataset, first.split, first.generation):
+            raise _unlike(path, reports[0], "another data set, split or generation settings")
+        if report.scores.keys() != first.scores.keys():
+            raise _unlike(path, reports[0], "other strategies")
+    names = [name for name in SCORE_LABELS if all(_has(report, name) for report in loaded)]
+    table = Table(title=f"{first.dataset}, {len(loaded)} runs: mean ± standard deviation", title_justify="left")
+    _add_score_columns(table, names)
+    for strategy in first.scores:
+        spreads = [spread([getattr(report.scores[strategy], name) for report in loaded]) for name in names]
+        table.add_row(strategy, *(f"{one.mean:.3f} ± {_score(one.deviation)}" for one in spreads))
     _console().print(table)
 
 
-def _read_report(path: Path) -> dict[str, Any]:
-    try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        report["decoding"]
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; give the evaluation.json of a run") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no evaluation.json ({error}); give those that evaluate wrote") from error
-    return report
-
-
-def print_grounding(pictures: int, words: int, scores: "dict[str, Interval]") -> None:
-    """Prints the pointing game and the share of attention inside the boxes, beside what needs no picture."""
-    table = Table(title=f"{words} words that name a boxed object, in {pictures} pictures", title_justify="left")
+def print_grounding(result: GroundingResult) -> None:
+    """Prints the pointing game and the attention inside the boxes, beside attention that ignores the word."""
+    title = f"{result.num_words} words that name an object with a box, in {result.num_images} images"
+    table = Table(title=title, title_justify="left")
     table.add_column("attention")
-    table.add_column("points into the box", justify="right")
-    table.add_column("share inside the box", justify="right")
-    for kind, label in (
-        ("", "the captioner's"),
-        ("_uniform", "uniform"),
-        ("_centre", "to the centre"),
-        ("_shuffled", "shuffled"),
-    ):
-        found = (scores[f"{measure}{kind}"] for measure in ("pointing", "mass"))
-        table.add_row(
-            label, *("–" if math.isnan(i.value) else f"{i.value:.3f} [{i.low:.3f}, {i.high:.3f}]" for i in found)
-        )
+    table.add_column("pointing game", justify="right")
+    table.add_column("attention inside the box", justify="right")
+    for kind, label in _ATTENTION.items():
+        cells = []
+        for measure in ("pointing", "mass"):
+            value = getattr(getattr(result.scores, measure), kind)
+            interval = getattr(getattr(result.intervals, measure), kind)
+            cells.append("–" if value is None else f"{value:.3f} [{_ends(interval, ', ')}]")
+        table.add_row(label, *cells)
     _console().print(table)
 
 
 def print_comparison(picture: Path, compared: "Iterable[Compared]") -> None:
-    """Prints each strategy's captions with their probability, and every word's."""
+    """Prints the captions of each strategy with their probabilities and those of their words."""
     table = Table(title=str(picture), title_justify="left", show_lines=True)
-    for name in ("strategy", "caption, the probability of each word below", "probability", "s"):
-        table.add_column(name, justify="left" if name == "strategy" or name.startswith("caption") else "right")
+    table.add_column("strategy")
+    table.add_column("caption, with the probability of each word")
+    table.add_column("probability", justify="right")
+    table.add_column("seconds", justify="right")
     for strategy, captions, seconds in compared:
-        said = "\n".join(f"[bold]{escape(caption.text)}[/bold]\n{_word_probabilities(caption)}" for caption in captions)
+        texts = "\n".join(
+            f"[bold]{escape(caption.text)}[/bold]\n{_word_probabilities(caption)}" for caption in captions
+        )
         probabilities = "\n\n".join(f"{math.exp(caption.log_prob):.1e}" for caption in captions)
-        table.add_row(strategy, said, probabilities, f"{seconds:.2f}")
+        table.add_row(strategy, texts, probabilities, f"{seconds:.2f}")
     _console().print(table)
 
 
 def _console() -> Console:
-    """A terminal as it is; what is not one, such as a file, has room for every column."""
+    """A terminal has its own width; a file or a pipe has room for every column."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
@@ -132,19 +138,40 @@ def _word_probabilities(caption: "Caption") -> str:
     return " ".join(f"{math.exp(log_prob):.2f}".removeprefix("0") for log_prob in caption.word_log_probs)
 
 
-def _table(report: dict[str, Any]) -> Table:
-    rows = {**report["decoding"], **report["baselines"]}
-    split = f", {report['split']} split" if "split" in report else ""
-    table = Table(title=f"{report['dataset']}{split}, {report['images']} images", title_justify="left")
-    table.add_column("captions by")
-    names = list(next(iter(report["decoding"].values())))
-    for name in names:
-        table.add_column(SCORES.get(name, name), justify="right")
-    for by, scores in rows.items():
-        table.add_row(by, *(_score((scores or {}).get(name)) for name in names))
+def _score_table(summary: ScoreSummary, title: str) -> Table:
+    baselines = summary.baselines.labelled(summary.system)
+    rows = [*summary.scores.items(), *((baseline.label, baseline.scores) for baseline in baselines)]
+    present = {name for _, scores in rows for name, _ in scores.items()}
+    names = [name for name in SCORE_LABELS if name in present]
+    table = Table(title=title, title_justify="left")
+    _add_score_columns(table, names)
+    for label, scores in rows:
+        table.add_row(escape(label), *(_score(getattr(scores, name)) for name in names))
     return table
 
 
+def _add_score_columns(table: Table, names: Sequence[str]) -> None:
+    table.add_column("captions by")
+    for name in names:
+        table.add_column(SCORE_LABELS[name], justify="right")
+
+
+def _unlike(path: Path, first: Path, what: str) -> DataError:
+    return DataError(f"{path} has {what} than {first}; give evaluations that differ in the random seed alone")
+
+
+def _has(report: EvaluationReport, name: str) -> bool:
+    return all(getattr(scores, name) is not None for scores in report.scores.values())
+
+
+def _ends(interval: ConfidenceInterval, separator: str) -> str:
+    return f"{_score(interval.low)}{separator}{_score(interval.high)}"
+
+
 def _score(score: float | None) -> str:
-    """A dash where there is none: people cannot be scored where every picture has one caption."""
+    """A dash for a score that is not defined."""
     return "–" if score is None else f"{score:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"

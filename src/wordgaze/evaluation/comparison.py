@@ -1,91 +1,121 @@
-"""Several systems on the same pictures: their scores, how sure they are, and what sets them apart."""
+"""Compares systems on the same images: scores, confidence intervals, differences, and scores of parts of the images."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
+from wordgaze.evaluation.results import (
+    ConfidenceInterval,
+    Diversity,
+    GroupScores,
+    ScoreDifference,
+    ScoreDifferences,
+    ScoreIntervals,
+    Scores,
+    SystemComparison,
+)
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.captions import CaptionScores
 from wordgaze.metrics.diversity import distinct_n, mean_length, novelty, self_bleu, vocabulary_used
-from wordgaze.metrics.intervals import bootstrap, by_group, difference
+from wordgaze.metrics.intervals import Interval, bootstrap, by_group, difference
 
-LENGTHS = ((0, 7), (8, 10), (11, 13), (14, 10**6))
+CIDER_DOCUMENT_FREQUENCIES = "evaluated references"
+"""What the document frequencies of CIDEr are counted in, for a report."""
+
+LENGTHS = ((0, 7), (8, 10), (11, 13), (14, 10**6))  # words, both ends inclusive
 
 
 class Comparison:
-    """The captions of several systems, each a caption a picture, scored against the same references.
+    """The captions of several systems, one caption per image, scored against the same references.
 
-    Resampling is seeded; equal seeds draw equal pictures for all systems.
+    ``references[i]`` are all the references of image i. The images are resampled ``num_resamples`` times; ``seed``
+    draws the same resamples for all systems. Raises ScoreError if an image has no reference, or a system has another
+    number of captions.
     """
 
     def __init__(
         self,
         systems: Mapping[str, Sequence[Tokens]],
         references: Sequence[Sequence[Tokens]],
-        samples: int = 1000,
+        num_resamples: int = 1000,
         seed: int = 0,
     ) -> None:
-        self.systems, self.references, self.samples, self.seed = systems, references, samples, seed
-        self.metric = CaptionScores(references)
-        self.statistics: dict[str, Floats] = {n: self.metric.statistics(said) for n, said in systems.items()}
+        self.systems, self.references, self.num_resamples, self.seed = systems, references, num_resamples, seed
+        self._metric = CaptionScores(references)
+        self._statistics = {name: self._metric.statistics(captions) for name, captions in systems.items()}
 
-    def scores(self) -> dict[str, dict[str, float]]:
-        """Each system's scores."""
-        return {name: _plain(self.metric.scores(table.sum(0))) for name, table in self.statistics.items()}
-
-    def intervals(self) -> dict[str, dict[str, list[float]]]:
-        """The 95 % bootstrap interval of each system's scores."""
+    def scores(self) -> dict[str, Scores]:
+        """The scores of each system."""
         return {
-            name: {score: [i.low, i.high] for score, i in self._bootstrap(table).items()}
-            for name, table in self.statistics.items()
+            name: Scores.model_validate({score: float(value) for score, value in totals.items()})
+            for name, statistics in self._statistics.items()
+            for totals in [self._metric.scores(statistics.sum(0))]
         }
 
-    def differences(self, base: str) -> dict[str, dict[str, dict[str, float]]]:
-        """Every other system against ``base``, on the same resamples: value, low, high, p."""
+    def intervals(self) -> dict[str, ScoreIntervals]:
+        """The 95 % bootstrap intervals of each system's scores."""
         return {
-            f"{name} against {base}": {
-                score: asdict(found)
-                for score, found in difference(
-                    self.metric, table, self.statistics[base], self.samples, self.seed
-                ).items()
-            }
-            for name, table in self.statistics.items()
+            name: ScoreIntervals.model_validate(
+                confidence_intervals(bootstrap(self._metric, statistics, self.num_resamples, self.seed))
+            )
+            for name, statistics in self._statistics.items()
+        }
+
+    def differences(self, base: str, systems: Sequence[str]) -> tuple[SystemComparison, ...]:
+        """Each of ``systems`` but ``base`` against ``base``, on the same resamples of the images."""
+        return tuple(
+            SystemComparison(system=name, base=base, differences=self._difference(name, base))
+            for name in systems
             if name != base
-        }
+        )
 
-    def per_picture(self, system: str) -> dict[str, Floats]:
-        """Each score of each picture, (N,)."""
-        return self.metric.scores(self.statistics[system])
+    def per_image(self, system: str) -> dict[str, Floats]:
+        """Each score of each image, (N,)."""
+        return self._metric.scores(self._statistics[system])
 
-    def by_length(self, system: str) -> dict[str, dict[str, float]]:
-        """The scores by the mean length of a picture's references, which are what it takes to tell it."""
-        means = [sum(map(len, of_one)) / len(of_one) for of_one in self.references]
-        return self.by(system, [_length_group(mean) for mean in means])
+    def by_length(self, system: str) -> tuple[GroupScores, ...]:
+        """The scores by the mean number of words of an image's references."""
+        means = [sum(map(len, references)) / len(references) for references in self.references]
+        return self.by_group(system, [_length_group(mean) for mean in means])
 
-    def by(self, system: str, groups: Sequence[str]) -> dict[str, dict[str, float]]:
-        """The scores of parts of the pictures, with the number of ``pictures``, in the order of their names."""
-        found = by_group(self.metric, self.statistics[system], groups)
-        return {name: {"pictures": groups.count(name), **found[name]} for name in sorted(found, key=_natural)}
+    def by_group(self, system: str, groups: Sequence[str]) -> tuple[GroupScores, ...]:
+        """The scores of parts of the images; ``groups[i]`` names the part of image i.
 
-    def _bootstrap(self, table: Floats) -> dict[str, Any]:
-        return bootstrap(self.metric, table, self.samples, self.seed)
+        Parts are in the order of the numbers that their names begin with.
+        """
+        scores = by_group(self._metric, self._statistics[system], groups)
+        return tuple(
+            GroupScores(name=name, num_images=groups.count(name), scores=Scores.model_validate(scores[name]))
+            for name in sorted(scores, key=_natural)
+        )
 
-
-def diversity(captions: Sequence[Tokens], sets: Sequence[Sequence[Tokens]], train: Sequence[Tokens]) -> dict[str, Any]:
-    """How varied captions are: one a picture, and where several were made the ``sets`` of all of a picture."""
-    return {
-        "distinct_1": distinct_n(captions, 1),
-        "distinct_2": distinct_n(captions, 2),
-        "vocabulary": vocabulary_used(captions),
-        "mean_length": mean_length(captions),
-        "novelty": novelty(captions, train) if train else None,
-        "self_bleu": self_bleu(sets) if any(len(of_one) > 1 for of_one in sets) else None,
-    }
+    def _difference(self, system: str, base: str) -> ScoreDifferences:
+        ours, theirs = self._statistics[system], self._statistics[base]
+        differences = difference(self._metric, ours, theirs, self.num_resamples, self.seed)
+        return ScoreDifferences.model_validate(
+            {score: ScoreDifference.model_validate(asdict(value)) for score, value in differences.items()}
+        )
 
 
-def _plain(scores: Mapping[str, Floats]) -> dict[str, float]:
-    return {name: float(score) for name, score in scores.items()}
+def confidence_intervals(intervals: Mapping[str, Interval]) -> dict[str, ConfidenceInterval]:
+    """Bootstrap intervals as typed results."""
+    return {name: ConfidenceInterval(low=interval.low, high=interval.high) for name, interval in intervals.items()}
+
+
+def diversity(candidates: Sequence[Sequence[Tokens]], train: Sequence[Tokens]) -> Diversity:
+    """How varied captions are: the first of each image's ``candidates``, and for Self-BLEU all of them.
+
+    ``novelty`` is None without training captions, ``self_bleu`` where no image has two candidates.
+    """
+    captions = [of_image[0] for of_image in candidates]
+    return Diversity(
+        distinct_1=distinct_n(captions, 1),
+        distinct_2=distinct_n(captions, 2),
+        vocabulary_size=vocabulary_used(captions),
+        mean_length=mean_length(captions),
+        novelty=novelty(captions, train) if train else None,
+        self_bleu=self_bleu(candidates),
+    )
 
 
 def _length_group(mean: float) -> str:

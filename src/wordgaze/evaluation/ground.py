@@ -1,44 +1,68 @@
-"""Does a captioner look where it speaks? Measured on a person's own pictures, against a file of boxes."""
+"""Measures the grounding of a captioner's attention on a user's images, against a file of boxes."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from wordgaze.core.errors import DataError
-from wordgaze.data.readers.boxes import coco_boxes, flickr30k_boxes
+from wordgaze.data.readers.boxes import Boxes, coco_boxes, flickr30k_boxes
+from wordgaze.evaluation.comparison import confidence_intervals
+from wordgaze.evaluation.results import GroundingIntervals, GroundingResult, GroundingScores
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.caption_files import BATCH, load_captioners
-from wordgaze.inference.captioner import caption_ensemble
+from wordgaze.inference.captioner import Captioner
 from wordgaze.metrics.grounding import Boxed, Grounding
-from wordgaze.metrics.intervals import Interval, bootstrap
+from wordgaze.metrics.intervals import bootstrap
 from wordgaze.text.objects import Lexicon, coco_lexicon
 from wordgaze.vision.images import find_images, load_image
 
 
 def ground_pictures(
-    pictures: Sequence[Path], boxes: Path, model: str, decode: GenerationConfig
-) -> tuple[int, int, dict[str, Interval]]:
-    """How many pictures had boxes, how many words were measured, and each grounding score with its interval.
+    pictures: Sequence[Path],
+    boxes: Path,
+    captioner: Captioner,
+    generation: GenerationConfig,
+    batch_size: int = 16,
+) -> GroundingResult:
+    """Grounding scores of the captions of ``pictures`` (files and folders), with 95 % bootstrap intervals.
 
-    ``boxes`` is COCO's instances JSON or a folder of Flickr30k-Entities; pictures are found in it by file name. Raises
-    DataError where it knows none of them, or no caption names a boxed object.
+    ``boxes`` is COCO's instances JSON or a folder of Flickr30k Entities, whose images are identified by file name.
+    Images without boxes are left out; the others are captioned ``batch_size`` at a time. Raises DataError where no
+    image has boxes, or no caption names an object with a box.
     """
     known = flickr30k_boxes(boxes) if boxes.is_dir() else coco_boxes(boxes)
     paths = [path for path in find_images(pictures) if known.get(path.name)]
     if not paths:
         raise DataError(f"{boxes} has no boxes of these pictures; boxes are found by the file name of a picture")
-    [captioner] = load_captioners([model])
+    captions, boxed = _caption(paths, known, captioner, generation, batch_size)
+    metric = Grounding(boxed, captioner.encoder.spec.grid, _lexicon(boxed))
+    statistics = metric.statistics(captions)
+    num_words = int(statistics[:, 0].sum())
+    if not num_words:
+        raise DataError(f"no caption of the {len(paths)} pictures names an object that {boxes} has a box of")
+    intervals = bootstrap(metric, statistics)
+    return GroundingResult(
+        num_images=len(paths),
+        num_words=num_words,
+        scores=GroundingScores.from_metric({name: interval.value for name, interval in intervals.items()}),
+        intervals=GroundingIntervals.from_metric(confidence_intervals(intervals)),
+    )
+
+
+def _caption(
+    paths: Sequence[Path], known: Boxes, captioner: Captioner, generation: GenerationConfig, batch_size: int
+) -> tuple[list[Caption], list[Boxed]]:
+    """The best caption of each image, and its size with its boxes."""
     captions: list[Caption] = []
     boxed: list[Boxed] = []
-    for start in range(0, len(paths), BATCH):
-        images = [load_image(path) for path in paths[start : start + BATCH]]
-        captions += [of_one[0] for of_one in caption_ensemble([captioner], images, decode)]
-        boxed += [Boxed(i.size, known[p.name]) for i, p in zip(images, paths[start:], strict=False)]
-    nouns = {box.noun for of_one in boxed for box in of_one.boxes}
-    lexicon = coco_lexicon() if nouns <= coco_lexicon().names else Lexicon(nouns)
-    metric = Grounding(boxed, captioner.encoder.spec.grid, lexicon)
-    statistics = metric.statistics(captions)
-    words = int(statistics[:, 0].sum())
-    if not words:
-        raise DataError(f"no caption of the {len(paths)} pictures names an object that {boxes} has a box of")
-    return len(paths), words, bootstrap(metric, statistics)
+    for start in range(0, len(paths), batch_size):
+        batch = paths[start : start + batch_size]
+        images = [load_image(path) for path in batch]
+        captions += [candidates[0] for candidates in captioner.caption(images, generation)]
+        boxed += [Boxed(image.size, known[path.name]) for image, path in zip(images, batch, strict=True)]
+    return captions, boxed
+
+
+def _lexicon(boxed: Sequence[Boxed]) -> Lexicon:
+    """COCO's names of objects with their synonyms where these cover all nouns, else the nouns themselves."""
+    nouns = {box.noun for image in boxed for box in image.boxes}
+    return coco_lexicon() if nouns <= coco_lexicon().names else Lexicon(nouns)

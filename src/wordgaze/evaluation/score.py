@@ -1,22 +1,76 @@
-"""Scores of captions from any system, read from files."""
+"""Scores captions of any system against references: from Python and from files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
-from wordgaze.core.errors import CaptionsError
-from wordgaze.core.files import atomic_write, write_json, write_text
+from wordgaze.core.errors import CaptionsError, ScoreError
+from wordgaze.core.files import write_text
 from wordgaze.data.readers.captions import ById, matched, read_captions, read_references
-from wordgaze.evaluation.comparison import Comparison, diversity
-from wordgaze.evaluation.report.page import Example, render_page
-from wordgaze.metrics.baselines import fewer_references, human_scores
+from wordgaze.evaluation.baselines import reference_baselines
+from wordgaze.evaluation.comparison import CIDER_DOCUMENT_FREQUENCIES, Comparison, diversity
+from wordgaze.evaluation.results import (
+    Baselines,
+    EvaluationDetails,
+    ScoredFiles,
+    ScoreReport,
+    Scores,
+    ScoreSummary,
+)
 from wordgaze.metrics.meteor import toolkit_meteor
 from wordgaze.text import tokenizer
-from wordgaze.vision.images import load_image
 
-SAMPLES = 1000
-EXAMPLES = 10
-PICTURE = 400  # pixels, the long side of a picture on the page
+if TYPE_CHECKING:
+    from PIL import Image
+
+NUM_RESAMPLES = 1000
+NUM_EXAMPLES = 10
+THUMBNAIL = 400  # pixels, the long side of an image on the page
+
+Captions = Sequence[str] | Mapping[str, str]
+References = Sequence[Sequence[str]] | Mapping[str, Sequence[str]]
+V = TypeVar("V")
+
+
+def score(
+    captions: Captions, references: References, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> ScoreReport:
+    """Scores captions as the COCO caption evaluation does.
+
+    Captions and references are tokenized as the Penn Treebank tokenizer does, in lower case and without punctuation;
+    CIDEr takes its document frequencies from ``references``.
+
+    Args:
+        captions: one caption per image: a sequence of N strings, or a mapping from image id to string.
+        references: the references of each image: a sequence of N lists of strings in the order of ``captions``, or a
+            mapping from the same image ids to lists of strings.
+        num_resamples: bootstrap resamples of the images for the 95 % confidence intervals; 0 computes no intervals.
+        seed: random seed of the resamples.
+
+    Returns:
+        A report with the attributes ``bleu_1`` … ``bleu_4`` (Papineni et al. 2002), ``rouge_l`` (Lin 2004) and
+        ``meteor`` (Denkowski and Lavie 2014, with exact and stem matches; None where nltk is not installed) in 0…1,
+        ``cider`` (CIDEr-D of Vedantam et al. 2015) in 0…10, ``num_images`` and ``intervals`` (percentiles, Efron
+        1979). ``str(report)`` is a table.
+
+    Raises:
+        ScoreError: the numbers of captions and references differ, one is a mapping and the other is not, an image
+            has no reference, or a value is not a string.
+        CaptionsError: the ids of two mappings differ.
+
+    Example:
+        >>> report = wordgaze.score(["a dog runs"], [["a dog is running", "the dog runs"]])
+        >>> f"{report.bleu_1:.3f}"
+        '1.000'
+    """
+    texts, raw = _aligned(captions, references)
+    comparison = Comparison({"captions": _tokenized(texts)}, list(map(_tokenized, raw)), num_resamples, seed)
+    return ScoreReport(
+        **comparison.scores()["captions"].model_dump(),
+        num_images=len(texts),
+        tokenizer=tokenizer.NAME,
+        intervals=comparison.intervals()["captions"] if num_resamples else None,
+    )
 
 
 def score_files(
@@ -24,84 +78,133 @@ def score_files(
     references: Path,
     against: Path | None = None,
     column: str | None = None,
-    html: Path | None = None,
+    output: Path | None = None,
     pictures: Path | None = None,
-    examples: int = EXAMPLES,
-) -> dict[str, Any]:
-    """Scores a file of captions, and with ``against`` those of another system on the same pictures beside them.
+    num_examples: int = NUM_EXAMPLES,
+) -> ScoredFiles:
+    """Scores a file of captions, and with ``against`` another system's captions of the same images.
 
-    Returns what the page shows; writes the page to ``html`` if given, or the same as JSON where its name ends so. The
-    page has the ``examples`` best and worst captions, or all if there are no more than that, with the pictures where
-    their folder is given. Raises CaptionsError where a file cannot be read, the ids do not match, a picture is not in
-    the folder, or there are pictures and no page to show them on.
+    The report is written to ``output`` if given: an HTML page, or JSON where the name ends in ``.json``. The page
+    shows the ``num_examples`` best and worst captions, or all if there are no more, with the images of the folder
+    ``pictures`` if given. Raises CaptionsError where a file cannot be read, the ids do not match, an image is not in
+    the folder, or ``pictures`` is given without a page.
     """
-    if pictures is not None and (html is None or html.suffix == ".json"):
+    if pictures is not None and (output is None or output.suffix == ".json"):
         raise CaptionsError(f"{pictures} is for a page, and none is written; give --output a name such as report.html")
     truths = read_references(references)
-    files = {captions.stem: captions} | ({_other_name(captions, against): against} if against else {})
-    read = {name: matched(read_captions(path, column), truths) for name, path in files.items()}
-    ids, texts, raw = read[captions.stem]
-    tokens = [[tokenizer.tokenize(text) for text in of_one] for of_one in raw]
-    said = {name: [tokenizer.tokenize(text) for text in of_one] for name, (_, of_one, _) in read.items()}
-    comparison = Comparison(said, tokens, SAMPLES)
-    report = _report(comparison, captions.stem, references)
-    if html is not None and html.suffix == ".json":
-        write_json(html, report)
-    elif html is not None:
-        cider = comparison.per_picture(captions.stem)["cider"].tolist()
-        shown = [
-            Example(ids[i], texts[i], tuple(raw[i]), cider[i], _picture(pictures, ids[i], truths), kind)
-            for kind, i in _chosen(cider, examples)
+    system = captions.stem
+    files = {system: captions} | ({_other_name(captions, against): against} if against else {})
+    aligned = {name: matched(read_captions(path, column), truths) for name, path in files.items()}
+    ids, texts, raw = aligned[system]
+    systems = {name: _tokenized(of_system) for name, (_, of_system, _) in aligned.items()}
+    comparison = Comparison(systems, list(map(_tokenized, raw)), NUM_RESAMPLES)
+    scored = ScoredFiles(summary=_summary(comparison, system, references), details=_details(comparison, system))
+    if output is not None and output.suffix == ".json":
+        scored.save(output)
+    elif output is not None:
+        from wordgaze.evaluation.report.page import Example, render_page
+
+        cider = comparison.per_image(system)["cider"].tolist()
+        examples = [
+            Example(ids[i], texts[i], tuple(raw[i]), cider[i], _thumbnail(pictures, ids[i], truths), kind)
+            for kind, i in _chosen(cider, num_examples)
         ]
-        with atomic_write(html) as temporary:
-            write_text(temporary, render_page(report, shown, f"{captions.name} against {references.name}"))
-    return report
+        title = f"{captions.name} against {references.name}"
+        write_text(output, render_page(scored.summary, scored.details, examples, title))
+    return scored
+
+
+def _aligned(captions: Captions, references: References) -> tuple[list[str], list[list[str]]]:
+    """Captions and references in the order of the captions. Raises as :func:`score`."""
+    if isinstance(captions, Mapping) != isinstance(references, Mapping):
+        raise ScoreError("captions and references are a mapping and a sequence; give two mappings or two sequences")
+    texts, raw = _by_id("captions", captions), _by_id("references", references)
+    if not isinstance(captions, Mapping) and len(texts) != len(raw):
+        raise ScoreError(f"{len(texts)} captions for the references of {len(raw)} images; give one caption per image")
+    _check_texts(texts, raw)
+    _, ordered, of_images = matched(texts, {key: list(values) for key, values in raw.items()})
+    return ordered, of_images
+
+
+def _by_id(name: str, values: Mapping[str, V] | Iterable[V]) -> dict[str, V]:
+    """Values by id as text; those of a sequence by their position."""
+    if isinstance(values, str | bytes):
+        raise ScoreError(f"{name} is a single text; give a sequence with one entry per image")
+    items = values.items() if isinstance(values, Mapping) else enumerate(values)
+    by_id = {str(key): value for key, value in items}
+    if isinstance(values, Mapping) and len(by_id) != len(values):
+        raise CaptionsError(f"{name}: two ids are equal as text, such as 1 and '1'; give each image one id")
+    return by_id
+
+
+def _check_texts(captions: Mapping[str, object], references: Mapping[str, object]) -> None:
+    for key, caption in captions.items():
+        if not isinstance(caption, str):
+            raise ScoreError(f"the caption of image {key} is {caption!r}; give a string")
+    for key, texts in references.items():
+        if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+            raise ScoreError(f"the references of image {key} are {texts!r}; give a list of strings")
+        wrong = next((text for text in texts if not isinstance(text, str)), None)
+        if wrong is not None:
+            raise ScoreError(f"a reference of image {key} is {wrong!r}; give a string")
+
+
+def _tokenized(texts: Iterable[str]) -> list[list[str]]:
+    return [tokenizer.tokenize(text) for text in texts]
 
 
 def _other_name(captions: Path, against: Path) -> str:
     return against.stem if against.stem != captions.stem else str(against)
 
 
-def _report(comparison: Comparison, system: str, references: Path) -> dict[str, Any]:
-    scores = comparison.scores()
-    for name, said in comparison.systems.items():
-        toolkit = toolkit_meteor(said, comparison.references)
-        if toolkit is not None:
-            scores[name]["meteor_toolkit"] = toolkit
-    return {
-        "dataset": references.name,
-        "images": len(comparison.references),
-        "tokenizer": tokenizer.NAME,
-        "cider_frequencies": "evaluated references",
-        "decoding": scores,
-        "intervals": comparison.intervals(),
-        "differences": comparison.differences(list(comparison.systems)[-1]) if len(comparison.systems) > 1 else None,
-        "baselines": {
-            "human": human_scores(comparison.references),
-            f"{system}, one reference fewer": fewer_references(comparison.systems[system], comparison.references),
+def _summary(comparison: Comparison, system: str, references: Path) -> ScoreSummary:
+    return ScoreSummary(
+        dataset=references.name,
+        num_images=len(comparison.references),
+        tokenizer=tokenizer.NAME,
+        cider_document_frequencies=CIDER_DOCUMENT_FREQUENCIES,
+        system=system,
+        scores={name: _with_toolkit(comparison, name, scores) for name, scores in comparison.scores().items()},
+        baselines=Baselines.model_validate(reference_baselines(comparison.systems[system], comparison.references)),
+    )
+
+
+def _with_toolkit(comparison: Comparison, system: str, scores: Scores) -> Scores:
+    """The scores with the METEOR of the COCO toolkit, where it is installed."""
+    meteor = toolkit_meteor(comparison.systems[system], comparison.references)
+    return scores.model_copy(update={"meteor_toolkit": meteor})
+
+
+def _details(comparison: Comparison, system: str) -> EvaluationDetails:
+    systems = list(comparison.systems)
+    return EvaluationDetails(
+        intervals=comparison.intervals(),
+        comparisons=comparison.differences(systems[-1], systems),
+        by_length=comparison.by_length(system),
+        diversity={
+            name: diversity([[words] for words in captions], []) for name, captions in comparison.systems.items()
         },
-        "by_length": comparison.by_length(system),
-        "diversity_penalty": {
-            name: diversity(said, [[words] for words in said], []) for name, said in comparison.systems.items()
-        },
-    }
+    )
 
 
 def _chosen(cider: Sequence[float], most: int) -> list[tuple[str, int]]:
-    """Which captions are shown, each with the kind of example that it is."""
+    """The examples of the page as (kind, index)."""
     order = sorted(range(len(cider)), key=lambda i: -cider[i])
     if len(order) <= 2 * most:
         return [("all, the best first", i) for i in order]
     return [("best", i) for i in order[:most]] + [("worst", i) for i in order[::-1][:most]]
 
 
-def _picture(folder: Path | None, key: str, truths: ById[list[str]]) -> Any:
+def _thumbnail(folder: Path | None, key: str, truths: ById[list[str]]) -> "Image.Image | None":
+    """The image with this id, by the id or by a file name that the references give it."""
     if folder is None:
         return None
-    names = [key, *(name for name, of_one in truths.names.items() if of_one == key)]
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None:
+    from wordgaze.vision.images import load_image
+
+    names = [key, *(name for name, image_id in truths.names.items() if image_id == key)]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
         raise CaptionsError(f"{folder} has no picture {names[-1]}; give --pictures the folder that holds the pictures")
-    picture = load_image(found)
-    picture.thumbnail((PICTURE, PICTURE))
+    picture = load_image(path)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return picture

@@ -9,10 +9,9 @@ from typing import Any
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.core.files import atomic_write
+from wordgaze.core.tables import guard_formula
 
 COLUMNS = ("name", "caption", "log_prob", "probability", "error")
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def _text(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return guard_formula(value) if isinstance(value, str) else value
 
 
 def _write_lines(rows: list[dict[str, Any]], path: Path) -> None:

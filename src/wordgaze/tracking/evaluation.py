@@ -1,50 +1,54 @@
-"""An evaluation in MLflow: the report, its scores, and the captioner as a model.
+"""Logs an evaluation to MLflow: the report, its scores, and the captioner as a model.
 
-All of it is read from ``reports/`` and ``models/``, so an evaluation that DVC found done already, in a clone with a
-store of its own, is logged as well as one that has just been made.
+Everything is read from ``reports/`` and ``models/``. So an evaluation that DVC did not repeat, as in a clone with an
+MLflow store of its own, is logged in the same way as a new one.
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
 from wordgaze.core import paths
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256
-from wordgaze.generation.config import GenerationConfig
+from wordgaze.evaluation.results import EvaluationReport
 from wordgaze.tracking.package import log_captioner
 from wordgaze.tracking.runs import DATASET, WEIGHTS, StageRun, find_stage_run, stage_run
 
 LOGGED = ("evaluation.json", "details.json", "evaluation.html", "captions.csv", "attention")
 
 
-def log_evaluation(run: StageRun, report: dict[str, Any]) -> None:
-    """Logs ``reports/`` and the captioner that it is about, with the scores of the report."""
-    run.tag(DATASET, report["dataset"])
-    trained = find_stage_run(WEIGHTS, report["weights"], stage="train_stage2")
+def log_evaluation(run: StageRun) -> None:
+    """Logs ``reports/`` and the captioner that was evaluated, with its scores as ``{split}/{strategy}/{score}``.
+
+    Raises DataError where ``reports/evaluation.json`` cannot be read.
+    """
+    report = EvaluationReport.load(paths.REPORTS / "evaluation.json")
+    run.tag(DATASET, report.dataset)
+    trained = find_stage_run(WEIGHTS, report.weights, stage="train_stage2")
     if trained:
         run.tag("train_run_id", trained)
     for name in LOGGED:
-        if (paths.REPORTS / name).exists():  # the page is DVC's: a clone without its cache has none
+        if (paths.REPORTS / name).exists():  # a clone without DVC's cache lacks the page
             run.artifact(paths.REPORTS / name, "reports")
     scores = {
-        f"{report['split']}/{strategy}/{name}": value
-        for strategy, of_one in report["decoding"].items()
-        for name, value in of_one.items()
-        if value is not None
+        f"{report.split}/{strategy}/{name}": value
+        for strategy, of_strategy in report.scores.items()
+        for name, value in of_strategy.items()
     }
     example = min((paths.RAW / "images").iterdir())
-    log_captioner(run, paths.STAGE2, example, scores, GenerationConfig.model_validate(report["decode"]))
+    log_captioner(run, paths.STAGE2, example, scores, report.generation)
 
 
 def log_finished_evaluation(captioner_folder: Path) -> None:
-    """Makes a run of an evaluation that is not in the store. Raises TrackingError where it is of other weights."""
+    """Makes a run of an evaluation that is not in the store.
+
+    Raises TrackingError where ``reports/evaluation.json`` is missing or belongs to other weights.
+    """
     path = paths.REPORTS / "evaluation.json"
-    weights = sha256(captioner_folder / "weights.safetensors")
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if report.get("weights") != weights:
+    report = EvaluationReport.load(path) if path.is_file() else None
+    if report is None or report.weights != sha256(captioner_folder / "weights.safetensors"):
         raise TrackingError(
             f"no evaluation of {captioner_folder} is in MLflow or in {path}; run `dvc repro -f -s evaluate`"
         )
-    with stage_run("evaluate", {"dataset": {"name": report["dataset"]}, "decode": report["decode"]}) as run:
-        log_evaluation(run, report)
+    settings = {"dataset": {"name": report.dataset}, "generation": report.generation.model_dump(mode="json")}
+    with stage_run("evaluate", settings) as run:
+        log_evaluation(run)

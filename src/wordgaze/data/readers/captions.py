@@ -13,6 +13,9 @@ A picture's id is in the first of :data:`ID_NAMES` that the file has, its captio
 :data:`CAPTION_NAMES`, several captions in one of :data:`SEVERAL_NAMES` (a list; in a table with `` | `` between them).
 Upper and lower case are the same in a table's header. A column or key ``split`` tells a picture's split.
 
+In a table with commas, the apostrophe that :func:`wordgaze.core.tables.guard_formula` puts in front of a formula is
+removed.
+
 Ids are text: the number 17 and the text "17" are one id. A COCO annotation file knows a picture by two names. Its
 ``image_id`` is the id, and :func:`matched` takes the picture's ``file_name`` for it too. Whitespace around ids and
 captions is dropped. Empty captions are captions.
@@ -27,6 +30,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from wordgaze.core.errors import CaptionsError
+from wordgaze.core.tables import unguard_formula
 
 ID_NAMES = ("image_id", "image", "image_name", "file_name", "filename", "id", "name")
 CAPTION_NAMES = ("caption", "beam", "greedy", "text", "comment", "sentence", "prediction")
@@ -370,6 +374,8 @@ def _rows(source: _Source) -> Iterator[tuple[int, list[str]]]:
         ) from error
     finally:
         csv.field_size_limit(limit)
+    if delimiter == ",":  # the tables that wordgaze writes, where an apostrophe guards what looks like a formula
+        rows = [(number, [unguard_formula(cell) for cell in row]) for number, row in rows]
     return iter(rows)
 
 

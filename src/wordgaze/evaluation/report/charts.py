@@ -1,7 +1,7 @@
-"""Two small charts as SVG for the inside of an HTML page, which gives the colours by class and follows its theme.
+"""Bar charts and reliability diagrams as SVG inside an HTML page, whose style sheet colours them by class.
 
-Drawn 420 units wide, so that the text can still be read on a phone. What a chart shows is told to screen readers in
-its label, and every value stands in it as text: nothing is told by colour alone.
+Charts are 420 units wide, so that their text is readable on a phone. The ``aria-label`` of a chart describes it to
+screen readers, and the chart shows every value as text: no information is given by colour alone.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ _LEFT, _BELOW = 56, 44  # room for the names of its axes
 
 @dataclass(frozen=True)
 class Bar:
-    """One row: a value of None has no bar, and a dash. ``plain`` bars are what the others are compared with."""
+    """One bar with its label and its value as text. A value of None is drawn as a dash."""
 
     label: str
     value: float | None
     shown: str
     interval: tuple[float, float] | None = None
-    plain: bool = False
+    baseline: bool = False
 
 
 @dataclass(frozen=True)
 class Dot:
-    """Words of nearly one probability: its mean, the share of them that is right, how many they are."""
+    """A bin of words: their mean probability, the share that is right, and their number."""
 
     confidence: float
     accuracy: float
@@ -37,22 +37,25 @@ class Dot:
 
 
 def bar_chart(name: str, bars: Sequence[Bar], top: float | None = None) -> Markup:
-    """Horizontal bars from 0, with whiskers for intervals. ``top`` is the end of the scale, else the highest value."""
+    """Horizontal bars from 0 with whiskers for intervals. The scale ends at ``top``, by default the highest value."""
     ends = [end for bar in bars for end in (bar.value, *(bar.interval or ())) if end is not None]
     scale = (WIDTH - _RIGHT) / (top or max(ends, default=0) or 1)
     height = _ROW * len(bars) + 4
     rows = Markup().join(_bar(bar, _ROW * i, scale) for i, bar in enumerate(bars))
-    told = f"{name}: " + "; ".join(_told(bar) for bar in bars)
+    description = f"{name}: " + "; ".join(_description(bar) for bar in bars)
     return Markup(
-        '<svg class="chart" role="img" viewBox="0 0 {w} {h}" aria-label="{told}">'
+        '<svg class="chart" role="img" viewBox="0 0 {w} {h}" aria-label="{description}">'
         '<line class="axis" x1="0.5" y1="0" x2="0.5" y2="{h}"/>{rows}</svg>'
-    ).format(w=WIDTH, h=height, told=told, rows=rows)
+    ).format(w=WIDTH, h=height, description=description, rows=rows)
 
 
 def reliability_diagram(dots: Sequence[Dot]) -> Markup:
-    """Accuracy over confidence; dots on the diagonal are honest, below it too sure. A dot's area is its share."""
+    """Accuracy over confidence (Guo et al. 2017, figure 1).
+
+    Dots below the diagonal are overconfident; the area of a dot is proportional to its number of words.
+    """
     most = max((dot.count for dot in dots), default=0) or 1
-    told = "; ".join(f"{dot.count} words at {dot.confidence:.0%}, of them {dot.accuracy:.0%} right" for dot in dots)
+    description = "; ".join(f"{dot.count} words at {dot.confidence:.0%}, {dot.accuracy:.0%} right" for dot in dots)
     marks = Markup().join(
         Markup('<line class="gap" x1="{x:.1f}" y1="{y:.1f}" x2="{x:.1f}" y2="{d:.1f}"/>').format(
             x=_LEFT + _SIDE * dot.confidence, y=_y(dot.accuracy), d=_y(dot.confidence)
@@ -65,20 +68,20 @@ def reliability_diagram(dots: Sequence[Dot]) -> Markup:
         for dot in dots
     )
     return Markup(
-        '<svg class="chart square" role="img" viewBox="0 0 {w} {h}" aria-label="How often words are right: {told}">'
+        '<svg class="chart square" role="img" viewBox="0 0 {w} {h}" aria-label="Reliability diagram: {description}">'
         '{frame}<line class="diagonal" x1="{l}" y1="{b:.0f}" x2="{r}" y2="{t:.0f}"/>{marks}</svg>'
     ).format(
-        w=_LEFT + _SIDE + 22, h=_SIDE + _BELOW + 10, told=told, frame=_frame(), marks=marks,
+        w=_LEFT + _SIDE + 22, h=_SIDE + _BELOW + 10, description=description, frame=_frame(), marks=marks,
         l=_LEFT, r=_LEFT + _SIDE, b=_y(0), t=_y(1),
     )  # fmt: skip
 
 
-def _told(bar: Bar) -> str:
+def _description(bar: Bar) -> str:
     return f"{bar.label} {bar.shown}" + (f", {bar.interval[0]:.3f} to {bar.interval[1]:.3f}" if bar.interval else "")
 
 
 def _bar(bar: Bar, y: int, scale: float) -> Markup:
-    kind = "plain" if bar.plain else "ours"
+    kind = "baseline" if bar.baseline else "evaluated"
     label = Markup('<text class="label" x="6" y="{y}">{label}</text>').format(y=y + 14, label=bar.label)
     if bar.value is None:
         return label + Markup('<text class="value" x="6" y="{y}">–</text>').format(y=y + 31)
@@ -113,7 +116,7 @@ def _frame() -> Markup:
         ]
     middle, upward = _LEFT + _SIDE // 2, f"translate(12 {_y(0.5):.0f}) rotate(-90)"
     ticks += [
-        f'<text class="label" x="{middle}" y="{_SIDE + _BELOW + 4}" text-anchor="middle">the word’s probability</text>',
-        f'<text class="label" transform="{upward}" text-anchor="middle">how many are right</text>',
+        f'<text class="label" x="{middle}" y="{_SIDE + _BELOW + 4}" text-anchor="middle">probability of a word</text>',
+        f'<text class="label" transform="{upward}" text-anchor="middle">share of right words</text>',
     ]
     return Markup("".join(ticks))

@@ -1,0 +1,343 @@
+"""Typed results of an evaluation, from the metrics to the report, the console, MLflow and JSON.
+
+``reports/evaluation.json`` holds an :class:`EvaluationReport` and ``reports/details.json`` an
+:class:`EvaluationDetails`. In JSON, numbers are rounded to six decimal places. A score that is not defined is None
+(``null``); a metric gives NaN for it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Generic, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from wordgaze.core.errors import DataError
+from wordgaze.core.files import write_json
+from wordgaze.generation.config import GenerationConfig
+
+DECIMALS = 6
+SCORE_LABELS = {
+    "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L",
+    "meteor": "METEOR", "meteor_toolkit": "METEOR (toolkit)", "cider": "CIDEr",
+}  # fmt: skip
+"""The fields of :class:`ByScore` with the names that papers give the scores, in the order of a table's columns."""
+
+T = TypeVar("T")
+
+
+def _none_if_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMALS)
+
+
+Value = Annotated[float, PlainSerializer(_rounded, when_used="json")]
+"""A number that is always defined."""
+
+OptionalValue = Annotated[
+    float | None, BeforeValidator(_none_if_nan), PlainSerializer(_rounded, when_used="json")
+]  # fmt: skip
+"""A number, or None where the metric gives NaN."""
+
+
+class Result(BaseModel):
+    """Base of the results: immutable, without unknown fields, written as JSON and read back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def save(self, path: Path) -> None:
+        """Writes the result as JSON, atomically; equal results give equal bytes."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what :meth:`save` wrote. Raises DataError where the file is missing or has another layout."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}); run dvc repro first") from error
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            place = ".".join(map(str, problem["loc"])) or "the file"
+            raise DataError(
+                f"{path} is not a valid {cls.__name__} of this version of wordgaze ({place}: {problem['msg']}); "
+                "write it again with `dvc repro -f -s evaluate`"
+            ) from error
+
+
+class ByScore(Result, Generic[T]):
+    """One value for each score of captions. ``meteor`` is None where nltk is missing, ``meteor_toolkit`` where the
+    reference implementation in Java is not used."""
+
+    bleu_1: T
+    bleu_2: T
+    bleu_3: T
+    bleu_4: T
+    rouge_l: T
+    meteor: Annotated[T | None, BeforeValidator(_none_if_nan)] = None
+    meteor_toolkit: T | None = Field(None, exclude_if=_is_none)
+    cider: T
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """The fields' names and values in the order of SCORE_LABELS, without those that are None."""
+        for name in SCORE_LABELS:
+            value = getattr(self, name)
+            if value is not None:
+                yield name, value
+
+
+class ConfidenceInterval(Result):
+    """The 95 % percentile interval of a bootstrap over the images; None where no resample defines the score."""
+
+    low: OptionalValue
+    high: OptionalValue
+
+
+class ScoreDifference(ConfidenceInterval):
+    """The difference of two systems on the same images, its 95 % interval and its two-sided p-value."""
+
+    value: OptionalValue
+    p: OptionalValue
+
+
+class Scores(ByScore[Value]):
+    """Scores of captions: BLEU, ROUGE-L and METEOR in 0…1, CIDEr in 0…10."""
+
+
+class ScoreIntervals(ByScore[ConfidenceInterval]):
+    """The confidence interval of each score."""
+
+
+class ScoreDifferences(ByScore[ScoreDifference]):
+    """The difference of two systems in each score."""
+
+
+class SystemComparison(Result):
+    """The scores of ``system`` minus those of ``base``, tested on the same resamples of the images."""
+
+    system: str
+    base: str
+    differences: ScoreDifferences
+
+
+class GroupScores(Result):
+    """The scores of a part of the images."""
+
+    name: str
+    num_images: int
+    scores: Scores
+
+
+class Baselines(Result):
+    """Scores to compare a captioner with. What cannot be computed is None and left out of the JSON.
+
+    ``constant``: one training caption, ``constant_caption``, for every image. ``random``: training captions drawn at
+    random. ``nearest``: the consensus caption of the most similar training images (Devlin et al. 2015). ``human``:
+    each reference against the others. ``fewer_references``: the captioner with one reference fewer, as ``human`` is
+    scored.
+    """
+
+    constant_caption: str | None = Field(None, exclude_if=_is_none)
+    constant: Scores | None = Field(None, exclude_if=_is_none)
+    random: Scores | None = Field(None, exclude_if=_is_none)
+    nearest: Scores | None = Field(None, exclude_if=_is_none)
+    human: Scores | None = Field(None, exclude_if=_is_none)
+    fewer_references: Scores | None = Field(None, exclude_if=_is_none)
+
+    def labelled(self, system: str) -> "list[LabelledScores]":
+        """The baselines that are not None, with a label for a reader; ``system`` names the captioner."""
+        baselines = [
+            ("one caption for every image", self.constant_caption, self.constant),
+            ("random training captions", None, self.random),
+            ("captions of the most similar training images", None, self.nearest),
+            ("human captions, each against the others", None, self.human),
+            (f"{system}, one reference fewer", None, self.fewer_references),
+        ]
+        return [LabelledScores(label, note, scores) for label, note, scores in baselines if scores is not None]
+
+
+class LabelledScores(NamedTuple):
+    """A row of a table: ``note`` is the caption of the constant baseline."""
+
+    label: str
+    note: str | None
+    scores: Scores
+
+
+class ByAttention(Result, Generic[T]):
+    """One value for the captioner's attention and for each of three that do not depend on the word."""
+
+    attention: T
+    uniform: T
+    centre: T
+    shuffled: T
+
+
+class ByGrounding(Result, Generic[T]):
+    """The two measures of grounding: the pointing game (Zhang et al. 2016) and the attention mass inside the boxes."""
+
+    pointing: ByAttention[T]
+    mass: ByAttention[T]
+
+    @classmethod
+    def from_metric(cls, values: Mapping[str, Any]) -> Self:
+        """From the names of :class:`wordgaze.metrics.grounding.Grounding`: ``pointing``, ``pointing_uniform``, …"""
+        return cls.model_validate(
+            {
+                measure: {
+                    kind: values[measure if kind == "attention" else f"{measure}_{kind}"]
+                    for kind in ByAttention.model_fields
+                }
+                for measure in ByGrounding.model_fields
+            }
+        )
+
+
+class GroundingScores(ByGrounding[OptionalValue]):
+    """Grounding scores in 0…1; None where no word was measured."""
+
+
+class GroundingIntervals(ByGrounding[ConfidenceInterval]):
+    """The confidence interval of each grounding score."""
+
+
+class NounGrounding(Result):
+    """The grounding of the words that name one kind of object."""
+
+    num_words: int
+    pointing: OptionalValue
+    mass: OptionalValue
+
+
+class GroundingDetails(Result):
+    """How many words were measured, the intervals of their scores, and the scores of each noun."""
+
+    num_words: int
+    intervals: GroundingIntervals
+    nouns: dict[str, NounGrounding]
+
+
+class GroundingResult(Result):
+    """Grounding of captions of a user's images: what ``wordgaze ground`` measures."""
+
+    num_images: int
+    num_words: int
+    scores: GroundingScores
+    intervals: GroundingIntervals
+
+
+class Hallucination(Result):
+    """CHAIR (Rohrbach et al. 2018) and the share of objects that are named, in 0…1; None where nothing was counted."""
+
+    chair_i: OptionalValue
+    chair_s: OptionalValue
+    object_recall: OptionalValue
+
+
+class Calibration(Result):
+    """Expected calibration error (Guo et al. 2017) and Brier score of the words' probabilities, in 0…1; None where
+    every caption is empty."""
+
+    ece: OptionalValue
+    brier: OptionalValue
+
+
+class ReliabilityBin(Result):
+    """Words whose probability p lies in ``low`` < p ≤ ``high``: their number, mean probability and accuracy."""
+
+    low: Value
+    high: Value
+    count: int
+    confidence: Value
+    accuracy: Value
+
+
+class Diversity(Result):
+    """How varied the captions of one strategy are. See :mod:`wordgaze.metrics.diversity` for each measure."""
+
+    distinct_1: OptionalValue
+    distinct_2: OptionalValue
+    vocabulary_size: int
+    mean_length: Value
+    novelty: OptionalValue
+    self_bleu: OptionalValue
+
+
+class ScoreSummary(Result):
+    """The scores of one system or several on the same images. ``scores`` are by system, in an evaluation by strategy.
+
+    ``system`` names the one that ``baselines`` and the breakdowns belong to.
+    """
+
+    dataset: str
+    num_images: int
+    tokenizer: str
+    cider_document_frequencies: str
+    system: str
+    scores: dict[str, Scores]
+    baselines: Baselines
+
+
+class EvaluationReport(ScoreSummary):
+    """``reports/evaluation.json``: the scores of a captioner, which DVC reads as metrics.
+
+    ``weights`` is the SHA-256 of the captioner's weights. ``grounding`` is None for a data set without boxes.
+    """
+
+    split: str
+    weights: str
+    generation: GenerationConfig
+    grounding: GroundingScores | None
+    hallucination: Hallucination
+    calibration: Calibration
+
+
+class EvaluationDetails(Result):
+    """``reports/details.json``: confidence intervals, differences between systems and scores of parts of the images.
+
+    ``intervals`` and ``diversity`` are by system. ``failures`` counts the captions that fail, by kind of failure.
+    """
+
+    intervals: dict[str, ScoreIntervals]
+    comparisons: tuple[SystemComparison, ...] = ()
+    by_length: tuple[GroupScores, ...] = ()
+    by_objects: tuple[GroupScores, ...] = ()
+    grounding: GroundingDetails | None = None
+    calibration: tuple[ReliabilityBin, ...] = ()
+    diversity: dict[str, Diversity] = {}
+    failures: dict[str, int] = {}
+
+
+class ScoredFiles(Result):
+    """What ``wordgaze score`` computes from files."""
+
+    summary: ScoreSummary
+    details: EvaluationDetails
+
+
+class ScoreReport(Scores):
+    """What :func:`wordgaze.score` returns: a score an attribute, ``report.cider``, and ``str(report)`` a table.
+
+    ``intervals`` are the 95 % bootstrap intervals, or None where none were asked for.
+    """
+
+    num_images: int
+    tokenizer: str
+    intervals: ScoreIntervals | None
+
+    def __str__(self) -> str:
+        intervals = dict(self.intervals.items()) if self.intervals else {}
+        lines = [f"{self.num_images} images"]
+        for name, score in self.items():
+            interval = intervals.get(name)
+            known = interval is not None and interval.low is not None and interval.high is not None
+            shown = f"  [{interval.low:.3f}, {interval.high:.3f}]" if interval and known else ""
+            lines.append(f"{SCORE_LABELS[name]:<10}{score:.3f}{shown}")
+        return "\n".join(lines)
