@@ -141,7 +141,7 @@ def train(root: Path, params: Params, change: Change, seed: int) -> Scores:
     with tempfile.TemporaryDirectory() as folder:
         batches = BatchLoader(examples, source, settings.batch_size, seed)
         trainer = Trainer(decoder, batches, dev_score, settings, seed, Path(folder) / "checkpoint.safetensors")
-        history = trainer.run(lambda _: None, lambda *_: None)
+        history = trainer.train(lambda _: None, lambda *_: None)
     minutes = (time.monotonic() - started) / 60
     scores = score_captions(said(decoder.eval(), BEAM), references)
     greedy = max(row["dev_cider"] for row in history)

@@ -105,7 +105,7 @@ def learn(params: Params, prepared: Prepared, store: FeatureStore, folder: Path)
     """Trains from scratch with the settings of stage 1."""
     task = TrainingTask(prepared, store, params.model, params.train_stage1, params.prepare.max_words, params.seed)
     with tempfile.TemporaryDirectory() as scratch, counter("student") as report:
-        fit(task, lambda name: Path(scratch), folder, lambda row: print(row, file=sys.stderr, flush=True), report)
+        fit(task, Path(scratch), folder, lambda row: print(row, file=sys.stderr, flush=True), report)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """How fast a decoder trains: the project's step against a plain loop of the same mathematics, in the same run.
 
 The plain loop is written as tutorials write it: one caption is one example with its own copy of the feature grid, read,
-projected and keyed for every caption; shuffled captions, LSTMCell a word, everything padded to the batch's longest
+projected and keyed for every caption; shuffled captions, an LSTMCell per word, everything padded to the batch's longest
 caption, logits and loss over all padded positions, fp32, AdamW, a DataLoader. Both begin with the same weights and
 take 80 captions a step, with the same dropout rates and the same settings of the optimiser, in turn. Before anything is
-timed, losses and slopes of both on one batch without dropout are compared; in the end, the curves of both.
+timed, losses and gradients of both on one batch without dropout are compared; in the end, the curves of both.
 
     python benchmarks/training.py [--data data] [--steps 60] [--device cuda] [--threads 2] [--processes 2]
 """
@@ -141,7 +141,7 @@ def _cell(inputs: Sequence[Tensor], bias: Tensor, recurrent: Tensor) -> nn.LSTMC
 
 
 def plain_loss(logits: Tensor, weights: Tensor, captions: Tensor, params: TrainParams) -> tuple[Tensor, Tensor]:
-    """What is minimised, and the cross entropy a word."""
+    """What is minimised, and the cross entropy per word."""
     flat, targets = logits.flatten(0, 1), captions.flatten()
     total = cross_entropy(flat, targets, ignore_index=PAD, label_smoothing=params.label_smoothing)
     looked = (weights * (captions != PAD).unsqueeze(2)).sum(1)
@@ -150,7 +150,7 @@ def plain_loss(logits: Tensor, weights: Tensor, captions: Tensor, params: TrainP
 
 
 class Pairs(Dataset[tuple[Tensor, Tensor]]):
-    """A caption with its picture's features, read anew each time."""
+    """A caption with its picture's features, read again each time."""
 
     def __init__(self, examples: Sequence[Example], source: FeatureSource) -> None:
         self.pairs = [(example.image, torch.tensor(words)) for example in examples for words in example.captions]
@@ -164,18 +164,19 @@ class Pairs(Dataset[tuple[Tensor, Tensor]]):
         return self.source.read([image])[0].float(), words
 
 
-def together(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def collate(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     features, captions = zip(*pairs, strict=True)
     return torch.stack(features), pad_sequence(captions, batch_first=True, padding_value=PAD)
 
 
 class PlainTrainer:
-    """The plain loop, with the learning rate of ``pace``."""
+    """The plain loop, with the learning rates of ``lr_lambda``."""
 
     def __init__(
-        self, decoder: Decoder, params: TrainParams, pace: Callable[[int], float], device: torch.device
+        self, decoder: Decoder, params: TrainParams, lr_lambda: Callable[[int], float], device: torch.device
     ) -> None:
-        self.model, self.params, self.pace, self.device = PlainDecoder(decoder).to(device), params, pace, device
+        self.model, self.params = PlainDecoder(decoder).to(device), params
+        self.lr_lambda, self.device = lr_lambda, device
         learning = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             learning, params.learning_rate, (0.9, 0.98), weight_decay=params.weight_decay
@@ -197,23 +198,25 @@ class PlainTrainer:
 
 
 def compare(decoder: Decoder, batch: Batch, params: TrainParams, device: torch.device) -> None:
-    """Losses, and slopes of the weights that are laid out alike, of one batch without dropout."""
+    """Losses, and gradients of the weights that are laid out alike, of one batch without dropout."""
     decoder, plain = copy.deepcopy(decoder).to(device).eval(), PlainDecoder(decoder).to(device).eval()
     features, captions = batch.features.to(device, torch.float32), batch.captions.to(device)
     mine = captioning_loss(decoder(features, captions), params)
     real = captions.flatten(0, 1).ne(PAD).any(1)
     flat = captions.flatten(0, 1)[real]
     theirs = plain_loss(*plain(features.repeat_interleave(captions.shape[1], 0)[real], flat), flat, params)
-    mine.total.backward()
+    mine.loss.backward()
     theirs[0].backward()
-    pairs = {"loss": (mine.total, theirs[0]), "cross entropy": (mine.plain, theirs[1])}
+    pairs = {
+        "loss": (mine.loss, theirs[0]), "cross entropy": (torch.tensor(mine.metrics["train_loss"]), theirs[1].cpu())
+    }  # fmt: skip
     for name in ("project.weight", "key.weight", "query.weight", "energy.weight", "hidden_out.weight", "embed.weight"):
         inner = name if hasattr(decoder, name.split(".")[0]) else f"attend.score.{name}"
         pairs[name] = (decoder.get_parameter(inner).grad, plain.get_parameter(name).grad)
     apart = {name: float((a - b).detach().norm() / b.detach().norm()) for name, (a, b) in pairs.items()}
     if wrong := {name: value for name, value in apart.items() if not value < 1e-3}:
         raise SystemExit(f"the plain loop and the project differ: {wrong}")
-    print(f"one batch without dropout: losses and slopes are apart by {max(apart.values()):.0e} of their size")
+    print(f"one batch without dropout: losses and gradients are apart by {max(apart.values()):.0e} of their size")
 
 
 class Clock:
@@ -250,8 +253,8 @@ def parts_of_a_step(
     """Where the time of the project's step goes: seconds a step."""
     clock, decoder = Clock(device), trainer.decoder
     kept = (train_step.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_)
-    decoder.look = clock.time("features, keys", decoder.look)  # type: ignore[method-assign]
-    decoder.teach = clock.time("recurrence", decoder.teach)  # type: ignore[method-assign]
+    decoder.encode = clock.time("features, keys", decoder.encode)  # type: ignore[method-assign]
+    decoder.forward = clock.time("recurrence", decoder.forward)  # type: ignore[method-assign]
     decoder.attend.forward = clock.time("attention", decoder.attend.forward)  # type: ignore[method-assign]
     decoder._output = clock.time("classifier, loss", decoder._output)  # type: ignore[method-assign]
     train_step.captioning_loss = clock.time("classifier, loss", train_step.captioning_loss)
@@ -260,7 +263,7 @@ def parts_of_a_step(
     trainer.optimizer.step = clock.time("optimiser", trainer.optimizer.step)  # type: ignore[method-assign]
     read, step = (
         clock.time("loader", partial(next, batches)),
-        clock.time("the rest", partial(trainer._step, data_parallel)),
+        clock.time("the rest", partial(trainer.update, data_parallel)),
     )
     for _ in range(steps):
         step(read())
@@ -287,9 +290,9 @@ def race(
     batches = BatchLoader(examples, source, PICTURES, seed=1)
     compare(decoder, next(batches.epoch(0)), params, device)
     mine = Trainer(copy.deepcopy(decoder), batches, lambda _: 0.0, params, 1, Path("never written"))
-    plain = PlainTrainer(decoder, params, mine.pace, device)
+    plain = PlainTrainer(decoder, params, mine.lr_lambda, device)
     loader = DataLoader(
-        Pairs(examples, source), PICTURES * CAPTIONS, shuffle=True, collate_fn=together,
+        Pairs(examples, source), PICTURES * CAPTIONS, shuffle=True, collate_fn=collate,
         generator=torch.Generator().manual_seed(1),
     )  # fmt: skip
     of_mine, of_plain = endless(batches.epoch), endless(lambda _: iter(loader))
@@ -307,9 +310,8 @@ def race(
             torch.set_num_threads(max(1, given.threads // given.processes))
             started = now(device)
             batch = next(of_mine)
-            mine._step(data_parallel, batch)
-            curves["mine"].append(mine.progress.sums.pop("train_loss"))
-            mine.progress.batch += 1
+            mine.update(data_parallel, batch)
+            curves["mine"].append(mine.state.metric_sums.pop("train_loss"))
             speeds["mine"].append(int(batch.captions.ne(PAD).any(2).sum()) / (now(device) - started))
     slow, fast = (statistics.median(speeds[way][2:]) for way in ("plain", "mine"))
     print(f"{name:15} plain loop {slow:7.1f} captions/s   project {fast:7.1f} captions/s   {fast / slow:.1f} times"
@@ -325,9 +327,9 @@ def race(
 
 
 def agree(plain: Sequence[float], mine: Sequence[float]) -> bool:
-    """Prints both curves by windows: means of the cross entropy a word, and how many standard errors lie between."""
+    """Prints both curves by windows: means of the cross entropy per word, and how many standard errors lie between."""
     size, apart = len(plain) // WINDOWS, []
-    print("  steps     plain loop      project   (cross entropy a word; standard errors apart)")
+    print("  steps     plain loop      project   (cross entropy per word; standard errors apart)")
     for start in range(0, size * WINDOWS, size):
         a, b = plain[start : start + size], mine[start : start + size]
         error = math.sqrt((statistics.variance(a) + statistics.variance(b)) / size)

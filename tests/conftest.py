@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from wordgaze.inference.captioner import Captioner
     from wordgaze.vision.encoders import Encoder
 
+# Tests run beside each other: with a thread per core in each, OpenMP's workers wait for one another (ten times slower).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CHECKOUT = Path(__file__).parents[1]
 SOURCE = ("src", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".gitattributes")
 AUTHOR = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")

@@ -1,4 +1,4 @@
-"""Killed and started again, or done anew elsewhere, the stages end with the same bytes; what fails hypotheses no ruins."""
+"""Killed and started again, or run again elsewhere, the stages end with the same bytes; a failure leaves no ruins."""
 
 import resource
 import signal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wordgaze.tracking.store import open_store
+from wordgaze.training.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
     from tests.conftest import Project
@@ -69,7 +70,24 @@ def test_a_training_killed_twice_ends_with_the_same_bytes(
     [last] = store.client.search_runs([store.experiment], "attributes.status = 'FINISHED' and tags.stage != ''")
     epochs = [metric.step for metric in store.client.get_metric_history(last.info.run_id, "train_loss")]
     assert epochs[-1] == 6
-    assert 1 not in epochs  # it went on, and did not begin anew
+    assert 1 not in epochs  # it went on, and did not start from the beginning
+
+
+def test_a_training_whose_code_has_changed_starts_from_the_beginning(copied: "Callable[[], Project]") -> None:
+    project, steps = copied(), 15  # an epoch
+
+    def finished_steps(folder: Path) -> int:
+        _, state = load_checkpoint(folder / "checkpoint.safetensors") or ({}, {})
+        return int(state["epoch"] * steps + state["batch"])
+
+    kill(project.start("train_stage1"), saves(project, steps + 2))
+    [before] = project.root.glob(".scratch/training-*")
+    losses = project.root / "src/wordgaze/training/losses.py"
+    losses.write_text(f"{losses.read_text()}\n\nANOTHER = 'loss'\n")
+    kill(project.start("train_stage1"), saves(project, 2))
+    [after] = set(project.root.glob(".scratch/training-*")) - {before}
+    assert finished_steps(before) > steps
+    assert finished_steps(after) < steps
 
 
 def test_features_killed_midway_go_on_behind_the_finished_shards(
@@ -128,10 +146,10 @@ def test_a_disk_that_fills_up_while_the_model_is_written_is_one_line_and_leaves_
     )  # fmt: skip
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    told = done.stderr.splitlines()[-1]
-    assert told.startswith("wordgaze: ")
-    assert "File too large" in told
-    assert "weights.safetensors" in told
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("wordgaze: ")
+    assert "File too large" in message
+    assert "weights.safetensors" in message
     assert [path.name for path in (project.root / "models").iterdir() if path.name.startswith(".stage1")] == []
     assert not contents(project.root / "models/stage1")
     again = project.stage("train_stage1")  # room was made

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wordgaze.core.errors import DataError
 from wordgaze.text.vocabulary import END, PAD
-from wordgaze.training.batches import Batch, BatchLoader, Example, pad_captions
+from wordgaze.training.batches import Batch, BatchLoader, BatchSize, Example, Shares, pad_captions
 
 EXAMPLES = [Example(str(i), ((4 + i, END), (4 + i, 5, END)[: 2 + i % 2])) for i in range(11)]
 
@@ -30,9 +30,9 @@ def images(epoch: Sequence[Batch]) -> list[list[int]]:
     return [batch.features[:, 0, 0].int().tolist() for batch in epoch]
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_every_example_comes_once_an_epoch_with_its_own_captions(ahead: bool) -> None:
-    epoch = list(batches().epoch(0, ahead=ahead))
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_every_example_comes_once_an_epoch_with_its_own_captions(prefetch: bool) -> None:
+    epoch = list(batches().epoch(0, prefetch=prefetch))
     assert [len(batch.features) for batch in epoch] == [4, 4, 3]
     assert len(batches()) == 3
     assert sorted(i for batch in images(epoch) for i in batch) == list(range(11))
@@ -54,7 +54,7 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
 
 @pytest.mark.parametrize("first", range(4))
 def test_an_epoch_is_taken_up_midway(first: int) -> None:
-    whole, rest = list(batches().epoch(3)), list(batches().epoch(3, first, ahead=True))
+    whole, rest = list(batches().epoch(3)), list(batches().epoch(3, first, prefetch=True))
     assert images(rest) == images(whole)[first:]
     for mine, theirs in zip(rest, whole[first:], strict=True):
         assert torch.equal(mine.captions, theirs.captions)
@@ -68,3 +68,17 @@ def test_a_picture_without_features_is_an_error_at_its_batch() -> None:
 def test_captions_are_padded_to_the_most_and_the_longest() -> None:
     padded = pad_captions([[[4, END], [5, 6, END]], [[7, END]]])
     assert padded.tolist() == [[[4, END, PAD], [5, 6, END]], [[7, END, PAD], [PAD, PAD, PAD]]]
+
+
+def test_the_parts_of_a_batch_hold_their_shares_of_its_images_captions_and_words() -> None:
+    captions = pad_captions([[[END]], [[4, 5, 6, END], [5, 6, END]], [[7, END]]])
+    whole = Batch(torch.arange(3.0).view(3, 1, 1), captions, ("p", "q", "r"))
+    assert (whole.size(), whole.shares()) == (BatchSize(3, 4, 10), Shares(1, 1, 1))
+    first, second = whole.split(2)
+    assert (first.images, second.images) == (("p",), ("q", "r"))
+    assert second.features[:, 0, 0].tolist() == [1, 2]
+    assert torch.equal(second.captions, captions[1:])
+    assert first.shares() == Shares(1 / 3, 1 / 4, 1 / 10)
+    assert second.shares() == Shares(2 / 3, 3 / 4, 9 / 10)
+    assert first.whole_size() == second.whole_size() == whole.size()
+    assert [part.images for part in whole.split(5)] == [("p",), ("q",), ("r",)]

@@ -20,7 +20,7 @@ from wordgaze.models.config import DecoderConfig
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.fit import TrainingTask, fit
-from wordgaze.training.trainer import Row
+from wordgaze.training.trainer import EpochMetrics
 from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
 from wordgaze.vision.sources import ImageFeatures
@@ -50,11 +50,11 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> TrainingTask:
     write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
     prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, *WORDS)))
     settings = TrainParams.model_validate(PLAIN)
-    return TrainingTask(prepared, FeatureStore(folder), SIZES, settings, 6, 1, pictures=root / "images")
+    return TrainingTask(prepared, FeatureStore(folder), SIZES, settings, 6, 1, image_folder=root / "images")
 
 
 def trained(task: TrainingTask, folder: Path) -> dict[str, torch.Tensor]:
-    fit(task, lambda name: folder / "scratch" / name, folder / "captioner", lambda _: None, lambda _, __: None)
+    fit(task, folder / "scratch", folder / "captioner", lambda _: None, lambda _, __: None)
     return load_file(folder / "captioner" / "weights.safetensors")
 
 
@@ -75,8 +75,8 @@ def test_the_encoder_stays_as_it_is_stored_unless_it_is_tuned(task: TrainingTask
 def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: TrainingTask, tmp_path: Path) -> None:
     trained(task, tmp_path)
     captioner = Captioner.load(tmp_path / "captioner", "cpu")
-    assert captioner.neighbours and task.pictures
-    images = [Image.open(task.pictures / f"{i:02}.png").convert("RGB") for i in range(8)]
+    assert captioner.neighbours and task.image_folder
+    images = [Image.open(task.image_folder / f"{i:02}.png").convert("RGB") for i in range(8)]
     nearest = captioner.neighbours.nearest(captioner.features(images), 1)
     assert [COLOURS_OF[place] for [place] in nearest] == COLOURS_OF  # pictures of one colour are all the same
     params = GenerationConfig(strategy="neighbours", max_new_tokens=6)
@@ -99,9 +99,9 @@ def test_tuning_trains_the_last_blocks_and_no_others(task: TrainingTask, tmp_pat
 def test_the_features_of_a_tuned_captioner_are_its_own(task: TrainingTask, tmp_path: Path) -> None:
     trained(tuned(task, None, blocks=2), tmp_path)
     captioner = Captioner.load(tmp_path / "captioner", "cpu")
-    assert task.pictures
-    own = ImageFeatures(task.pictures, captioner.encoder).read(["00.png", "01.png"])
-    images = [Image.open(task.pictures / name).convert("RGB") for name in ("00.png", "01.png")]
+    assert task.image_folder
+    own = ImageFeatures(task.image_folder, captioner.encoder).read(["00.png", "01.png"])
+    images = [Image.open(task.image_folder / name).convert("RGB") for name in ("00.png", "01.png")]
     torch.testing.assert_close(own, captioner.features(images))
     assert not torch.allclose(own, task.store.read(["00.png", "01.png"]).float(), atol=1e-2)
 
@@ -132,7 +132,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(
 
     folder = tmp_path / "twice"
     with pytest.raises(Killed):
-        fit(wanted, lambda name: folder / "scratch" / name, folder / "captioner", lambda _: None, kill)
+        fit(wanted, folder / "scratch", folder / "captioner", lambda _: None, kill)
     trained(wanted, folder)
     one, two = (path / "captioner/weights.safetensors" for path in (tmp_path / "whole", folder))
     assert one.read_bytes() == two.read_bytes()
@@ -141,7 +141,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(
 def test_a_second_training_takes_no_other_decoder(task: TrainingTask, tmp_path: Path) -> None:
     trained(task, tmp_path)
     other = replace(task, start=tmp_path / "captioner", model=SIZES.model_copy(update={"tie_embeddings": True}))
-    with pytest.raises(ModelError, match="other settings of model or other words; run dvc repro"):
+    with pytest.raises(ModelError, match="other settings of model or another vocabulary; run dvc repro"):
         trained(other, tmp_path / "other")
 
 
@@ -165,10 +165,10 @@ def test_training_begins_with_the_word_vectors(task: TrainingTask, tmp_path: Pat
 
 
 def test_rewards_begin_with_the_score_that_the_first_training_ended_with(task: TrainingTask, tmp_path: Path) -> None:
-    curves: list[list[Row]] = []
+    curves: list[list[EpochMetrics]] = []
     first, second = tmp_path / "first", tmp_path / "second"
     for run, folder in ((task, first), (tuned(task, first, blocks=0, objective="scst"), second)):
-        curves.append(fit(run, lambda name: tmp_path / name, folder, lambda _: None, lambda _, __: None))
+        curves.append(fit(run, folder / "scratch", folder, lambda _: None, lambda _, __: None))
     before, after = curves
     assert [row["epoch"] for row in after] == [0, 1, 2]
     assert after[0]["dev_cider"] == max(row["dev_cider"] for row in before)

@@ -49,19 +49,19 @@ def spread(example: DecoderOutput) -> float:
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
 def test_the_loss_is_the_formula(smoothing: float, weight: float) -> None:
     loss = captioning_loss(taught(), settings(smoothing, weight))
-    assert float(loss.total) == pytest.approx(cross_entropy(taught(), smoothing) + weight * spread(taught()), rel=1e-5)
-    assert float(loss.plain) == pytest.approx(cross_entropy(taught(), 0.0), rel=1e-5)
+    assert float(loss.loss) == pytest.approx(cross_entropy(taught(), smoothing) + weight * spread(taught()), rel=1e-5)
+    assert loss.metrics["train_loss"] == pytest.approx(cross_entropy(taught(), 0.0), rel=1e-5)
     assert loss.reward is None
 
 
 def test_without_smoothing_and_regulariser_the_loss_is_what_is_reported() -> None:
     loss = captioning_loss(taught(), settings())
-    assert float(loss.total) == float(loss.plain)
+    assert float(loss.loss) == loss.metrics["train_loss"]
 
 
 def test_looking_at_each_cell_once_costs_nothing() -> None:
     example = taught()._replace(weights=torch.eye(3).expand(2, 3, 3), drawn=torch.zeros(2, 3))
-    with_it, without = (captioning_loss(example, settings(0.1, weight)).total for weight in (5.0, 0.0))
+    with_it, without = (captioning_loss(example, settings(0.1, weight)).loss for weight in (5.0, 0.0))
     assert float(with_it) == pytest.approx(float(without))
 
 
@@ -70,8 +70,8 @@ def test_gradients_come_from_words_and_from_weights_but_not_through_the_reported
     example.logits.requires_grad_()
     example.weights.requires_grad_()
     loss = captioning_loss(example, settings(0.1, 1.0))
-    loss.total.backward()  # type: ignore[no-untyped-call]
-    assert not loss.plain.requires_grad
+    loss.loss.backward()  # type: ignore[no-untyped-call]
+    assert isinstance(loss.metrics["train_loss"], float)
     assert example.logits.grad is not None
     assert example.logits.grad.any()
     assert example.weights.grad is not None
@@ -82,7 +82,7 @@ def test_gradients_come_from_words_and_from_weights_but_not_through_the_reported
 def test_bf16_logits_are_summed_in_fp32() -> None:
     example = taught()
     rounded = example._replace(logits=example.logits.bfloat16(), weights=example.weights.bfloat16())
-    assert captioning_loss(rounded, settings(0.0, 1.0)).total.dtype == torch.float32
+    assert captioning_loss(rounded, settings(0.0, 1.0)).loss.dtype == torch.float32
 
 
 def test_hard_attention_adds_the_papers_terms() -> None:
@@ -97,8 +97,9 @@ def test_hard_attention_adds_the_papers_terms() -> None:
     rewarded = sum(gain * log_prob for gain, log_prob in zip(to_come, (-0.5, -1.5, -0.25), strict=True))
     entropy = float(-(example.weights[1] * example.weights[1].log()).sum())
     expected = 0.7 * rewarded + 0.3 * entropy
-    assert loss.reward == pytest.approx(sum(words) / 3)
-    assert float(loss.total) == pytest.approx(float(loss.plain) - expected / N, rel=1e-5)
+    assert loss.reward
+    assert loss.reward == (pytest.approx(sum(words) / 3), 3)
+    assert float(loss.loss) == pytest.approx(loss.metrics["train_loss"] - expected / N, rel=1e-5)
 
 
 def test_the_baseline_moves_a_tenth_of_the_way() -> None:
@@ -150,7 +151,7 @@ def estimates(decoder: Decoder, baseline: float, count: int) -> Tensor:
     pictures, captions = PICTURE.expand(DRAWS, -1, -1), torch.tensor([[CAPTION]]).expand(DRAWS, -1, -1)
     for _ in range(count):
         loss = captioning_loss(decoder(pictures, captions), params, baseline)
-        found.append(flat_gradient(decoder, -len(CAPTION) * loss.total))
+        found.append(flat_gradient(decoder, -len(CAPTION) * loss.loss))
     return torch.stack(found)
 
 
@@ -160,7 +161,7 @@ def flat_through_words(decoder: Decoder) -> Tensor:
     decoder.train()
     pictures, captions = PICTURE.expand(5000, -1, -1), torch.tensor([[CAPTION]]).expand(5000, -1, -1)
     loss = captioning_loss(decoder(pictures, captions), settings(reinforce_weight=0.0, entropy_weight=0.0))
-    return flat_gradient(decoder, -len(CAPTION) * loss.total)
+    return flat_gradient(decoder, -len(CAPTION) * loss.loss)
 
 
 def test_the_mean_of_hard_attentions_estimates_is_the_exact_gradient() -> None:
@@ -177,6 +178,6 @@ def test_the_mean_of_hard_attentions_estimates_is_the_exact_gradient() -> None:
 
 def test_the_baseline_lowers_the_variance_of_the_estimates() -> None:
     decoder = hard()
-    mean = float(-captioning_loss(decoder(PICTURE, torch.tensor([[CAPTION]])), settings()).plain)
+    mean = -captioning_loss(decoder(PICTURE, torch.tensor([[CAPTION]])), settings()).metrics["train_loss"]
     without, with_it = (estimates(decoder, baseline, 20).var(0).sum() for baseline in (0.0, mean))
     assert with_it < 0.5 * without

@@ -19,7 +19,7 @@ from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 from wordgaze.training import self_critical
 from wordgaze.training.batches import Batch, pad_captions
-from wordgaze.training.self_critical import Reward, SelfCriticalLoss, guards, others_mean
+from wordgaze.training.self_critical import Reward, SelfCriticalLoss, failure_rates, leave_one_out_baseline
 
 LONGEST = 2
 VOCABULARY = Vocabulary((*SPECIAL, *"abcde"))
@@ -36,9 +36,9 @@ def critical(references: dict[str, list[list[str]]] = REFERENCES, longest: int =
 
 
 def flat_gradient(decoder: Decoder, value: Tensor) -> Tensor:
-    slopes = torch.autograd.grad(value, list(decoder.parameters()), allow_unused=True)
-    every = zip(slopes, decoder.parameters(), strict=True)
-    return torch.cat([(torch.zeros_like(p) if s is None else s).flatten() for s, p in every])
+    gradients = torch.autograd.grad(value, list(decoder.parameters()), allow_unused=True)
+    every = zip(gradients, decoder.parameters(), strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in every])
 
 
 def every_caption() -> list[list[int]]:
@@ -51,11 +51,11 @@ def probability(decoder: Decoder, picture: Tensor, caption: Sequence[int]) -> Te
     memory = decoder.encode(picture.unsqueeze(0))
     state, last, total = decoder.init_state(memory, 1), START, torch.zeros(())
     for word in caption:
-        said = decoder.step(torch.tensor([last]), decoder.prepare_step(state, memory), memory)
+        output = decoder.step(torch.tensor([last]), decoder.prepare_step(state, memory), memory)
         possible = [i for i in range(WORDS) if i not in (PAD, START, UNK)]
-        logits = said.logits[0] / TEMPERATURE
+        logits = output.logits[0] / TEMPERATURE
         total = total + logits[word] - logits[possible].logsumexp(0)
-        state, last = said.state, word
+        state, last = output.state, word
     return total.exp()
 
 
@@ -64,8 +64,8 @@ def exact_gradient(decoder: Decoder) -> Tensor:
     truths = [[[*words, "<end>"] for words in of_one] for of_one in REFERENCES.values()]
     captions, expected, total = every_caption(), torch.zeros(()), torch.zeros(())
     for place, picture in enumerate(pictures(2)):
-        said = [[VOCABULARY.words[i] for i in caption] for caption in captions]
-        rewards = Cider(truths).reward([place] * len(said), said)
+        texts = [[VOCABULARY.words[i] for i in caption] for caption in captions]
+        rewards = Cider(truths).reward([place] * len(texts), texts)
         for caption, reward in zip(captions, rewards, strict=True):
             likely = probability(decoder, picture, caption)
             expected, total = expected + likely * reward / 2, total + likely
@@ -74,19 +74,19 @@ def exact_gradient(decoder: Decoder) -> Tensor:
 
 
 def estimates(decoder: Decoder, count: int) -> Tensor:
-    """(count, parameters), each from ``COPIES`` times both pictures: of the reward, so the loss is turned round."""
+    """(count, parameters), each from ``COPIES`` times both pictures: of the gradient of the reward, minus the loss."""
     torch.manual_seed(0)
     batch = Batch(pictures(2).repeat(COPIES, 1, 1), pad_captions([GIVEN] * 2 * COPIES), ("p", "q") * COPIES)
     minimise, found = critical(), []
     for _ in range(count):
         loss = minimise(decoder, decoder, batch.features, batch)
-        found.append(flat_gradient(decoder, -2.5 * loss.total))
+        found.append(flat_gradient(decoder, -2.5 * loss.loss))
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("look", ["first", "between"])
-def test_the_mean_of_the_estimates_is_the_exact_gradient(look: str) -> None:
-    decoder = decoder_of(attention_position=look, num_layers=2)
+@pytest.mark.parametrize("position", ["first", "between"])
+def test_the_mean_of_the_estimates_is_the_exact_gradient(position: str) -> None:
+    decoder = decoder_of(attention_position=position, num_layers=2)
     exact, found = exact_gradient(decoder), estimates(decoder, COUNT)
     error = (found.mean(0) - exact).norm()
     expected = (found.var(0).sum() / COUNT).sqrt()  # of a mean of so many independent estimates
@@ -97,14 +97,14 @@ def test_the_mean_of_the_estimates_is_the_exact_gradient(look: str) -> None:
 def test_the_mean_of_the_others_lowers_the_variance(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = decoder_of()
     with_it = estimates(decoder, COUNT)
-    monkeypatch.setattr(self_critical, "others_mean", torch.zeros_like)
+    monkeypatch.setattr(self_critical, "leave_one_out_baseline", torch.zeros_like)
     without = estimates(decoder, COUNT)
     assert with_it.var(0).sum() < 0.85 * without.var(0).sum()
 
 
 def test_the_baseline_is_the_mean_of_the_others() -> None:
     rewards = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]])
-    assert torch.equal(others_mean(rewards), torch.tensor([[4.0, 3.5, 1.5], [1.5, 1.5, 0.0]]))
+    assert torch.equal(leave_one_out_baseline(rewards), torch.tensor([[4.0, 3.5, 1.5], [1.5, 1.5, 0.0]]))
 
 
 def greedy(decoder: Decoder, features: Tensor, longest: int) -> list[Caption]:
@@ -122,16 +122,16 @@ def test_the_captions_of_greedy_decoding_come_to_be_worth_more() -> None:
     def worth() -> float:
         return float(minimise.reward(tuple(references), [[c] for c in greedy(decoder, features, 4)]).mean())
 
-    before, shown = worth(), []
+    before, rewards = worth(), []
     for _ in range(60):
         loss = minimise(decoder, decoder, features, Batch(features, given, tuple(references)))
         optimizer.zero_grad()
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss.loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        assert loss.plain == -loss.shown["train_reward"]
-        shown.append(loss.shown["train_reward"])
+        assert loss.metrics["train_loss"] == -loss.metrics["train_reward"]
+        rewards.append(loss.metrics["train_reward"])
     assert worth() > before + 2
-    assert np.mean(shown[-20:]) > 2 * np.mean(shown[:20])
+    assert np.mean(rewards[-20:]) > 2 * np.mean(rewards[:20])
 
 
 def caption(text: str, ended: FinishReason = "end") -> Caption:
@@ -182,7 +182,7 @@ def test_what_is_drawn_stops_at_the_longest_and_depends_on_the_random_numbers_al
     assert not set(chain.from_iterable(words(first))) & set(SPECIAL)
 
 
-def test_guards_count_what_goes_wrong() -> None:
+def test_failure_rates_count_what_goes_wrong() -> None:
     drawn = [
         caption("a dog runs on the grass"),
         caption("a man in a"),
@@ -193,4 +193,4 @@ def test_guards_count_what_goes_wrong() -> None:
         caption("a boy", "length"),
         caption("a red ball and a blue ball"),
     ]
-    assert guards(drawn) == {"train_dangling": 2 / 8, "train_endless": 2 / 8, "train_repeating": 3 / 8}
+    assert failure_rates(drawn) == {"train_dangling": 2 / 8, "train_endless": 2 / 8, "train_repeating": 3 / 8}

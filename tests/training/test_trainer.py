@@ -19,7 +19,7 @@ from wordgaze.training.checkpoint import load_checkpoint
 from wordgaze.training.losses import captioning_loss
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective
-from wordgaze.training.trainer import Row, Trainer
+from wordgaze.training.trainer import EpochMetrics, Trainer
 
 SIZES = DecoderConfig(embedding_size=5, hidden_size=6, attention_size=4, feature_size=5)  # with dropout
 EXAMPLES = [Example(str(i), ((4 + i % 4, 5, END), (6, 4 + i % 3, 7, END)[: 2 + i % 3])) for i in range(7)]
@@ -44,8 +44,8 @@ class Store:
 def minus_loss(decoder: Decoder) -> float:
     """A dev score that depends on the weights."""
     with torch.no_grad():
-        taught = decoder(Store().read(["20", "21"]), pad_captions([[[4, 5, END]], [[6, 5, 7, END]]]))
-        return -float(captioning_loss(taught, PLAIN).plain)
+        output = decoder(Store().read(["20", "21"]), pad_captions([[[4, 5, END]], [[6, 5, 7, END]]]))
+        return -captioning_loss(output, PLAIN).metrics["train_loss"]
 
 
 def scripted(*scores: float) -> Score:
@@ -71,7 +71,7 @@ def weights(of: Trainer) -> bytes:
 
 
 def rewarding(cross_entropy: float = 0.0) -> Objective:
-    """Captions are drawn for the examples' pictures and rewarded by the examples' captions."""
+    """Captions are sampled for the images of the examples and rewarded by the examples' captions."""
     vocabulary = Vocabulary((*SPECIAL, *"abcd"))
     references = {e.image: [vocabulary.decode(caption) for caption in e.captions] for e in EXAMPLES}
     return Objective(cross_entropy, SelfCriticalLoss(vocabulary, references, FinetuneParams(num_samples=2), 5))
@@ -99,68 +99,83 @@ def killer(step: int) -> Callable[[int, int], None]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[Row]]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[EpochMetrics]]:
     whole = trainer(tmp_path_factory.mktemp("whole"))
-    history = whole.run(nothing, nothing)
+    history = whole.train(nothing, nothing)
     return weights(whole), history
 
 
 @pytest.mark.parametrize("step", range(1, 3 * STEPS + 1))
 def test_killed_at_any_step_it_ends_with_the_same_bytes(
-    step: int, tmp_path: Path, uninterrupted: tuple[bytes, list[Row]]
+    step: int, tmp_path: Path, uninterrupted: tuple[bytes, list[EpochMetrics]]
 ) -> None:
     with pytest.raises(Killed):
-        trainer(tmp_path).run(nothing, killer(step))
+        trainer(tmp_path).train(nothing, killer(step))
     torch.manual_seed(1234)  # another process knows nothing of the first one's random numbers
     again, done = trainer(tmp_path), []
-    history = again.run(nothing, lambda at, _: done.append(at))
+    history = again.train(nothing, lambda at, _: done.append(at))
     assert done == list(range(step, 3 * STEPS + 1))
     assert (weights(again), history) == uninterrupted
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_killed_while_an_epoch_is_reported_it_ends_with_the_same_bytes(
-    epoch: int, tmp_path: Path, uninterrupted: tuple[bytes, list[Row]]
+    epoch: int, tmp_path: Path, uninterrupted: tuple[bytes, list[EpochMetrics]]
 ) -> None:
-    def on_epoch(row: Row) -> None:
+    def on_epoch(row: EpochMetrics) -> None:
         if row["epoch"] == epoch:
             raise Killed
 
     with pytest.raises(Killed):
-        trainer(tmp_path).run(on_epoch, nothing)
+        trainer(tmp_path).train(on_epoch, nothing)
     again, reported = trainer(tmp_path), []
-    history = again.run(lambda row: reported.append(row["epoch"]), nothing)
+    history = again.train(lambda row: reported.append(row["epoch"]), nothing)
     assert reported == list(range(epoch, 4))
     assert (weights(again), history) == uninterrupted
 
 
-def test_killed_twice_it_ends_with_the_same_bytes(tmp_path: Path, uninterrupted: tuple[bytes, list[Row]]) -> None:
+def test_killed_twice_it_ends_with_the_same_bytes(
+    tmp_path: Path, uninterrupted: tuple[bytes, list[EpochMetrics]]
+) -> None:
     for step in (2, 5):
         with pytest.raises(Killed):
-            trainer(tmp_path).run(nothing, killer(step))
+            trainer(tmp_path).train(nothing, killer(step))
     again = trainer(tmp_path)
-    assert (again.run(nothing, nothing), weights(again)) == uninterrupted[::-1]
+    assert (again.train(nothing, nothing), weights(again)) == uninterrupted[::-1]
 
 
-def test_a_finished_training_is_not_done_again(tmp_path: Path, uninterrupted: tuple[bytes, list[Row]]) -> None:
-    trainer(tmp_path).run(nothing, nothing)
+def test_a_finished_training_is_not_done_again(tmp_path: Path, uninterrupted: tuple[bytes, list[EpochMetrics]]) -> None:
+    trainer(tmp_path).train(nothing, nothing)
     again, done = trainer(tmp_path), []
-    history = again.run(nothing, lambda at, _: done.append(at))
+    history = again.train(nothing, lambda at, _: done.append(at))
     assert done == []
     assert (weights(again), history) == uninterrupted
 
 
-def test_seldom_checkpoints_change_nothing(tmp_path: Path, uninterrupted: tuple[bytes, list[Row]]) -> None:
+def test_with_a_broken_checkpoint_it_starts_from_the_beginning(
+    tmp_path: Path, uninterrupted: tuple[bytes, list[EpochMetrics]]
+) -> None:
+    with pytest.raises(Killed):
+        trainer(tmp_path).train(nothing, killer(STEPS + 1))
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    again, done = trainer(tmp_path), []
+    history = again.train(nothing, lambda at, _: done.append(at))
+    assert done == list(range(1, 3 * STEPS + 1))
+    assert (weights(again), history) == uninterrupted
+
+
+def test_seldom_checkpoints_change_nothing(tmp_path: Path, uninterrupted: tuple[bytes, list[EpochMetrics]]) -> None:
     seldom = changed(checkpoint_seconds=1e6)
     with pytest.raises(Killed):
-        trainer(tmp_path, seldom).run(nothing, killer(STEPS + 2))
-    _, progress = load_checkpoint(tmp_path / "checkpoint.safetensors")
-    assert (progress["epoch"], progress["batch"]) == (1, 0)  # the end of an epoch is saved always
+        trainer(tmp_path, seldom).train(nothing, killer(STEPS + 2))
+    _, state = load_checkpoint(tmp_path / "checkpoint.safetensors") or ({}, {})
+    assert (state["epoch"], state["batch"]) == (1, 0)  # the end of an epoch is saved always
     again = trainer(tmp_path, seldom)
-    assert (again.run(nothing, nothing), weights(again)) == uninterrupted[::-1]
+    assert (again.train(nothing, nothing), weights(again)) == uninterrupted[::-1]
 
 
-def test_training_learns_and_the_curve_tells_of_it(uninterrupted: tuple[bytes, list[Row]]) -> None:
+def test_the_loss_of_the_curve_falls(uninterrupted: tuple[bytes, list[EpochMetrics]]) -> None:
     _, history = uninterrupted
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
@@ -176,7 +191,7 @@ def test_the_best_weights_are_left_in_the_decoder(tmp_path: Path) -> None:
         return [0.3, 0.9, 0.5][len(seen) - 1]
 
     trained = trainer(tmp_path, score=score)
-    trained.run(nothing, nothing)
+    trained.train(nothing, nothing)
     assert len(set(seen)) == 3
     assert weights(trained) == seen[1]
 
@@ -194,7 +209,7 @@ def test_it_stops_after_so_many_epochs_without_a_better_score(
     patience: int, scores: list[float], epochs: int, tmp_path: Path
 ) -> None:
     stopped = trainer(tmp_path, changed(epochs=6, patience=patience), scripted(*scores))
-    history = stopped.run(nothing, nothing)
+    history = stopped.train(nothing, nothing)
     assert [row["dev_cider"] for row in history] == scores[:epochs]
 
 
@@ -206,8 +221,8 @@ def test_a_resumed_training_has_not_forgotten_its_patience(tmp_path: Path) -> No
             raise Killed
 
     with pytest.raises(Killed):
-        trainer(tmp_path, params, scripted(0.5, 0.4)).run(nothing, on_step)
-    history = trainer(tmp_path, params, scripted(0.3, 0.9)).run(nothing, nothing)
+        trainer(tmp_path, params, scripted(0.5, 0.4)).train(nothing, on_step)
+    history = trainer(tmp_path, params, scripted(0.3, 0.9)).train(nothing, nothing)
     assert [row["dev_cider"] for row in history] == [0.5, 0.4, 0.3]
 
 
@@ -223,21 +238,21 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine(tmp_path: 
 
 def test_the_optimizer_takes_the_rate_of_its_step(tmp_path: Path) -> None:
     trained, used = trainer(tmp_path), []
-    history = trained.run(nothing, lambda _, __: used.append(trained.optimizer.param_groups[0]["lr"]))
+    history = trained.train(nothing, lambda _, __: used.append(trained.optimizer.param_groups[0]["lr"]))
     assert used == [PLAIN.learning_rate * trained.lr_lambda(step) for step in range(3 * STEPS)]
     assert [row["learning_rate"] for row in history] == used[STEPS - 1 :: STEPS]
 
 
 @pytest.mark.parametrize("scale", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_is_an_error(scale: float, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(scale: float, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="the loss is nan at step 0; try a lower learning_rate"):
-        trainer(tmp_path, scale=scale).run(nothing, nothing)
+        trainer(tmp_path, scale=scale).train(nothing, nothing)
 
 
 def test_bf16_trains_fp32_weights(tmp_path: Path) -> None:
     trained = trainer(tmp_path, changed(precision="bf16"))
     before = weights(trained)
-    history = trained.run(nothing, nothing)
+    history = trained.train(nothing, nothing)
     assert {p.dtype for p in trained.decoder.parameters()} == {torch.float32}
     assert weights(trained) != before
     assert history[-1]["train_loss"] < history[0]["train_loss"]
@@ -253,31 +268,31 @@ def test_killed_it_ends_with_the_same_bytes_whatever_it_minimises(
 ) -> None:
     params = changed(ema_decay=average)
     whole = trainer(tmp_path / "whole", params, objective=objective)
-    history = whole.run(nothing, nothing)
+    history = whole.train(nothing, nothing)
     with pytest.raises(Killed):
-        trainer(tmp_path, params, objective=objective).run(nothing, killer(step))
+        trainer(tmp_path, params, objective=objective).train(nothing, killer(step))
     torch.manual_seed(1234)
     again = trainer(tmp_path, params, objective=objective)
-    assert (again.run(nothing, nothing), weights(again)) == (history, weights(whole))
+    assert (again.train(nothing, nothing), weights(again)) == (history, weights(whole))
 
 
-def test_the_curve_tells_what_was_drawn(tmp_path: Path) -> None:
-    reported: list[Row] = []
-    trainer(tmp_path, objective=rewarding(0.5)).run(reported.append, nothing)
+def test_the_curve_holds_the_rewards_and_failures_of_samples(tmp_path: Path) -> None:
+    reported: list[EpochMetrics] = []
+    trainer(tmp_path, objective=rewarding(0.5)).train(reported.append, nothing)
     start, *rows = reported
     assert start == {"epoch": 0, "dev_cider": start["dev_cider"]}
     guards = {"train_reward", "train_dangling", "train_endless", "train_repeating"}
     for row in rows:
         assert set(row) == {"epoch", "learning_rate", "train_loss", "dev_cider"} | guards
         assert row["train_loss"] > -row["train_reward"]  # the cross entropy's share
-    rewarded = trainer(tmp_path / "alone", objective=rewarding()).run(nothing, nothing)
+    rewarded = trainer(tmp_path / "alone", objective=rewarding()).train(nothing, nothing)
     assert all(row["train_loss"] == -row["train_reward"] for row in rewarded[1:])
 
 
 def test_rewards_that_make_it_worse_leave_the_weights_it_began_with(tmp_path: Path) -> None:
     trained = trainer(tmp_path, changed(patience=2, epochs=5), scripted(0.5, 0.4, 0.4, 0.9), objective=rewarding())
     before = weights(trained)
-    history = trained.run(nothing, nothing)
+    history = trained.train(nothing, nothing)
     assert [row["epoch"] for row in history] == [0, 1, 2]
     assert weights(trained) == before
 
@@ -300,6 +315,6 @@ def test_averaged_weights_are_scored_and_kept(tmp_path: Path) -> None:
         if done % STEPS == 0:
             wanted.append(expected)
 
-    trained.run(nothing, on_step)
+    trained.train(nothing, on_step)
     torch.testing.assert_close(scored, wanted)
     assert torch.equal(trained.decoder.biases, scored[-1])

@@ -1,4 +1,4 @@
-"""Stage ``train_stage1``: the decoder from scratch, on a first set of samples."""
+"""Stage ``train_stage1``: trains the decoder from scratch, on a first set of training images."""
 
 from wordgaze.config.params import Params
 from wordgaze.core import paths

@@ -1,4 +1,4 @@
-"""Stage ``train_stage2``: from the best of stage 1, on the larger set of samples."""
+"""Stage ``train_stage2``: continues from the best weights of stage 1, on the larger set of training images."""
 
 from wordgaze.config.params import Params
 from wordgaze.core import paths

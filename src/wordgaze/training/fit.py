@@ -1,4 +1,4 @@
-"""From prepared captions and stored features to a captioner folder: what both training stages do."""
+"""What both training stages do: from prepared captions and stored features to a captioner folder."""
 
 import math
 from collections.abc import Callable
@@ -21,19 +21,24 @@ from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.batches import BatchLoader, Example
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective
-from wordgaze.training.trainer import FinetunedEncoder, Row, Trainer
+from wordgaze.training.trainer import EpochMetrics, FinetunedEncoder, OnEpoch, OnStep, Trainer
 from wordgaze.vision.encoders import encoder_from_spec
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore
 from wordgaze.vision.sources import ImageFeatures, ImagePixels
 
-DEV_BATCH = 128
-MEASURED = 256  # images from all over the data set tell the deviations of the channels
+DEV_BATCH_SIZE = 128
+STANDARDISE_IMAGES = 256  # the number of images that the mean and deviation of the channels are estimated from
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """One training: the data, the sizes, the settings, the seed, the captioner folder to start from, if any, else the
-    word vectors, if any; and the folder of the pictures, for an encoder that is trained along."""
+    """All that the weights of a training depend on.
+
+    start: the captioner folder to start from, if any. vectors: word vectors to initialise the embedding with, for a
+    decoder that is trained from scratch. image_folder: needed only to fine-tune the encoder.
+    code: the fingerprint of the source code.
+    """
 
     prepared: Prepared
     store: FeatureStore
@@ -43,53 +48,59 @@ class TrainingTask:
     seed: int
     start: Path | None = None
     vectors: WordVectors | None = None
-    pictures: Path | None = None
+    image_folder: Path | None = None
+    code: str = ""
 
     def key(self) -> str:
-        """Names the scratch folder by all that the weights depend on."""
+        """A fingerprint of all that the weights depend on, which names the folder of the checkpoint."""
         settings = self.settings.model_dump(exclude={"checkpoint_seconds"})
-        begin = sha256(self.start / WEIGHTS) if self.start else ""
+        start = sha256(self.start / WEIGHTS) if self.start else ""
         data = [self.prepared.captions["train"], self.prepared.captions["dev"], self.prepared.vocabulary.words]
         features = sha256(self.store.folder / "manifest.json")
         vectors = self.vectors.matrix.tolist() if self.vectors else []
-        return fingerprint(self.model.model_dump(), settings, self.max_words, self.seed, data, features, begin, vectors)
+        return fingerprint(
+            self.code, self.model.model_dump(), settings, self.max_words, self.seed, data, features, start, vectors
+        )
 
-    def decoder(self) -> Decoder:
-        """The decoder that training begins with. Raises ModelError where ``start`` has other sizes or other words."""
+    def build_decoder(self) -> Decoder:
+        """The decoder that training starts from. Raises ModelError if ``start`` has another model or vocabulary."""
         if self.start:
             decoder, vocabulary = load_decoder(self.start)
             if decoder.sizes != self.model or vocabulary != self.prepared.vocabulary:
-                raise ModelError(f"{self.start} was trained with other settings of model or other words; run dvc repro")
+                raise ModelError(
+                    f"{self.start} was trained with other settings of model or another vocabulary; run dvc repro"
+                )
             return decoder
         width = self.vectors.matrix.shape[1] if self.vectors else 0
         decoder = Decoder(self.model, self.store.spec.channels, len(self.prepared.vocabulary), width)
         if self.model.standardise:
             images = [example.image for example in self.examples()]
-            decoder.standardise(self.store.read(images[:: max(1, len(images) // MEASURED)][:MEASURED]))
+            step = max(1, len(images) // STANDARDISE_IMAGES)
+            decoder.standardise(self.store.read(images[::step][:STANDARDISE_IMAGES]))
         if self.vectors:
             with torch.no_grad():
                 decoder.embed.weight.copy_(self.vectors.matrix)
         return decoder
 
-    def tuned(self) -> FinetunedEncoder | None:
-        """The encoder, where it is trained too."""
+    def build_finetuned_encoder(self) -> FinetunedEncoder | None:
+        """The encoder, if it is trained too."""
         settings = self.settings
         if not isinstance(settings, FinetuneParams) or not settings.finetune_blocks:
             return None
         encoder = encoder_from_spec(self.store.spec, self.store.encoder_state())
         return FinetunedEncoder(encoder, settings.finetune_blocks, settings.finetune_learning_rate)
 
-    def objective(self) -> Objective:
-        """What a step minimises."""
+    def build_objective(self) -> Objective:
+        """What training minimises."""
         settings = self.settings
         if not isinstance(settings, FinetuneParams) or settings.objective == "xe":
             return Objective()
-        words, references = self.prepared.vocabulary, self.prepared.captions["train"]
-        critical = SelfCriticalLoss(words, references, settings, self.max_words)
-        return Objective(settings.cross_entropy_weight if settings.objective == "both" else 0.0, critical)
+        vocabulary, references = self.prepared.vocabulary, self.prepared.captions["train"]
+        self_critical = SelfCriticalLoss(vocabulary, references, settings, self.max_words)
+        return Objective(settings.cross_entropy_weight if settings.objective == "both" else 0.0, self_critical)
 
-    def neighbours(self) -> NeighbourReranker:
-        """What a captioner is to know of the training pictures as they are stored, to find those that look alike."""
+    def build_reranker(self) -> NeighbourReranker:
+        """A reranker that knows the captions and the mean stored features of training images."""
         every = sorted(self.prepared.captions["train"].items())
         train = dict(every[:: math.ceil(len(every) / MOST)])
         images, step = list(train), 256
@@ -97,54 +108,46 @@ class TrainingTask:
         return NeighbourReranker.of(torch.cat(means), list(train.values()), self.prepared.vocabulary)
 
     def examples(self) -> list[Example]:
-        """The training images, the first ``samples`` of them, with their captions as indices."""
+        """The training images with their captions as indices, ``max_train_images`` of them."""
         train = sorted(self.prepared.captions["train"].items())
-        # A fixed stride takes the first set from all over the data set and makes it a part of every larger one.
-        chosen = sorted(range(len(train)), key=lambda i: (i * 7919) % len(train))[
-            : self.settings.max_train_images or None
-        ]
+        # A fixed stride picks the images from all over the data set, and makes each set a part of every larger one.
+        order = sorted(range(len(train)), key=lambda i: (i * 7919) % len(train))
+        chosen = sorted(order[: self.settings.max_train_images or None])
         encode = self.prepared.vocabulary.encode
         return [
-            Example(train[i][0], tuple(tuple(encode(words, self.max_words)) for words in train[i][1]))
-            for i in sorted(chosen)
+            Example(image, tuple(tuple(encode(words, self.max_words)) for words in captions))
+            for image, captions in (train[i] for i in chosen)
         ]
 
+    def dev_score(self, source: FeatureSource) -> Callable[[Decoder], float]:
+        """Gives a function that computes the CIDEr of greedy captions of the dev images, read from ``source``."""
+        images, references = self.prepared.references("dev", self.settings.max_dev_images)
+        cider, vocabulary = Cider(references), self.prepared.vocabulary
+        greedy = GenerationConfig(strategy="greedy", max_new_tokens=self.max_words)
 
-def fit(
-    task: TrainingTask,
-    scratch: Callable[[str], Path],
-    folder: Path,
-    on_epoch: Callable[[Row], None],
-    on_step: Callable[[int, int], None],
-) -> list[Row]:
-    """Trains and writes the captioner to ``folder``; returns the curve."""
+        def score(decoder: Decoder) -> float:
+            captions = caption_features(decoder, vocabulary, source, images, greedy, DEV_BATCH_SIZE)
+            return cider.score([best.words for best, *_ in captions])
+
+        return score
+
+
+def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_step: OnStep) -> list[EpochMetrics]:
+    """Trains and writes the captioner to ``folder``; returns the curve. The checkpoint lies in ``scratch``."""
     torch.manual_seed(task.seed)
-    decoder, tuned = task.decoder(), task.tuned()
-    source: FeatureSource = task.store
+    decoder, finetuned = task.build_decoder(), task.build_finetuned_encoder()
+    inputs: FeatureSource = task.store
     features: FeatureSource = task.store
-    if tuned:
-        assert task.pictures, "an encoder is trained from pictures"
-        source, features = ImagePixels(task.pictures, tuned.encoder), ImageFeatures(task.pictures, tuned.encoder)
-    batches = BatchLoader(task.examples(), source, task.settings.batch_size, task.seed)
-    checkpoint = scratch(f"training-{task.key()}") / "checkpoint.safetensors"
-    trainer = Trainer(
-        decoder, batches, _dev_score(task, features), task.settings, task.seed, checkpoint, tuned, task.objective()
-    )
-    history = trainer.run(on_epoch, on_step)
-    state = tuned.encoder.state_dict() if tuned else task.store.encoder_state()
-    neighbours = None if tuned else task.neighbours()
-    words, spec = task.prepared.vocabulary, task.store.spec
-    save_captioner(folder, decoder, words, spec, state, tuned=tuned is not None, neighbours=neighbours)
+    if finetuned:
+        images, encoder = task.image_folder, finetuned.encoder
+        assert images, "an encoder is trained from images"
+        inputs, features = ImagePixels(images, encoder), ImageFeatures(images, encoder)
+    batches = BatchLoader(task.examples(), inputs, task.settings.batch_size, task.seed)
+    dev_score, objective = task.dev_score(features), task.build_objective()
+    trainer = Trainer(decoder, batches, dev_score, task.settings, task.seed, scratch / CHECKPOINT, finetuned, objective)
+    history = trainer.train(on_epoch, on_step)
+    state = finetuned.encoder.state_dict() if finetuned else task.store.encoder_state()
+    neighbours = None if finetuned else task.build_reranker()
+    vocabulary, spec, tuned = task.prepared.vocabulary, task.store.spec, finetuned is not None
+    save_captioner(folder, decoder, vocabulary, spec, state, tuned=tuned, neighbours=neighbours)
     return history
-
-
-def _dev_score(task: TrainingTask, features: FeatureSource) -> Callable[[Decoder], float]:
-    images, truths = task.prepared.references("dev", task.settings.max_dev_images)
-    cider = Cider(truths)
-    greedy = GenerationConfig(strategy="greedy", max_new_tokens=task.max_words)
-
-    def score(decoder: Decoder) -> float:
-        found = caption_features(decoder, task.prepared.vocabulary, features, images, greedy, DEV_BATCH)
-        return cider.score([of_one[0].words for of_one in found])
-
-    return score

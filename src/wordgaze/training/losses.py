@@ -7,28 +7,32 @@ from torch import Tensor
 
 from wordgaze.config.params import TrainParams
 from wordgaze.models.decoder import DecoderOutput
+from wordgaze.training.batches import WHOLE, Shares
+
+
+class MeanReward(NamedTuple):
+    """The mean log p(word) of the captions that hard attention was drawn for, and the number of their words."""
+
+    value: float
+    words: int
 
 
 class LossOutput(NamedTuple):
-    """``total`` is to be minimised; ``plain`` is what the curve shows of it, ``shown`` are more of its columns;
-    ``reward`` is hard attention's, None where it was not used."""
+    """The value of a loss for a batch.
 
-    total: Tensor
-    plain: float
-    shown: dict[str, float]
-    reward: float | None = None
+    ``loss`` is the scalar to be minimised, ``metrics`` are columns of the training curve, ``reward`` is that of hard
+    attention, None if no cell was drawn. For a part of a batch (:class:`Shares`), loss and metrics are what the part
+    adds to those of the whole batch.
+    """
 
-
-class Loss(NamedTuple):
-    """``total`` is to be minimised; ``plain`` is the cross entropy a word in nats, without smoothing, to be reported;
-    ``reward`` is the mean log p(word) of those captions whose cells were drawn, None where none was."""
-
-    total: Tensor
-    plain: Tensor
-    reward: float | None
+    loss: Tensor
+    metrics: dict[str, float]
+    reward: MeanReward | None = None
 
 
-def captioning_loss(taught: DecoderOutput, params: TrainParams, baseline: float | None = None) -> Loss:
+def captioning_loss(
+    taught: DecoderOutput, params: TrainParams, baseline: float | None = None, shares: Shares = WHOLE
+) -> LossOutput:
     """Cross entropy a word + λ · mean over captions and cells of (1 − Σ_t α_ti)², Xu et al. 2015, equation 14: over a
     caption, attention is to come past every cell about once. The paper sums over cells where this takes the mean, so
     that λ means the same for every grid. With hard attention :func:`reinforcement` is added.
@@ -36,13 +40,14 @@ def captioning_loss(taught: DecoderOutput, params: TrainParams, baseline: float 
     log_probs = torch.log_softmax(taught.logits.float(), dim=1)
     of_targets = log_probs.gather(1, taught.targets.unsqueeze(1)).squeeze(1)
     plain, uniform = -of_targets.mean(), -log_probs.mean()
-    total = (1 - params.label_smoothing) * plain + params.label_smoothing * uniform
+    metrics = {"train_loss": float(plain.detach()) * shares.words}
+    total = ((1 - params.label_smoothing) * plain + params.label_smoothing * uniform) * shares.words
     looked = taught.weights.float().sum(1)  # (B·R, L)
     real = looked.sum(1) > 0  # a rank that no caption fills has looked nowhere
-    total = total + params.doubly_stochastic * (1 - looked[real]).square().mean()
+    total = total + params.doubly_stochastic * (1 - looked[real]).square().mean() * shares.captions
     hard = taught.drawn.sum(1) < 0  # log p(s̃ | a), zero where nothing was drawn
     if not hard.any():
-        return Loss(total, plain.detach(), None)
+        return LossOutput(total, metrics)
     shape = taught.drawn.shape
     words = of_targets.new_zeros(shape.numel()).index_copy(0, taught.place, of_targets.detach()).view(shape)[hard]
     real = words.new_zeros(shape.numel()).index_fill(0, taught.place, 1.0).view(shape)[hard]
@@ -50,7 +55,8 @@ def captioning_loss(taught: DecoderOutput, params: TrainParams, baseline: float 
     entropy = -(looked * looked.log()).sum((1, 2))
     reward = float(words.sum() / real.sum())
     gained = reinforcement(words, real, taught.drawn[hard], entropy, reward if baseline is None else baseline, params)
-    return Loss(total - gained.sum() / len(of_targets), plain.detach(), reward)
+    total = total - gained.sum() / len(of_targets) * shares.words
+    return LossOutput(total, metrics, MeanReward(reward, int(real.sum())))
 
 
 def reinforcement(

@@ -1,15 +1,14 @@
-"""Data-parallel training on a CPU: processes that divide the pictures of every batch.
+"""Data-parallel training on a CPU: processes that divide the images of every batch.
 
-Below some width the products of a step are too small for several threads, and what is drawn and rewarded is Python;
-processes share out both. Weights lie in shared memory, gradients too; batches and numbers go through pipes. A helper
-keeps nothing from one step to the next, so a checkpoint need not know of it.
+Below some width the products of a step are too small for several threads, and sampling and rewards are Python; several
+processes speed up both. Weights and gradients lie in shared memory; batches and numbers go through pipes. A worker
+keeps no state from one step to the next, so a checkpoint does not depend on the workers.
 """
 
 import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -19,137 +18,144 @@ from torch import Tensor
 
 from wordgaze.core.errors import ModelError
 from wordgaze.training.batches import Batch
-from wordgaze.training.train_step import TrainStep, TrainStepOutput
+from wordgaze.training.losses import LossOutput, MeanReward
+from wordgaze.training.train_step import TrainStep
 
 
-class _Helper(NamedTuple):
+class _Worker(NamedTuple):
     process: Any
     pipe: Connection
     gradients: list[Tensor]
 
 
 class DataParallel:
-    """Learns from a batch in several processes, this one included; with one it is the train_step and nothing more.
+    """A train step in ``world_size`` processes, of which this one has rank 0.
 
-    Each process has as many threads as are its share, and each part of a batch counts as much as it has pictures.
+    The gradient is that of one process on the whole batch, up to rounding and random numbers: a part of a batch scales
+    its loss by its :class:`Shares`, and the parts are summed. Each process uses its share of ``num_threads``.
     """
 
-    def __init__(self, train_step: TrainStep, helpers: list[_Helper], threads: int) -> None:
-        self.train_step, self.helpers, self.threads = train_step, helpers, threads
+    def __init__(self, train_step: TrainStep, workers: list[_Worker], num_threads: int) -> None:
+        self.train_step, self.workers, self.num_threads = train_step, workers, num_threads
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes, this one included."""
+        return 1 + len(self.workers)
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
-        """Gives this process the threads of all, for what it does alone."""
+    def all_threads(self) -> Iterator[None]:
+        """Gives this process the threads of all processes while the workers wait."""
         share = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(self.num_threads)
         try:
             yield
         finally:
             torch.set_num_threads(share)
 
-    def learn(self, batch: Batch, baseline: float | None) -> TrainStepOutput:
-        """As :meth:`TrainStep.learn`. Raises ModelError where a process has failed or is gone."""
-        own, *others = divided(batch, 1 + len(self.helpers))
-        if not others:
-            return self.train_step.learn(own, baseline)
-        busy = self.helpers[: len(others)]
-        for helper, part in zip(busy, others, strict=True):
-            _ask(helper, part, baseline, int(torch.randint(2**62, ())))
-        parts = [self.train_step.learn(own, baseline), *(_answer(helper) for helper in busy)]
-        shares = [len(part.images) / len(batch.images) for part in (own, *others)]
-        gradients = [[_gradient(p) for p in self.train_step.parameters()], *(helper.gradients for helper in busy)]
-        for parameter, *of_all in zip(self.train_step.parameters(), *gradients, strict=True):
-            parameter.grad = torch.stack([s * g for s, g in zip(shares, of_all, strict=True)]).sum(0)
-        return _together(parts, shares)
+    def __call__(self, batch: Batch, baseline: float | None = None) -> LossOutput:
+        """As :class:`TrainStep`. Raises ModelError if a worker failed or exited."""
+        # The first reward of hard attention is its own baseline, so it has to be the mean over the whole batch.
+        alone = baseline is None and self.train_step.needs_baseline()
+        own, *others = [batch] if alone or self.world_size == 1 else batch.split(self.world_size)
+        busy = self.workers[: len(others)]
+        for worker, part in zip(busy, others, strict=True):
+            _send(worker, part, baseline, int(torch.randint(2**62, ())))
+        outputs = [self.train_step(own, baseline), *(_receive(worker) for worker in busy)]
+        return self._all_reduce(outputs, busy) if busy else outputs[0]
+
+    def _all_reduce(self, outputs: list[LossOutput], workers: list[_Worker]) -> LossOutput:
+        """Sums the gradients of this process and the workers into ``grad``, and what their steps returned."""
+        parameters = self.train_step.parameters()
+        gradients = [[_gradient(p) for p in parameters], *(worker.gradients for worker in workers)]
+        for parameter, *of_ranks in zip(parameters, *gradients, strict=True):
+            parameter.grad = torch.stack(of_ranks).sum(0)
+        metrics = {name: sum(output.metrics[name] for output in outputs) for name in outputs[0].metrics}
+        return LossOutput(torch.stack([output.loss for output in outputs]).sum(), metrics, _mean_reward(outputs))
 
 
 @contextmanager
-def data_parallel(train_step: TrainStep, processes: int) -> Iterator[DataParallel]:
-    """A data_parallel of ``processes`` that ends with the block. The train_step's weights move into shared memory."""
-    threads = torch.get_num_threads()
-    if processes == 1:
-        yield DataParallel(train_step, [], threads)
+def data_parallel(train_step: TrainStep, world_size: int) -> Iterator[DataParallel]:
+    """Starts ``world_size - 1`` workers, which end with the block. Moves the weights into shared memory."""
+    num_threads = torch.get_num_threads()
+    if world_size == 1:
+        yield DataParallel(train_step, [], num_threads)
         return
-    torch.set_num_threads(max(1, threads // processes))
-    helpers: list[_Helper] = []
+    torch.set_num_threads(max(1, num_threads // world_size))
+    workers: list[_Worker] = []
     try:
         train_step.share_memory()
-        helpers += [_started(train_step, torch.get_num_threads()) for _ in range(processes - 1)]
-        yield DataParallel(train_step, helpers, threads)
+        for _ in range(1, world_size):
+            workers.append(_start_worker(train_step, torch.get_num_threads()))
+        yield DataParallel(train_step, workers, num_threads)
     finally:
-        torch.set_num_threads(threads)
-        for helper in helpers:
-            helper.pipe.close()
-            helper.process.join()
+        torch.set_num_threads(num_threads)
+        for worker in workers:
+            worker.pipe.close()
+            worker.process.join()
 
 
-def divided(batch: Batch, parts: int) -> list[Batch]:
-    """The pictures of a batch in so many parts, as equal as can be; fewer where it has fewer pictures."""
-    count = len(batch.images)
-    ends = [count * i // parts for i in range(parts + 1)]
-    return [Batch(batch.features[a:b], batch.captions[a:b], batch.images[a:b]) for a, b in pairwise(ends) if a < b]
-
-
-def _started(train_step: TrainStep, threads: int) -> _Helper:
-    spawning = mp.get_context("spawn")  # a fork would inherit OpenMP's locks, but not the threads that hold them
-    here, there = spawning.Pipe()
+def _start_worker(train_step: TrainStep, num_threads: int) -> _Worker:
+    context = mp.get_context("spawn")  # a fork would inherit OpenMP's locks, but not the threads that hold them
+    here, there = context.Pipe()
     gradients = [torch.zeros_like(p).share_memory_() for p in train_step.parameters()]  # type: ignore[no-untyped-call]
-    process = spawning.Process(target=_help, args=(train_step, gradients, there, threads), daemon=True)
+    process = context.Process(target=_worker, args=(train_step, gradients, there, num_threads), daemon=True)
     process.start()
     there.close()  # so that reading ends when the process does
-    return _Helper(process, here, gradients)
+    return _Worker(process, here, gradients)
 
 
-def _help(train_step: TrainStep, gradients: list[Tensor], pipe: Connection, threads: int) -> None:
-    """What a helper does until the pipe is closed, which happens too when the process at its other end is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
-    torch.set_num_threads(threads)
+def _worker(train_step: TrainStep, gradients: list[Tensor], pipe: Connection, num_threads: int) -> None:
+    """Computes steps until the pipe is closed, which also happens when the process at its other end is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 ends the workers
+    torch.set_num_threads(num_threads)
     with suppress(EOFError, OSError):
         while True:
-            pipe.send(_helped(train_step, gradients, *pipe.recv()))
+            pipe.send(_step(train_step, gradients, *pipe.recv()))
 
 
-def _helped(
+def _step(
     train_step: TrainStep, gradients: list[Tensor], features: Any, dtype: torch.dtype, captions: Any,
-    images: tuple[str, ...], baseline: float | None, seed: int,
-) -> TrainStepOutput | str:  # fmt: skip
-    """What was learned, its gradients being in ``gradients``; or what went wrong."""
+    rest: tuple[Any, ...], baseline: float | None, seed: int,
+) -> tuple[float, dict[str, float], MeanReward | None] | str:  # fmt: skip
+    """Writes the gradients of a step into ``gradients`` and returns its output, or the message of its error."""
     torch.manual_seed(seed)
-    part = Batch(torch.from_numpy(features).view(dtype), torch.from_numpy(captions), images)
+    batch = Batch(torch.from_numpy(features).view(dtype), torch.from_numpy(captions), *rest)
     try:
-        learned = train_step.learn(part, baseline)
+        output = train_step(batch, baseline)
     except Exception:
         return traceback.format_exc(limit=-1)
     for shared, parameter in zip(gradients, train_step.parameters(), strict=True):
         shared.copy_(_gradient(parameter))
-    return learned
+    return float(output.loss), output.metrics, output.reward
 
 
-def _ask(helper: _Helper, part: Batch, baseline: float | None, seed: int) -> None:
+def _send(worker: _Worker, batch: Batch, baseline: float | None, seed: int) -> None:
     # As bytes: a tensor would go by a shared file and a server of handles, for what is a megabyte. numpy has no bf16.
-    features = part.features.contiguous().view(torch.uint8).numpy()
+    features, rest = batch.features.contiguous().view(torch.uint8).numpy(), (batch.images, batch.whole)
     try:
-        helper.pipe.send((features, part.features.dtype, part.captions.numpy(), part.images, baseline, seed))
+        worker.pipe.send((features, batch.features.dtype, batch.captions.numpy(), rest, baseline, seed))
     except OSError as error:
-        raise _gone(helper) from error
+        raise _exited(worker) from error
 
 
-def _answer(helper: _Helper) -> TrainStepOutput:
+def _receive(worker: _Worker) -> LossOutput:
     try:
-        answer = helper.pipe.recv()
+        answer = worker.pipe.recv()
     except (EOFError, OSError) as error:
-        raise _gone(helper) from error
+        raise _exited(worker) from error
     if isinstance(answer, str):
-        raise ModelError(f"a process of the training failed: {' '.join(answer.split())}")
-    learned: TrainStepOutput = answer
-    return learned
+        raise ModelError(f"a worker process of the training failed: {' '.join(answer.split())}")
+    loss, metrics, reward = answer
+    return LossOutput(torch.tensor(loss), metrics, reward)
 
 
-def _gone(helper: _Helper) -> ModelError:
-    helper.process.join()
-    code = helper.process.exitcode
+def _exited(worker: _Worker) -> ModelError:
+    worker.process.join()
+    code = worker.process.exitcode
     return ModelError(
-        f"a process of the training is gone (exit code {code}); run it again, with processes: 1 if memory ran out"
+        f"a worker process of the training exited with code {code}; run the training again, with num_processes: 1 if "
+        "memory ran out"
     )
 
 
@@ -157,14 +163,8 @@ def _gradient(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
-def _together(parts: list[TrainStepOutput], shares: list[float]) -> TrainStepOutput:
-    def mean(values: list[float]) -> float:
-        return sum(share * value for share, value in zip(shares, values, strict=True))
-
-    looked = [(share, part.reward) for share, part in zip(shares, parts, strict=True) if part.reward is not None]
-    weight = sum(share for share, _ in looked)
-    return TrainStepOutput(
-        mean([part.total for part in parts]),
-        {name: mean([part.shown[name] for part in parts]) for name in parts[0].shown},
-        sum(share * reward for share, reward in looked) / weight if looked else None,
-    )
+def _mean_reward(outputs: list[LossOutput]) -> MeanReward | None:
+    """The mean over the words of all parts."""
+    rewards = [output.reward for output in outputs if output.reward]
+    words = sum(reward.words for reward in rewards)
+    return MeanReward(sum(reward.value * reward.words for reward in rewards) / words, words) if words else None

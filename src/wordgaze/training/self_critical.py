@@ -1,4 +1,4 @@
-"""Self-critical sequence training: captions that the decoder draws are rewarded by CIDEr (Rennie et al. 2017)."""
+"""Self-critical sequence training: captions sampled from the decoder are rewarded by CIDEr (Rennie et al. 2017)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -19,20 +19,21 @@ from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 from wordgaze.training.batches import Batch, pad_captions
 from wordgaze.training.losses import LossOutput
 
-Teach = Callable[[Tensor, Tensor], DecoderOutput]
+Forward = Callable[[Tensor, Tensor], DecoderOutput]
 
 
 class SelfCriticalLoss:
-    """The loss whose gradient is that of minus the reward that a caption drawn from the decoder gets in the mean.
+    """The loss whose gradient estimates that of minus the expected reward of a sampled caption.
 
-    By ∂p = p ∂log p, ∂Σ_y p(y) r(y) is the mean of r(y) ∂log p(y) over drawn captions y. Of K captions of a picture,
-    each has the mean reward of the K - 1 others taken off its own: they do not depend on it, so the mean stays, and
-    the variance falls (Luo 2020, "A Better Variant of Self-Critical Sequence Training").
+    By ∂p = p ∂log p, the gradient of Σ_y p(y) r(y) is the expectation of r(y) ∂log p(y) over sampled captions y. For
+    each of K samples of an image, the mean reward of the K - 1 others is subtracted from its reward. This baseline does
+    not depend on the sample, so the expectation stays the same and the variance falls (Luo 2020, "A Better Variant of
+    Self-Critical Sequence Training").
 
-    Captions are drawn without dropout, from the decoder as it will be used, and learned from with it: the gradient is
-    then that of the decoders with parts left out, no longer exact, but what is learned holds on pictures that were not
-    trained on. Drawing and gradient are both of the decoder at ``sample_temperature``: as label smoothing leaves it, it
-    is so flat that most draws are nothing it would ever say.
+    Captions are sampled without dropout, from the decoder as it will be used, and their gradient is computed with
+    dropout. The gradient is then no longer exact, but the result generalises better to images that were not trained on.
+    Sampling and gradient both take the decoder at ``sample_temperature``: label smoothing leaves it so flat that at
+    temperature 1 most samples are captions that decoding would never choose.
     """
 
     def __init__(
@@ -47,21 +48,25 @@ class SelfCriticalLoss:
             temperature=params.sample_temperature,
         )
 
-    def __call__(self, decoder: Decoder, teach: Teach, features: Tensor, batch: Batch) -> LossOutput:
-        """``decoder`` draws and ``teach`` gives what its gradients flow through; features (B, L, channels)."""
+    def __call__(self, decoder: Decoder, forward: Forward, features: Tensor, batch: Batch) -> LossOutput:
+        """The loss of samples for ``features`` (B, L, channels).
+
+        ``decoder`` samples; ``forward(features, captions)`` computes the logits that the gradient flows through.
+        """
         decoder.eval()
-        drawn = self.draw(decoder, features.detach())
+        samples = self.draw(decoder, features.detach())
         decoder.train()
-        words = [[self._indices(caption) for caption in of_one] for of_one in drawn]
-        taught = teach(features, pad_captions(words).to(features.device))
-        rewards = self.reward(batch.images, drawn)
-        # In nats a word, as cross entropy is; the length is that of the captions given, which no drawing changes.
-        length = (batch.captions != PAD).sum() / (batch.captions != PAD).any(2).sum()
-        total = policy_loss(taught, rewards - others_mean(rewards), self.decode.temperature) / length.to(
-            features.device
-        )
-        reward = float(rewards.mean())
-        return LossOutput(total, -reward, {"train_reward": reward, **guards(list(chain.from_iterable(drawn)))})
+        captions = [[self._indices(caption) for caption in image_samples] for image_samples in samples]
+        output = forward(features, pad_captions(captions).to(features.device))
+        rewards = self.reward(batch.images, samples)
+        advantages = rewards - leave_one_out_baseline(rewards)
+        # In nats per word, as cross entropy is. The length is that of the references, which sampling does not change.
+        whole, share = batch.whole_size(), batch.shares().images
+        length = torch.tensor(whole.words / whole.captions, device=features.device)
+        loss = policy_loss(output, advantages, self.decode.temperature) / length * share
+        reward, rates = float(rewards.mean()), failure_rates(list(chain.from_iterable(samples)))
+        metrics = {"train_loss": -reward, "train_reward": reward, **rates}
+        return LossOutput(loss, {name: value * share for name, value in metrics.items()})
 
     def draw(self, decoder: Decoder, features: Tensor) -> list[list[Caption]]:
         """Captions of each picture, the longest first, as ``teach`` orders them."""
@@ -74,34 +79,34 @@ class SelfCriticalLoss:
 
 
 class Reward:
-    """(1 - ``bleu_weight``) · CIDEr-D + ``bleu_weight`` · BLEU-4, smoothed, against ``references`` of pictures by name.
+    """(1 - ``bleu_weight``) · CIDEr-D + ``bleu_weight`` · smoothed BLEU-4, against ``references`` of images by name.
 
-    END is a word, in the references and where it was said, as it is in all systems that do not end on "in a": else
-    what comes last could be left out at no cost. Document frequencies are those of ``references``.
+    END counts as a word, in the references and in finished captions. Otherwise the last words of a caption could be
+    left out at no cost, and captions come to end on "in a". Document frequencies are those of ``references``.
     """
 
     def __init__(self, references: Mapping[str, Sequence[Tokens]], bleu_weight: float) -> None:
         self.references, self.bleu_weight = references, bleu_weight
-        self.frequencies = document_frequencies([self._ended(image) for image in references])
+        self.frequencies = document_frequencies([self._with_end(image) for image in references])
 
-    def __call__(self, images: Sequence[str], drawn: Sequence[Sequence[Caption]]) -> Tensor:
-        """(B, K): of each caption drawn for each of the pictures."""
-        truths = [self._ended(image) for image in images]
-        place = [i for i, of_one in enumerate(drawn) for _ in of_one]
-        said = [_tokens(caption) for of_one in drawn for caption in of_one]
-        rewards = torch.tensor(Cider(truths, self.frequencies).reward(place, said))
+    def __call__(self, images: Sequence[str], samples: Sequence[Sequence[Caption]]) -> Tensor:
+        """The rewards (B, K) of K samples for each of B images."""
+        references = [self._with_end(image) for image in images]
+        place = [i for i, image_samples in enumerate(samples) for _ in image_samples]
+        captions = [_tokens(caption) for image_samples in samples for caption in image_samples]
+        rewards = torch.tensor(Cider(references, self.frequencies).reward(place, captions))
         if self.bleu_weight:
-            bleu = Bleu([truths[i] for i in place])
-            scores = torch.from_numpy(bleu.scores(bleu.smoothed(bleu.statistics(said)))["bleu_4"])
+            bleu = Bleu([references[i] for i in place])
+            scores = torch.from_numpy(bleu.scores(bleu.smoothed(bleu.statistics(captions)))["bleu_4"])
             rewards = torch.lerp(rewards, scores.to(rewards.dtype), self.bleu_weight)
         return rewards.view(len(images), -1)
 
-    def _ended(self, image: str) -> list[Tokens]:
+    def _with_end(self, image: str) -> list[Tokens]:
         return [(*words, SPECIAL[END]) for words in self.references[image]]
 
 
-def others_mean(rewards: Tensor) -> Tensor:
-    """rewards (B, K) → of each the mean of the K - 1 others of its picture."""
+def leave_one_out_baseline(rewards: Tensor) -> Tensor:
+    """rewards (B, K) → for each sample the mean reward of the K - 1 other samples of its image, (B, K)."""
     return (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
 
 
@@ -119,17 +124,17 @@ def policy_loss(taught: DecoderOutput, advantages: Tensor, temperature: float) -
     return -(each[caption] * of_words).sum() / len(each)
 
 
-def guards(drawn: Sequence[Caption]) -> dict[str, float]:
-    """The shares of captions that end on a word such as "in", that never ended, and that repeat themselves: what a
-    reward of n-grams may bring up."""
-    flags = {
-        "train_dangling": [dangles(caption.words) for caption in drawn],
-        "train_endless": [caption.finish_reason != "end" for caption in drawn],
-        "train_repeating": [repeats(caption.words) for caption in drawn],
+def failure_rates(captions: Sequence[Caption]) -> dict[str, float]:
+    """The shares of captions that end on a word such as "in", that never end, and that repeat themselves: failures that
+    a reward of n-grams may favour."""
+    failures = {
+        "train_dangling": [dangles(caption.words) for caption in captions],
+        "train_endless": [caption.finish_reason != "end" for caption in captions],
+        "train_repeating": [repeats(caption.words) for caption in captions],
     }
-    return {name: sum(of_all) / len(drawn) for name, of_all in flags.items()}
+    return {name: sum(flags) / len(captions) for name, flags in failures.items()}
 
 
 def _tokens(caption: Caption) -> Tokens:
-    """Its words, and END where it was said."""
+    """The words of a caption, and END if it is finished."""
     return (*caption.words, SPECIAL[END]) if caption.finish_reason == "end" else caption.words

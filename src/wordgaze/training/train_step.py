@@ -1,9 +1,8 @@
-"""From a batch to the gradients of what training minimises."""
+"""From a batch to the gradient of what training minimises."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,25 +20,17 @@ Term = Callable[[Tensor, Batch, float | None], LossOutput]
 
 @dataclass(frozen=True)
 class Objective:
-    """What a step minimises: ``cross_entropy`` times that of the captions given, and the loss of ``critical``, if any.
+    """What training minimises: ``cross_entropy_weight`` times the captioning loss, plus ``self_critical``, if any."""
 
-    With ``critical`` the first dev score to beat is that of the weights that training begins with.
-    """
-
-    cross_entropy: float = 1.0
-    critical: SelfCriticalLoss | None = None
-
-
-class TrainStepOutput(NamedTuple):
-    """What was minimised, what the curve shows of it, and the reward of hard attention, if it looked anywhere."""
-
-    total: float
-    shown: dict[str, float]
-    reward: float | None
+    cross_entropy_weight: float = 1.0
+    self_critical: SelfCriticalLoss | None = None
 
 
 class TrainStep:
-    """A decoder, an encoder that is trained along, if any, and what they learn from a batch, in ``dtype``."""
+    """Computes the gradient of the objective for a batch.
+
+    The decoder, and the encoder if one is trained too, keep weights of fp32; the forward pass runs in ``dtype``.
+    """
 
     def __init__(
         self, decoder: Decoder, encoder: Encoder | None, params: TrainParams, objective: Objective, dtype: torch.dtype
@@ -48,52 +39,54 @@ class TrainStep:
         self.dtype = dtype
 
     def parameters(self) -> list[nn.Parameter]:
-        """What learns, always in the same order."""
+        """The parameters that are trained, always in the same order."""
         return [p for module in self._modules() for p in module.parameters() if p.requires_grad]
 
+    def needs_baseline(self) -> bool:
+        """Whether hard attention is trained by the reward of its draws, for which it needs a baseline."""
+        return self.decoder.sizes.hard_attention and self.objective.cross_entropy_weight > 0
+
     def share_memory(self) -> None:
-        """Moves the weights to where other processes see them change."""
+        """Moves the weights into shared memory, where other processes see them change."""
         for module in self._modules():
             module.share_memory()
+
+    def __call__(self, batch: Batch, baseline: float | None = None) -> LossOutput:
+        """Writes the gradient of the loss into ``grad`` of the parameters. ``baseline`` is that of hard attention."""
+        features = batch.features.to(self.decoder.device)
+        features = self.encoder(features) if self.encoder else features
+        terms = [(weight, term(features, batch, baseline)) for weight, term in self._terms()]
+        for parameter in self.parameters():
+            parameter.grad = None
+        loss = torch.stack([weight * term.loss for weight, term in terms]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        metrics = {name: value for _, term in terms for name, value in term.metrics.items()}
+        metrics["train_loss"] = sum(weight * term.metrics["train_loss"] for weight, term in terms)
+        rewards = [term.reward for _, term in terms if term.reward]
+        return LossOutput(loss.detach(), metrics, rewards[0] if rewards else None)
 
     def _modules(self) -> list[nn.Module]:
         return [self.decoder, *([self.encoder] if self.encoder else [])]
 
-    def learn(self, batch: Batch, baseline: float | None) -> TrainStepOutput:
-        """Leaves a batch's gradients in the parameters. ``baseline`` is that of hard attention's reward."""
-        features = batch.features.to(self.decoder.device)
-        features = self.encoder(features) if self.encoder else features
-        parts = [(weight, term(features, batch, baseline)) for weight, term in self._terms()]
-        for parameter in self.parameters():
-            parameter.grad = None
-        total = torch.stack([weight * part.total for weight, part in parts]).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        shown = {"train_loss": sum(weight * part.plain for weight, part in parts)}
-        rewards = [part.reward for _, part in parts if part.reward is not None]
-        for _, part in parts:
-            shown |= part.shown
-        return TrainStepOutput(float(total.detach()), shown, rewards[0] if rewards else None)
-
     def _terms(self) -> list[tuple[float, Term]]:
-        """What a step minimises the sum of, each with its weight."""
+        """The terms of the objective, each with its weight."""
         terms: list[tuple[float, Term]] = []
-        if self.objective.cross_entropy:
-            terms.append((self.objective.cross_entropy, self._cross_entropy))
-        if self.objective.critical:
-            terms.append((1.0, partial(self._rewarded, self.objective.critical)))
+        if self.objective.cross_entropy_weight:
+            terms.append((self.objective.cross_entropy_weight, self._cross_entropy))
+        if self.objective.self_critical:
+            terms.append((1.0, partial(self._self_critical, self.objective.self_critical)))
         return terms
 
     def _cross_entropy(self, features: Tensor, batch: Batch, baseline: float | None) -> LossOutput:
         self.decoder.train()
-        taught = self._teach(features, batch.captions.to(features.device))
-        loss = captioning_loss(taught, self.params, baseline)
-        return LossOutput(loss.total, float(loss.plain), {}, loss.reward)
+        output = self._forward(features, batch.captions.to(features.device))
+        return captioning_loss(output, self.params, baseline, batch.shares())
 
-    def _rewarded(self, critical: SelfCriticalLoss, features: Tensor, batch: Batch, _: float | None) -> LossOutput:
-        return critical(self.decoder, self._teach, features, batch)
+    def _self_critical(self, loss: SelfCriticalLoss, features: Tensor, batch: Batch, _: float | None) -> LossOutput:
+        return loss(self.decoder, self._forward, features, batch)
 
-    def _teach(self, features: Tensor, captions: Tensor) -> DecoderOutput:
+    def _forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
         # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.
         weights = {name: p.to(self.dtype) for name, p in self.decoder.named_parameters()}
-        taught: DecoderOutput = functional_call(self.decoder, weights, (features.to(self.dtype), captions))
-        return taught
+        output: DecoderOutput = functional_call(self.decoder, weights, (features.to(self.dtype), captions))
+        return output

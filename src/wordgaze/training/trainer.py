@@ -1,7 +1,7 @@
-"""The training loop: teacher forcing, a dev score by real decoding after every epoch, early stopping, resume.
+"""The training loop: teacher forcing, a dev score by decoding after every epoch, early stopping, resume.
 
-Killed at any moment and started again, it ends with the same bytes as if it had not been: the order of batches comes
-from seed and epoch, everything else that changes is in the checkpoint.
+A training that is killed at any moment and started again ends with the same bytes as one that is not: the order of the
+batches follows from seed and epoch, and everything else that changes is in the checkpoint.
 """
 
 import math
@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,25 +24,29 @@ from wordgaze.training.parallel import DataParallel, data_parallel
 from wordgaze.training.train_step import Objective, TrainStep
 from wordgaze.vision.encoders import Encoder
 
-Row = dict[str, float]
+EpochMetrics = dict[str, float]
+"""A row of the training curve: ``epoch``, ``learning_rate``, the means of the steps' metrics, and ``dev_cider``."""
+
+OnEpoch = Callable[[EpochMetrics], None]
+OnStep = Callable[[int, int], None]
 
 
 @dataclass
-class Progress:
-    """Where training stands; all of it goes into the checkpoint."""
+class TrainerState:
+    """The position of a training; all of it is saved in the checkpoint."""
 
     epoch: int = 0
     batch: int = 0
-    sums: Row = field(default_factory=dict)  # over the steps of the epoch, of what the curve shows the mean of
-    best_score: float = -math.inf
+    metric_sums: dict[str, float] = field(default_factory=dict)  # over the steps of the epoch so far
+    best_score: float | None = None
     best_epoch: int = -1
     baseline: float | None = None  # of hard attention's reward
-    history: list[Row] = field(default_factory=list)
+    history: list[EpochMetrics] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class FinetunedEncoder:
-    """An encoder whose last blocks are trained along, with a learning rate of their own; batches bring its pixels."""
+    """An encoder whose last blocks are trained too, with their own learning rate; batches then hold pixels."""
 
     encoder: Encoder
     blocks: int
@@ -51,7 +54,7 @@ class FinetunedEncoder:
 
 
 class Trainer:
-    """Trains a decoder. ``dev_score(decoder)`` is the number that early stopping goes by, higher is better."""
+    """Trains a decoder. Early stopping follows ``dev_score(decoder)``; higher is better."""
 
     def __init__(
         self,
@@ -61,163 +64,166 @@ class Trainer:
         params: TrainParams,
         seed: int,
         checkpoint: Path,
-        tuned: FinetunedEncoder | None = None,
+        finetuned: FinetunedEncoder | None = None,
         objective: Objective | None = None,
     ) -> None:
         self.device = pick_device(params.device)
-        self.decoder = decoder.to(self.device)
+        self.decoder, self.encoder = decoder.to(self.device), finetuned.encoder.to(self.device) if finetuned else None
         self.batches, self.dev_score, self.params, self.checkpoint = batches, dev_score, params, checkpoint
-        groups = [{"params": [p for p in decoder.parameters() if p.requires_grad], "peak": params.learning_rate}]
-        self.encoder = tuned.encoder.to(self.device) if tuned else None
-        if tuned:
-            groups.append({"params": tuned.encoder.unfreeze(tuned.blocks), "peak": tuned.learning_rate})
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            lr=params.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=params.weight_decay,
-            fused=True,
-        )
+        self.optimizer = _build_optimizer(decoder, finetuned, params)
         dtype = pick_dtype(params.precision, self.device)
         self.train_step = TrainStep(self.decoder, self.encoder, params, objective or Objective(), dtype)
-        self.progress = Progress()
+        self.state = TrainerState()
         self.best: dict[str, Tensor] = {}
-        self.average = _copies(self._learned()) if params.ema_decay else {}
+        self.ema = _copy(self._weights()) if params.ema_decay else {}
         torch.manual_seed(seed)
 
-    def run(self, on_epoch: Callable[[Row], None], on_step: Callable[[int, int], None]) -> list[Row]:
-        """Trains to the end or to an early stop, and hypotheses the best weights in the decoder. Returns the curve.
+    def train(self, on_epoch: OnEpoch, on_step: OnStep) -> list[EpochMetrics]:
+        """Trains to the last epoch or an early stop, and loads the best weights into the decoder. Returns the curve.
 
-        ``on_epoch`` gets the curve's new row, ``on_step`` the number of steps done and the number of all steps.
+        ``on_epoch`` receives each new row of the curve, ``on_step`` the number of finished steps and of all steps.
         """
-        if self.checkpoint.exists():
-            self._restore()
-        with data_parallel(self.train_step, self.params.num_processes if self.device.type == "cpu" else 1) as together:
-            self._epochs(together, on_epoch, on_step)
-        self._learn(self.best)
-        return self.progress.history
+        self._resume()
+        with data_parallel(self.train_step, self.params.num_processes if self.device.type == "cpu" else 1) as step:
+            if self.train_step.objective.self_critical and not self.state.history:
+                self._evaluate_start(step, on_epoch)
+            while self.state.epoch < self.params.epochs and not self.should_stop:
+                self._train_epoch(step, on_step)
+                on_epoch(self._end_epoch(step))
+                self._save()
+        self._load_weights(self.best)
+        return self.state.history
 
-    def _epochs(
-        self, data_parallel: DataParallel, on_epoch: Callable[[Row], None], on_step: Callable[[int, int], None]
-    ) -> None:
-        if self.train_step.objective.critical and not self.progress.history:
-            self.progress.history.append({"epoch": 0, "dev_cider": self._judge(data_parallel, -1)})
-            on_epoch(self.progress.history[0])
+    def _train_epoch(self, step: DataParallel, on_step: OnStep) -> None:
+        """Trains on the batches of the epoch that are left, and saves a checkpoint now and then."""
         saved = time.monotonic()
-        while self.progress.epoch < self.params.epochs and not self.should_stop():
-            for batch in self.batches.epoch(self.progress.epoch, self.progress.batch, self.device.type == "cuda"):
-                self._step(data_parallel, batch)
-                self.progress.batch += 1
-                on_step(self._steps(), self.params.epochs * len(self.batches))
-                if time.monotonic() - saved >= self.params.checkpoint_seconds:
-                    self._save()
-                    saved = time.monotonic()
-            on_epoch(self._finish_epoch(data_parallel))
-            self._save()
-            saved = time.monotonic()
+        for batch in self.batches.epoch(self.state.epoch, self.state.batch, prefetch=self.device.type == "cuda"):
+            self.update(step, batch)
+            on_step(self.num_steps, self.params.epochs * len(self.batches))
+            if time.monotonic() - saved >= self.params.checkpoint_seconds:
+                self._save()
+                saved = time.monotonic()
 
-    def lr_lambda(self, step: int) -> float:
-        """The share of the learning rate: linear warm-up, then half a cosine down to a hundredth."""
-        total, warmup = self.params.epochs * len(self.batches), self.params.warmup_steps
-        if step < warmup:
-            return (step + 1) / warmup
-        done = (step - warmup) / max(1, total - warmup)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
-
-    def _step(self, data_parallel: DataParallel, batch: Batch) -> None:
+    def update(self, step: DataParallel, batch: Batch) -> None:
+        """Updates the weights by the gradient of one batch."""
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * self.lr_lambda(self._steps())
-        learned = data_parallel.learn(batch, self.progress.baseline)
-        if not math.isfinite(learned.total):
-            raise ModelError(
-                f"the loss is {learned.total} at step {self._steps()}; try a lower learning_rate or max_grad_norm"
-            )
+            group["lr"] = group["peak"] * self.lr_lambda(self.num_steps)
+        output = step(batch, self.state.baseline)
+        if not math.isfinite(loss := float(output.loss)):
+            raise ModelError(f"the loss is {loss} at step {self.num_steps}; try a lower learning_rate or max_grad_norm")
         torch.nn.utils.clip_grad_norm_(self.train_step.parameters(), self.params.max_grad_norm)
         self.optimizer.step()
         self._update_ema()
-        if learned.reward is not None:
-            self.progress.baseline = update_baseline(self.progress.baseline, learned.reward)
-        for name, value in learned.shown.items():
-            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+        if output.reward:
+            self.state.baseline = update_baseline(self.state.baseline, output.reward.value)
+        for name, value in output.metrics.items():
+            self.state.metric_sums[name] = self.state.metric_sums.get(name, 0.0) + value
+        self.state.batch += 1
+
+    def lr_lambda(self, step: int) -> float:
+        """The factor of the learning rate: a linear warm-up, then half a cosine down to 0.01."""
+        total, warmup = self.params.epochs * len(self.batches), self.params.warmup_steps
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = (step - warmup) / max(1, total - warmup)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+    @property
+    def num_steps(self) -> int:
+        """The number of finished steps."""
+        return self.state.epoch * len(self.batches) + self.state.batch
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the dev score has not improved for ``patience`` epochs."""
+        return self.state.epoch - 1 - self.state.best_epoch >= self.params.patience
 
     @torch.no_grad()
     def _update_ema(self) -> None:
-        """Moves the averaged weights towards the new ones; faster at first, so that the first are soon forgotten."""
-        kept = min(self.params.ema_decay, (1 + self._steps()) / (10 + self._steps()))
-        learned = self._learned()
-        for name, average in self.average.items():
-            average.lerp_(learned[name], 1 - kept)
+        """Moves the averaged weights towards the new ones. The decay grows, so that the first weights are forgotten."""
+        decay = min(self.params.ema_decay, (1 + self.num_steps) / (10 + self.num_steps))
+        weights = self._weights()
+        for name, average in self.ema.items():
+            average.lerp_(weights[name], 1 - decay)
 
-    def _finish_epoch(self, data_parallel: DataParallel) -> Row:
-        progress = self.progress
+    def _evaluate_start(self, step: DataParallel, on_epoch: OnEpoch) -> None:
+        """Scores the weights that training starts from: a reward that makes them worse must not replace them."""
+        self.state.history.append({"epoch": 0, "dev_cider": self.evaluate_dev(step, -1)})
+        on_epoch(self.state.history[0])
+
+    def _end_epoch(self, step: DataParallel) -> EpochMetrics:
+        state = self.state
         row = {
-            "epoch": progress.epoch + 1,
-            "learning_rate": self.params.learning_rate * self.lr_lambda(self._steps() - 1),
-            **{name: total / len(self.batches) for name, total in progress.sums.items()},
-            "dev_cider": self._judge(data_parallel, progress.epoch),
+            "epoch": state.epoch + 1,
+            "learning_rate": self.params.learning_rate * self.lr_lambda(self.num_steps - 1),
+            **{name: total / len(self.batches) for name, total in state.metric_sums.items()},
+            "dev_cider": self.evaluate_dev(step, state.epoch),
         }
-        progress.history.append(row)
-        progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
+        state.history.append(row)
+        state.epoch, state.batch, state.metric_sums = state.epoch + 1, 0, {}
         return row
 
-    def _judge(self, data_parallel: DataParallel, epoch: int) -> float:
-        """The dev score of the weights that training would end with now: the averaged ones, where there are such."""
-        own = _copies(self._learned())
-        self._learn(self.average or own)
+    def evaluate_dev(self, step: DataParallel, epoch: int) -> float:
+        """The dev score of the averaged weights if there are any, else of the weights. Keeps them if they are best."""
+        weights = _copy(self._weights())
+        self._load_weights(self.ema or weights)
         self.decoder.eval()
-        with data_parallel.resting():
+        with step.all_threads():
             score = self.dev_score(self.decoder)
-        if score > self.progress.best_score:
-            self.progress.best_score, self.progress.best_epoch = score, epoch
-            self.best = _copies(self._learned())
-        self._learn(own)
+        if self.state.best_score is None or score > self.state.best_score:
+            self.state.best_score, self.state.best_epoch = score, epoch
+            self.best = _copy(self._weights())
+        self._load_weights(weights)
         return score
 
-    def _learned(self) -> dict[str, Tensor]:
-        """The weights that training changes."""
-        learned: dict[str, Tensor] = {f"decoder.{k}": v for k, v in self.decoder.state_dict().items()}
+    def _weights(self) -> dict[str, Tensor]:
+        """The weights that training changes, by reference."""
+        weights: dict[str, Tensor] = {f"decoder.{k}": v for k, v in self.decoder.state_dict().items()}
         if self.encoder:
-            learned |= {f"encoder.{k}": p for k, p in self.encoder.named_parameters() if p.requires_grad}
-        return learned
+            weights |= {f"encoder.{k}": p for k, p in self.encoder.named_parameters() if p.requires_grad}
+        return weights
 
     @torch.no_grad()
-    def _learn(self, learned: dict[str, Tensor]) -> None:
-        for name, own in self._learned().items():
-            own.copy_(learned[name])
-
-    def should_stop(self) -> bool:
-        return self.progress.epoch - 1 - self.progress.best_epoch >= self.params.patience
-
-    def _steps(self) -> int:
-        return self.progress.epoch * len(self.batches) + self.progress.batch
+    def _load_weights(self, weights: dict[str, Tensor]) -> None:
+        for name, own in self._weights().items():
+            own.copy_(weights[name])
 
     def _save(self) -> None:
         tensors = {
-            "learned": self._learned(),
+            "weights": self._weights(),
             "best": self.best,
-            "average": self.average,
+            "ema": self.ema,
             "optimizer": optimizer_tensors(self.optimizer),
             "random": _random_state(self.device),
         }
-        progress: dict[str, Any] = dict(vars(self.progress))
-        progress["best_score"] = None if math.isinf(self.progress.best_score) else self.progress.best_score
-        save_checkpoint(self.checkpoint, tensors, progress)
+        save_checkpoint(self.checkpoint, tensors, vars(self.state))
 
-    def _restore(self) -> None:
-        tensors, progress = load_checkpoint(self.checkpoint)
-        if progress["best_score"] is None:
-            progress["best_score"] = -math.inf
-        self.progress = Progress(**progress)
+    def _resume(self) -> None:
+        """Continues from the checkpoint if there is one."""
+        if not (loaded := load_checkpoint(self.checkpoint)):
+            return
+        tensors, state = loaded
+        self.state = TrainerState(**state)
         self.best = tensors.get("best", {})
-        self.average = {name: tensor.to(self.device) for name, tensor in tensors.get("average", {}).items()}
-        self._learn(tensors["learned"])
+        self.ema = {name: tensor.to(self.device) for name, tensor in tensors.get("ema", {}).items()}
+        self._load_weights(tensors["weights"])
         restore_optimizer(self.optimizer, tensors["optimizer"])
         torch.set_rng_state(tensors["random"]["cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random"]["cuda"])
 
 
-def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _build_optimizer(decoder: Decoder, finetuned: FinetunedEncoder | None, params: TrainParams) -> torch.optim.AdamW:
+    """AdamW with one group of parameters per peak learning rate."""
+    groups = [{"params": [p for p in decoder.parameters() if p.requires_grad], "peak": params.learning_rate}]
+    if finetuned:
+        groups.append({"params": finetuned.encoder.unfreeze(finetuned.blocks), "peak": finetuned.learning_rate})
+    return torch.optim.AdamW(
+        groups, lr=params.learning_rate, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True
+    )
+
+
+def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
