@@ -18,7 +18,7 @@ SPEC = EncoderSpec(
     image_size=64,
     interpolation="bicubic",
     grid=(2, 2),
-    networks=(NetworkSpec(name="timm/test_efficientnet", mean=HALF, std=HALF, num_layers=("",), channels=3),),
+    networks=(NetworkSpec(name="timm/test_efficientnet", mean=HALF, std=HALF, layers=("",), channels=3),),
 )
 IMAGES = [f"{n}.jpg" for n in range(5)]
 
