@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from wordgaze.config.params import Params, PrepareParams
@@ -45,6 +46,23 @@ def test_a_split_without_pictures_is_told_with_the_numbers() -> None:
 def test_a_vocabulary_without_words_is_told_with_the_parameter() -> None:
     with pytest.raises(DataError, match=r"no word comes prepare.min_count = 3 times .* 2 training pictures; lower"):
         run(["train", "train", "dev", "test"], min_count=3)
+
+
+def test_a_caption_with_a_line_separator_does_not_stop_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 5: one caption with U+2028 or U+0085 made every run of prepare fail."""
+    tables: list[pd.DataFrame] = []
+
+    def keep(name: str, table: pd.DataFrame) -> None:
+        tables.append(table)
+        raise ContractError("checked elsewhere")
+
+    monkeypatch.setattr(prepare, "check", keep)
+    splits: list[Split] = ["train", "train", "dev", "test"]
+    records = [Record(f"{n}.jpg", ("a dog\u2028runs", "a\x85cat"), split) for n, split in enumerate(splits)]
+    write_records(paths.RAW / "captions.jsonl", records)
+    with pytest.raises(ContractError):
+        prepare.run(Params(prepare=PrepareParams(min_count=1)))
+    assert tables[0]["tokens_text"].tolist() == ["a dog runs", "a cat"] * 4
 
 
 def test_a_vocabulary_of_few_words_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

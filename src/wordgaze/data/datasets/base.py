@@ -13,7 +13,7 @@ from wordgaze.data.datasets.archives import is_archive, members
 from wordgaze.data.datasets.fetch import fetch
 from wordgaze.data.datasets.source import Found, Source
 from wordgaze.data.readers.captions import ById, read_references
-from wordgaze.data.records import Record, Split, assign_splits, hash_place
+from wordgaze.data.records import Record, Split, assign_splits, hash_fraction
 
 _SPLITS: dict[str, Split] = {
     "train": "train",
@@ -72,7 +72,7 @@ class Choice:
         split = assign_splits(present, self.dev_share, self.test_share)
         for name, count in most.items():
             images = {record.image for record in split if record.split == name}
-            taken.update(sorted(images, key=hash_place)[: count or None])
+            taken.update(sorted(images, key=hash_fraction)[: count or None])
         return [record for record in split if record.image in taken]
 
 

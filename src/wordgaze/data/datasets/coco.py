@@ -12,7 +12,7 @@ from wordgaze.data.datasets.base import ALL, Choice, gather, karpathy_records
 from wordgaze.data.datasets.folder import matched_pictures
 from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
 from wordgaze.data.readers.captions import ById, read_references
-from wordgaze.data.records import SPLITS, Record, Split, hash_place
+from wordgaze.data.records import SPLITS, Record, Split, hash_fraction
 
 PUBLIC = "http://images.cocodataset.org"  # its certificate is another host's: https fails there
 _PUBLIC_NAMES = ("annotations/annotations_trainval2017.zip", "zips/train2017.zip", "zips/val2017.zip")
@@ -96,7 +96,7 @@ def _official(train: Found, val: Found) -> list[Record]:
     trained, others = _captions(train), _captions(val)
     if both := sorted(trained.keys() & others.keys()):
         raise CaptionsError(f"{val.label}: {both[0]!r} is in {train.path.name} too; get the original files")
-    ordered = sorted(others, key=hash_place)
+    ordered = sorted(others, key=hash_fraction)
     splits: dict[str, Split] = dict.fromkeys(trained, "train")
     splits |= {name: "test" if place % 2 else "dev" for place, name in enumerate(ordered)}
     captions = trained | others

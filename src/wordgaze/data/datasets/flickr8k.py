@@ -81,7 +81,7 @@ class Flickr8k:
         splits: dict[str, Split] = {}
         for name, split in _SPLIT_LISTS.items():
             file = self._file(name)
-            for number, line in enumerate(decoded(file.label, file.read()).splitlines(), start=1):
+            for number, line in enumerate(decoded(file.label, file.read()).split("\n"), start=1):
                 image = line.strip()
                 if image and splits.setdefault(image, split) != split:
                     raise CaptionsError(
