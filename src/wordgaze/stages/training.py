@@ -27,7 +27,7 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
     vectors = None
     if params.model.word_vectors and start is None:
         vectors = read_vectors(params.model.word_vectors, prepared.vocabulary.words)
-        _log.warning("word vectors: %s", vectors.summary())
+        _log.info("word vectors: %s", vectors.summary())
     pictures = paths.RAW / "images"
     task = TrainingTask(
         prepared, store, params.model, settings, params.prepare.max_words, params.seed, start, vectors, pictures

@@ -14,8 +14,16 @@ from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
 from wordgaze.data.readers.captions import ById, read_references
 from wordgaze.data.records import SPLITS, Record, Split, hash_fraction
 
-PUBLIC = "http://images.cocodataset.org"  # its certificate is another host's: https fails there
+PUBLIC = "https://s3.amazonaws.com/images.cocodataset.org"
+"""The bucket behind ``http://images.cocodataset.org``, whose certificate does not cover that name."""
+CHECKSUMS = {
+    "annotations_trainval2017.zip": "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+    "train2017.zip": "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+    "val2017.zip": "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+}
+"""SHA-256 checksums of the public zips, as other libraries that load COCO publish them."""
 _PUBLIC_NAMES = ("annotations/annotations_trainval2017.zip", "zips/train2017.zip", "zips/val2017.zip")
+_ALIASES = ("http://images.cocodataset.org", "https://images.cocodataset.org")
 _YEARS = ("2017", "2014")
 _NAMES = tuple(f"{name}{year}.zip" for year in _YEARS for name in ("annotations_trainval", "train", "val"))
 _OF_2014 = re.compile(r"COCO_(?:train|val)2014_(\d{12}\.jpg)")
@@ -33,8 +41,10 @@ class Coco:
 
     def __init__(self, source: str, cache: Path, karpathy: str = "", choice: Choice = ALL) -> None:
         address = source.rstrip("/") or PUBLIC
-        public = address == PUBLIC
-        self._source = Source(address, cache, _PUBLIC_NAMES if public else _NAMES, checked=not public)
+        if address in (PUBLIC, *_ALIASES):
+            self._source = Source(PUBLIC, cache, _PUBLIC_NAMES, pinned=CHECKSUMS)
+        else:
+            self._source = Source(address, cache, _NAMES)
         self._cache, self._karpathy, self._choice = cache, karpathy, choice
 
     def collect(self, folder: Path) -> list[Record]:

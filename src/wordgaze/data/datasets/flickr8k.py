@@ -13,6 +13,8 @@ from wordgaze.data.records import Record, Split
 PUBLIC = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 IMAGES_ZIP = "Flickr8k_Dataset.zip"
 TEXT_ZIP = "Flickr8k_text.zip"
+CHECKSUMS = {TEXT_ZIP: "bf6c1abcb8e4a833b7f922104de18627", IMAGES_ZIP: "f18a1e2920de5bd84dae7cf08ec78978"}
+"""MD5 checksums of the public zips, as other libraries that load Flickr8k from there publish them."""
 
 _TOKENS = "Flickr8k.token.txt"
 _TOKENS_SIZE = 3_395_237  # bytes of the original; copies with edited captions circulate
@@ -38,7 +40,9 @@ class Flickr8k:
 
     def __init__(self, source: str, cache: Path, karpathy: str = "", choice: Choice = ALL) -> None:
         address = source.rstrip("/") or PUBLIC
-        self._source = Source(address, cache, (TEXT_ZIP, IMAGES_ZIP), checked=address != PUBLIC)
+        self._source = Source(
+            address, cache, (TEXT_ZIP, IMAGES_ZIP), pinned=CHECKSUMS if address == PUBLIC else None
+        )
         self._cache, self._karpathy, self._choice = cache, karpathy, choice
 
     def collect(self, folder: Path) -> list[Record]:
