@@ -14,7 +14,11 @@ from wordgaze.text.vocabulary import SPECIAL
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    rows = [("train", "b.jpg", "A dog .", "a dog"), ("train", "a.jpg", "Cats", "cats"), ("train", "b.jpg", "Dog!", "dog")]
+    rows = [
+        ("train", "b.jpg", "A dog .", "a dog"),
+        ("train", "a.jpg", "Cats", "cats"),
+        ("train", "b.jpg", "Dog!", "dog"),
+    ]
     pd.DataFrame(rows, columns=["split", "image", "raw", "tokens_text"]).to_parquet(tmp_path / "captions.parquet")
     write_json(tmp_path / "vocabulary.json", {"words": [*SPECIAL, "a", "dog"]})
     return tmp_path
@@ -71,7 +75,10 @@ def vocabulary_of(content: bytes | None) -> Callable[[Path], Path]:
         truncated_table,
         table_without_a_column,
         table_with_another_split,
-        *(vocabulary_of(content) for content in (None, b"{", b"\xff", b"[]", b"{}", b'{"words": [1]}', b'{"words": ["a"]}')),
+        *(
+            vocabulary_of(content)
+            for content in (None, b"{", b"\xff", b"[]", b"{}", b'{"words": [1]}', b'{"words": ["a"]}')
+        ),
     ],
 )
 def test_a_broken_file_is_one_line_that_names_it(folder: Path, damage: Callable[[Path], Path]) -> None:

@@ -51,7 +51,10 @@ def test_two_pictures_do_not_make_three_splits() -> None:
 
 def test_a_caption_with_any_line_separator_is_read_back(tmp_path: Path) -> None:
     """Fault 5: a caption with U+2028 or U+0085 was read as two broken lines."""
-    records = [Record(f"{n}.jpg", (f"a dog{mark}runs",), "train", (Box("dog", (0, 1, 2, 3)),)) for n, mark in enumerate(SEPARATORS)]
+    records = [
+        Record(f"{n}.jpg", (f"a dog{mark}runs",), "train", (Box("dog", (0, 1, 2, 3)),))
+        for n, mark in enumerate(SEPARATORS)
+    ]
     write_records(tmp_path / "captions.jsonl", records)
     assert read_records(tmp_path / "captions.jsonl") == records
 
