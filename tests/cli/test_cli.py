@@ -269,7 +269,7 @@ def test_an_unknown_encoder_is_told_by_the_stage_that_needs_it(
     Path("data/raw/captions.jsonl").write_text('{"image": "a.png", "captions": ["a"], "objects": [], "split": null}\n')
     Path("params.yaml").write_text("features: {encoder: timm/efficientnet_b00}")
     told = refused("features")
-    assert told.startswith("encoder 'timm/efficientnet_b00' is unknown to timm; near it: efficientnet_b0")
+    assert told.startswith("encoder 'timm/efficientnet_b00' is unknown to timm; similar names: efficientnet_b0")
     assert not Path("data/features").exists()
 
 
@@ -390,7 +390,7 @@ def test_a_recipe_is_used_scaled_down(run: Run) -> None:
 @pytest.mark.usefixtures("recipes")
 def test_a_recipe_that_is_not_there_is_one_line(refused: Callable[..., str]) -> None:
     for command in ("show", "use"):
-        assert refused("recipe", command, "b7").startswith("recipe 'b7' is unknown; near it: b7_flickr30k")
+        assert refused("recipe", command, "b7").startswith("recipe 'b7' is unknown; similar names: b7_flickr30k")
 
 
 def test_runs_with_several_seeds_have_a_mean_and_a_spread(run: Run, refused: Callable[..., str]) -> None:

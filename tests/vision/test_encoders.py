@@ -489,9 +489,9 @@ def test_batch_norm_keeps_its_statistics_while_its_block_learns(name: str) -> No
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("timm/resnt50", r"'timm/resnt50' is unknown to timm; near it: .*resnet50"),
-        ("torchvision/resnt50", r"'torchvision/resnt50' is unknown to torchvision; near it: .*resnet50"),
-        ("torchvision/xyz", r"near it: none; see the models of torchvision"),
+        ("timm/resnt50", r"'timm/resnt50' is unknown to timm; similar names: .*resnet50"),
+        ("torchvision/resnt50", r"'torchvision/resnt50' is unknown to torchvision; similar names: .*resnet50"),
+        ("torchvision/xyz", r"similar names: none; see the models of torchvision"),
         ("keras/resnet50", r"'keras/resnet50' is unknown: features\.encoder is torchvision/NAME or timm/NAME"),
         ("resnet50", r"'resnet50' is unknown"),
     ],

@@ -272,7 +272,7 @@ def _with_parameters(module: nn.Module) -> list[nn.Module]:
 
 def _unknown(library: str, model: str, known: Iterable[str]) -> ModelError:
     near = ", ".join(difflib.get_close_matches(model, known, 5)) or f"none; see the models of {library}"
-    return ModelError(f"encoder '{library}/{model}' is unknown to {library}; near it: {near}")
+    return ModelError(f"encoder '{library}/{model}' is unknown to {library}; similar names: {near}")
 
 
 def _timm(model: str, weights: str) -> tuple[nn.Module, Meta]:
