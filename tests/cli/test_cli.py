@@ -240,13 +240,13 @@ def test_pictures_that_cannot_be_used_are_named(refused: Callable[..., str], pic
     assert refused("caption", "gone.jpg") == "gone.jpg: there is no such file or folder; check the path"
     assert refused("caption", picture, "gone.jpg").startswith("gone.jpg: ")
     Path("empty").mkdir()
-    assert refused("caption", "empty").startswith("empty: the folder holds no pictures")
+    assert refused("caption", "empty").startswith("empty: the folder holds no images")
     cut = picture.with_name("cut.jpg")
     Image.open(picture).resize((300, 300)).save(cut)
     cut.write_bytes(cut.read_bytes()[:-300])
     assert refused("caption", cut).startswith(f"{cut}: is broken (")
     Path("words.png").write_text("a dog")
-    assert refused("caption", "words.png").startswith("words.png: is no JPEG, PNG")
+    assert refused("caption", "words.png").startswith("words.png: is not a JPEG, PNG")
 
 
 @pytest.mark.usefixtures("captioner_folder")
@@ -310,7 +310,7 @@ def test_a_broken_picture_among_others_leaves_no_sheet(run: Run, picture: Path) 
     picture.with_name("words.png").write_text("a dog")
     code, _, err = run("caption", picture.parent, "--attention", "sheet.png")
     assert code == 1
-    assert "words.png: is no JPEG" in err
+    assert "words.png: is not a JPEG" in err
     assert here() == ["models", "pictures"]
 
 

@@ -59,8 +59,8 @@ def test_odd_pictures_are_taken(data: bytes, size: tuple[int, int]) -> None:
     ("data", "told"),
     [
         (b"", "is empty (0 bytes)"),
-        (b"hello", "is no JPEG, PNG, WebP, GIF, BMP or TIFF picture"),
-        (b"%PDF-1.7 <svg", "is no JPEG, PNG"),
+        (b"hello", "is not a JPEG, PNG, WebP, GIF, BMP or TIFF image"),
+        (b"%PDF-1.7 <svg", "is not a JPEG, PNG"),
         (SVG, "is an SVG, a drawing and no photograph; save it as PNG"),
         (b"\xef\xbb\xbf\n" + SVG, "is an SVG"),
         (png_header(10_000, 10_000), "has more than 64000000 pixels"),

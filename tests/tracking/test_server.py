@@ -134,7 +134,7 @@ def test_the_champion_answers_over_http(
 
     for body, told in (
         ({"dataframe_records": [{"image": str(white_picture)}]}, "is no base64, and no paths are opened here"),
-        ({"dataframe_records": [image, {"image": "aGVsbG8="}]}, "picture 2: is no JPEG"),
+        ({"dataframe_records": [image, {"image": "aGVsbG8="}]}, "picture 2: is not a JPEG"),
         ({"dataframe_records": [image], "params": {"beamwidth": 3}}, "beamwidth: no such params; known are attention"),
         ({"dataframe_records": [image], "params": {"num_beams": 0}}, "num_beams: Input should be greater"),
         ({"dataframe_records": [image], "params": {"force_words": ["zebra"]}}, "zebra"),

@@ -1,6 +1,6 @@
 """``params.yaml`` as frozen, typed models: one section per stage, unknown keys refused, all errors in one message.
 
-The defaults here and in the sections' own modules are the values of the project's ``params.yaml``; a test compares them.
+The defaults here and in the sections' own modules equal the values of the project's ``params.yaml``.
 """
 
 from pathlib import Path
@@ -139,7 +139,7 @@ class FinetuneParams(TrainParams):
 
 
 class EvaluateParams(Settings):
-    """Stage ``evaluate``: the split, the number of images with attention maps, and the number of bootstrap resamples."""
+    """Stage ``evaluate``: the split, the images whose attention is drawn, the number of bootstrap resamples."""
 
     split: Literal["dev", "test"] = "test"
     batch_size: Count = 128
@@ -209,17 +209,15 @@ def parse_params(values: object, origin: str) -> Params:
 
 
 def _problems(details: "ErrorDetails") -> list[str]:
-    if details["type"] == "extra_forbidden":
-        if new_names := [f"{old} is renamed to {new}" for old, new in renamed(key_of(details), details["input"])]:
-            return new_names
-    return [problem(details)]
+    pairs = renamed(key_of(details), details["input"]) if details["type"] == "extra_forbidden" else ()
+    return [f"{old} is renamed to {new}" for old, new in pairs] or [problem(details)]
 
 
 _TEXTS = ("source", "captions", "karpathy", "weights", "word_vectors")
 
 
 def _nulls_as_text(values: object) -> object:
-    """DVC writes ``-S x.source=`` as an empty value, which YAML reads as null; for keys of text that is an empty text."""
+    """DVC writes ``-S x.source=`` as an empty value, which YAML reads as null; a text key gets '' instead."""
     if isinstance(values, dict):
         return {key: "" if value is None and key in _TEXTS else _nulls_as_text(value) for key, value in values.items()}
     return values

@@ -126,15 +126,15 @@ def _replace_directory(new: Path, path: Path) -> None:
     """Renames ``new`` to ``path``. A directory cannot be renamed over one that is not empty, so that one goes first."""
     old = _sibling(path, ".old")
     try:
-        os.rename(path, old)
+        path.rename(old)
     except FileNotFoundError:
-        os.rename(new, path)
+        new.rename(path)
         _sync(path.parent)
         return
     try:
-        os.rename(new, path)
+        new.rename(path)
     except BaseException:
-        os.rename(old, path)
+        old.rename(path)
         raise
     _sync(path.parent)
     if old.is_dir() and not old.is_symlink():

@@ -14,7 +14,7 @@ REPEAT = "run dvc repro -f -s prepare"
 
 @dataclass(frozen=True)
 class Prepared:
-    """``captions[split][image]`` are the tokenized captions of an image, in the data set's order, and ``raw[image]`` the
+    """``captions[split][image]`` are the tokenized captions of an image in the data set's order, ``raw[image]`` the
     captions as given."""
 
     captions: dict[Split, dict[str, list[list[str]]]]
@@ -49,8 +49,7 @@ def _rows(path: Path) -> list[tuple[Split, str, str, str]]:
         raise DataError(f"{path} is broken ({' '.join(str(error).split())}); {REPEAT}") from error
     if unknown := set(table["split"]) - set(SPLITS):
         raise DataError(f"{path} has the split {sorted(map(str, unknown))[0]!r}; {REPEAT}")
-    rows: list[tuple[Split, str, str, str]] = table.to_numpy().tolist()
-    return rows
+    return [(split, image, raw, tokens) for split, image, raw, tokens in table.to_numpy().tolist()]
 
 
 def _vocabulary(path: Path) -> Vocabulary:

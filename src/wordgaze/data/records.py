@@ -17,8 +17,8 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Box:
-    """The bounding box of an object: ``noun`` in the singular, ``box`` = (left, top, right, bottom) in pixels, right and
-    bottom exclusive."""
+    """The bounding box of an object: ``noun`` in the singular, ``box`` = (left, top, right, bottom) in pixels. Right
+    and bottom are exclusive."""
 
     noun: str
     box: tuple[int, int, int, int]

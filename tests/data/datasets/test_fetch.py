@@ -198,7 +198,7 @@ def test_a_complete_part_of_an_older_version_is_replaced(server: Server, tmp_pat
 
 
 def test_an_md5_checksum_is_verified_too(server: Server, tmp_path: Path) -> None:
-    assert fetch(server.address, tmp_path, hashlib.md5(DATA).hexdigest()).read_bytes() == DATA  # noqa: S324
+    assert fetch(server.address, tmp_path, hashlib.md5(DATA).hexdigest()).read_bytes() == DATA
     with pytest.raises(DownloadError, match="has the checksum"):
         fetch(server.address, tmp_path / "new", "0" * 32)
 

@@ -76,7 +76,7 @@ def fetch(address: str, into: Path, checksum: str | None = None, progress: Repor
 
 
 def checksums(folder: str) -> dict[str, str]:
-    """The checksums in ``folder/SHA256SUMS``, by base name; empty if the folder (a path or an address) has no such file.
+    """The checksums in ``folder/SHA256SUMS``, by base name; empty if the folder (path or address) has no such file.
 
     Raises DownloadError for a file that is not UTF-8, a line without a checksum, and contradicting lines.
     """
@@ -169,7 +169,7 @@ def _verify(address: str, part: Path, origin: Path, checksum: str | None) -> Non
 
 
 def _read_origin(origin: Path) -> dict[str, object]:
-    """The record of a download: ``address``, ``validator`` (ETag or date), ``length`` and, once verified, ``sha256``."""
+    """The record of a download: ``address``, ``validator`` (ETag or date), ``length``, and ``sha256`` once complete."""
     try:
         value = json.loads(origin.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -182,7 +182,8 @@ def _download(address: str, part: Path, origin: Path, progress: Report) -> None:
     for pause in PAUSES:
         time.sleep(pause)
         try:
-            return _receive(address, part, origin, progress)
+            _receive(address, part, origin, progress)
+            return
         except HTTPError as error:
             error.close()
             if error.code in (404, 410):

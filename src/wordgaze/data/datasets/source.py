@@ -156,4 +156,4 @@ def _walk(folder: Path, below: str) -> Iterator[str]:
         elif entry.is_file():
             yield below + entry.name
         elif entry.is_dir():
-            _log.warning("%s is a link to a folder and is not followed; copy its files if they belong to the data set", entry.path)
+            _log.warning("%s is a link to a folder and is not followed; copy its files if they are needed", entry.path)
