@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.data.prepared import Prepared
 from wordgaze.vision.feature_store import FeatureStore
-from wordgaze.vision.networks import find_layers, network
+from wordgaze.vision.networks import build_network, find_layers
 
 COLOURS = ("black", "white", "red", "blue", "brown", "yellow", "green", "orange", "pink", "blond", "blonde")
 DECAYS = (3e-5, 1e-4, 3e-4, 1e-3)
@@ -87,7 +87,7 @@ def parts_of(store: FeatureStore) -> dict[str, Parts]:
     found: dict[str, Parts] = {}
     start = 0
     for spec in store.spec.networks:
-        body = network(spec.name, "random")[0]
+        body = build_network(spec.name, "random")[0]
         layers = find_layers(spec.name, body, store.spec.image_size, 0, len(spec.layers))
         found[spec.name] = {}
         for layer in layers:
