@@ -1,8 +1,8 @@
-"""How fast pictures become features: the project's encoder against a plain loop, and both against the hardware.
+"""The speed of feature extraction: the project's encoder compared with a plain loop and with the peak of the hardware.
 
-The plain loop takes one picture after the other through the networks as their library gives them, in fp32. The project
-folds batch normalisation, takes channels last and a batch at once, and on a GPU computes in bf16. What both give is
-compared first. The hardware's own speed is that of one large matrix product in the same number format, in the same run.
+The plain loop runs the unmodified networks in fp32, one image at a time. The project folds batch normalisation, uses
+channels_last and batches, and computes in bf16 on a GPU. The outputs of both are compared first. The peak is the speed
+of one large matrix product in the same dtype, measured in the same run.
 
     python benchmarks/features.py [--encoder timm/tf_efficientnet_lite0] [--device cuda] [--batches 1 8 128]
 """
@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 from wordgaze.core.device import pick_device, pick_dtype
 from wordgaze.vision.encoders import Encoder, build_encoder
 
-PLAIN_PICTURES = 8
-SQUARE = {"cpu": 2048, "cuda": 8192}  # of the matrices that measure the hardware
-APART = {torch.float32: 1e-3, torch.bfloat16: 5e-2}  # of the size of the features
+PLAIN_IMAGES = 8
+SQUARE = {"cpu": 2048, "cuda": 8192}  # size of the matrices that measure the peak
+APART = {torch.float32: 1e-3, torch.bfloat16: 5e-2}  # largest difference, relative to the norm of the features
 
 
 def seconds(work: Callable[[], object], device: torch.device, least: float = 2.0) -> float:
-    """The median time of a call, the first left out; ``least`` seconds of calls, three at the least."""
+    """The median seconds per call after a warm-up, from at least three calls and at least ``least`` seconds."""
     work()
     taken: list[float] = []
     while len(taken) < 3 or sum(taken) < least:
@@ -50,7 +50,7 @@ def _wait(device: torch.device) -> None:
 
 
 def photographs(count: int) -> list[bytes]:
-    """JPEG files of 500 × 375 pixels with something in them."""
+    """JPEG files of 500 x 375 pixels with a random smooth content."""
     random, files = np.random.default_rng(1), []
     for _ in range(count):
         coarse = Image.fromarray(random.integers(0, 255, (24, 32, 3), np.uint8))
@@ -76,7 +76,7 @@ def main() -> None:
     dtype = pick_dtype("auto", device)
     plain = build_encoder(given.encoder, "random", depths=given.depths).to(device)
     fast = plain.optimised(device, dtype)
-    files = photographs(PLAIN_PICTURES)
+    files = photographs(PLAIN_IMAGES)
     pixels = read(plain, files)
     first = pixels[:1].to(device)
     with FlopCounterMode(display=False) as counter:
@@ -84,22 +84,22 @@ def main() -> None:
     work = counter.get_total_flops()
     square = torch.randn(SQUARE[device.type], SQUARE[device.type], device=device, dtype=dtype)
     peak = 2 * len(square) ** 3 / seconds(lambda: square @ square, device)
-    print(f"{given.encoder}, {fast.spec.image_size} pixels, {work / 1e9:.2f} GFLOP a picture; {device}, "
-          f"{str(dtype).removeprefix('torch.')}, {peak / 1e9:,.0f} GFLOP/s in a large product")  # fmt: skip
+    print(f"{given.encoder}, {fast.spec.image_size} pixels, {work / 1e9:.2f} GFLOP per image; {device}, "
+          f"{str(dtype).removeprefix('torch.')}, {peak / 1e9:,.0f} GFLOP/s peak")  # fmt: skip
     truth, found = plain(pixels.to(device)), fast(pixels.to(device)).float()
     apart = float((truth - found).norm() / truth.norm())
     if not apart < APART[dtype]:
-        raise SystemExit(f"the plain loop and the project differ by {apart:.0e} of the features' size")
-    print(f"features are apart by {apart:.0e} of their size")
+        raise SystemExit(f"the plain loop and the project differ by {apart:.0e} of the features' norm")
+    print(f"the features differ by {apart:.0e} of their norm")
     slow = seconds(lambda: [plain(pixels[i : i + 1].to(device)) for i in range(len(pixels))], device) / len(pixels)
-    print(f"plain loop    {1 / slow:9.1f} pictures/s")
+    print(f"plain loop    {1 / slow:9.1f} images/s")
     for batch in given.batches:
         many = pixels.repeat(-(-batch // len(pixels)), 1, 1, 1)[:batch].to(device)
         one = seconds(lambda many=many: fast(many), device) / batch
-        print(f"batch {batch:4}    {1 / one:9.1f} pictures/s {slow / one:6.1f} times   "
-              f"{work / one / 1e9:9,.0f} GFLOP/s, {work / one / peak:.0%} of a large product's")  # fmt: skip
+        print(f"batch {batch:4}    {1 / one:9.1f} images/s {slow / one:6.1f} times   "
+              f"{work / one / 1e9:9,.0f} GFLOP/s, {work / one / peak:.0%} of the peak")  # fmt: skip
     opened = seconds(lambda: read(plain, files), torch.device("cpu")) / len(files)
-    print(f"reading       {1 / opened:9.1f} pictures/s a thread, from JPEG to pixels")
+    print(f"reading       {1 / opened:9.1f} images/s per thread, from JPEG to pixels")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""What features know of a picture's words: a linear probe on each network and each depth of the stored features.
+"""A linear probe of the stored features, for each network and number of feature maps: can words be predicted?
 
     python benchmarks/probe.py [--root .]
 
-Needs a project whose ``features`` stage has run. Logistic regression from the mean feature of all cells and that of the
-middle ones to the share of a picture's captions that have a word, for the 300 most frequent words that not every other
-picture has; trained on train, its weight decay chosen on dev, where it is judged: cross entropy a word, and the mean
-over the words of the average precision with which pictures are ranked that have it in two captions of five or more.
+Needs a project in which stage ``features`` has run. The probe is a logistic regression from the mean features of all
+cells and of the central cells to the fraction of an image's captions that contain a word, for the 300 most frequent
+words that at most half of the images have. It is trained on train. The weight decay is chosen on dev, where it is also
+evaluated: cross entropy per word, and mean average precision over the words, where an image is relevant if at least two
+of five captions contain the word.
 """
 
 import argparse
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.data.prepared import Prepared
 from wordgaze.vision.feature_store import FeatureStore
-from wordgaze.vision.networks import find_layers, network
+from wordgaze.vision.networks import build_network, find_layers
 
 COLOURS = ("black", "white", "red", "blue", "brown", "yellow", "green", "orange", "pink", "blond", "blonde")
 DECAYS = (3e-5, 1e-4, 3e-4, 1e-3)
@@ -54,24 +55,24 @@ def main() -> None:
 
 
 def frequent_words(prepared: Prepared, count: int = 300) -> list[str]:
-    """The most frequent words of the training captions, but for those that half of the pictures have."""
+    """The most frequent words of the training captions, without those that half of the images have."""
     pictures = prepared.captions["train"].values()
-    having = Counter(word for captions in pictures for word in {word for words in captions for word in words})
-    return [word for word, n in having.most_common() if n < len(pictures) / 2][:count]
+    images_with = Counter(word for captions in pictures for word in {word for words in captions for word in words})
+    return [word for word, n in images_with.most_common() if n < len(pictures) / 2][:count]
 
 
 def shares(captions: list[list[list[str]]], words: list[str]) -> Tensor:
-    """(N, W): the share of a picture's captions that have a word."""
+    """(N, W): the fraction of the captions of an image that contain a word."""
     place = {word: i for i, word in enumerate(words)}
     table = torch.zeros(len(captions), len(words))
-    for row, of_one in zip(table, captions, strict=True):
-        for caption in of_one:
-            row[[place[word] for word in set(caption) if word in place]] += 1 / len(of_one)
+    for row, of_image in zip(table, captions, strict=True):
+        for caption in of_image:
+            row[[place[word] for word in set(caption) if word in place]] += 1 / len(of_image)
     return table
 
 
 def pooled(store: FeatureStore, images: list[str]) -> Tensor:
-    """(N, 2, channels): the mean of all cells, and of those that are not near an edge."""
+    """(N, 2, D): the mean over all cells, and over those that are not near an edge."""
     rows, columns = store.spec.grid
     edge, side = rows // 4, columns // 4
     parts = []
@@ -83,31 +84,31 @@ def pooled(store: FeatureStore, images: list[str]) -> Tensor:
 
 
 def parts_of(store: FeatureStore) -> dict[str, Parts]:
-    """The channels of each layer of each network."""
+    """The channels of each layer of each network, as slices."""
     found: dict[str, Parts] = {}
     start = 0
     for spec in store.spec.networks:
-        body = network(spec.name, "random")[0]
+        body = build_network(spec.name, "random")[0]
         layers = find_layers(spec.name, body, store.spec.image_size, 0, len(spec.layers))
         found[spec.name] = {}
         for layer in layers:
-            found[spec.name][layer.layer or "its end"] = slice(start, start + layer.shape[0])
+            found[spec.name][layer.layer or "output"] = slice(start, start + layer.shape[0])
             start += layer.shape[0]
     return found
 
 
 def subsets(parts: dict[str, Parts]) -> Iterator[tuple[str, list[slice]]]:
-    """Of each network its last map alone, then one depth more at a time; then the same of all networks together."""
+    """For each network its last feature map, then one more at a time; then the same for all networks together."""
     depths = max(len(layers) for layers in parts.values())
     together = {"all networks": parts} if len(parts) > 1 else {}
     for name, chosen in {**{name: {name: layers} for name, layers in parts.items()}, **together}.items():
         for depth in range(1, depths + 1):
             slices = [s for layers in chosen.values() for s in list(layers.values())[:depth]]
-            yield f"{name}, {depth} deep", slices
+            yield f"{name}, {depth} maps", slices
 
 
 def standardised(train: Tensor, dev: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, D) of mean 0 and length about 1."""
+    """(N, D) with mean 0 and a norm of about 1."""
     train, dev = train.flatten(1), dev.flatten(1)
     deviation, mean = torch.std_mean(train, dim=0)
     scale = 1 / ((deviation + 1e-5) * train.shape[1] ** 0.5)
@@ -115,7 +116,7 @@ def standardised(train: Tensor, dev: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def probe(train: Tensor, truth: Tensor, dev: Tensor, decay: float) -> Tensor:
-    """The logits (N, W) of dev."""
+    """The logits (N, W) on dev."""
     weights = torch.zeros(train.shape[1], truth.shape[1], requires_grad=True)
     biases = torch.full((truth.shape[1],), -3.0, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights, biases], max_iter=60, history_size=8)
@@ -136,7 +137,7 @@ def loss(logits: Tensor, truth: Tensor) -> float:
 
 
 def average_precision(logits: Tensor, has: Tensor) -> Tensor:
-    """(W,): for each word the mean, over the pictures that have it, of the precision down to there; NaN for none."""
+    """(W,): the average precision of each word; NaN if no image is relevant."""
     ranked = has.gather(0, logits.argsort(0, descending=True)).double()
     precision = ranked.cumsum(0) / torch.arange(1, len(ranked) + 1).unsqueeze(1)
     return (precision * ranked).sum(0) / ranked.sum(0)

@@ -1,10 +1,10 @@
-"""Every recipe end to end, small: encoders with random weights, scenes for the data that would be downloaded.
+"""Runs every recipe end to end at a small scale: random encoder weights, and scenes in place of the data set.
 
     python benchmarks/recipes.py [--only resnet50_glove …] [--keep FOLDER]
 
-Each recipe runs by its own two commands, ``wordgaze recipe use NAME --set … && dvc repro``, in a project of its own
-that is a clone of this one as it is committed. Encoder, image size, grid, the sizes of the decoder and the objective
-are the recipe's own; only data and epochs are fewer.
+Each recipe runs by ``wordgaze recipe use NAME --set … && dvc repro`` in a clone of this project as it is committed.
+Encoder, image size, grid, the sizes of the decoder and the objective are those of the recipe; only the data and the
+number of epochs are reduced.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def run(name: str, project: Path) -> tuple[str, ...]:
-    """A row of the table, from a project made at ``project``."""
+    """A row of the table, from a project that is created at ``project``."""
     started = time.perf_counter()
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(project)], check=True)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -73,7 +73,7 @@ def run(name: str, project: Path) -> tuple[str, ...]:
 
 
 def parameters(weights: Path) -> dict[str, int]:
-    """How many numbers a captioner's encoder and decoder have."""
+    """The number of parameters of the encoder and the decoder of a captioner."""
     counts = {"encoder": 0, "decoder": 0}
     with safe_open(weights, framework="numpy") as file:
         for key in file.keys():  # noqa: SIM118 (a handle, not a mapping)
@@ -82,7 +82,7 @@ def parameters(weights: Path) -> dict[str, int]:
 
 
 def steps_per_second(store: Path) -> float:
-    """Of the first stage of training, as MLflow has it; scoring dev after each epoch is included."""
+    """The speed of stage 1 as logged to MLflow, including the evaluation on dev after each epoch."""
     with sqlite3.connect(store) as database:
         rows = database.execute(
             "select value from metrics where key = 'steps_per_second' order by timestamp"

@@ -62,7 +62,7 @@ def test_what_has_no_file_is_kept_as_png(corrections: Corrections) -> None:
 def test_a_caption_that_cannot_be_trained_on_is_refused(corrections: Corrections, caption: str) -> None:
     with pytest.raises(CaptionsError):
         corrections.add(RED, "a.jpg", "", caption, *MODEL)
-    with pytest.raises(ImageError, match=r"^a.jpg: is no JPEG"):
+    with pytest.raises(ImageError, match=r"^a.jpg: is not a JPEG"):
         corrections.add(b"<html>", "a.jpg", "", "a dog", *MODEL)
     assert corrections.all() == []
     assert not corrections.pictures.exists()

@@ -69,7 +69,7 @@ def png(width: int, height: int, rows: bytes) -> bytes:
 
 def bad_pictures() -> Iterator[tuple[str, bytes, str]]:
     """Name, bytes, and what is told of them."""
-    yield "words.png", b"these are words", "is no JPEG"
+    yield "words.png", b"these are words", "is not a JPEG"
     yield "empty.png", b"", "is empty"
     yield "large.png", png(10_000, 10_000, bytes(10_000 * 1251)), "pixels; make it smaller"
     yield "bomb.png", png(60_000, 60_000, b""), "pixels; make it smaller"
@@ -294,7 +294,7 @@ def test_a_zip_is_captioned_into_a_table_and_files(page: Page, photo: Path, tmp_
     rows = [row.locator("td").all_inner_texts() for row in page.locator("#table tbody tr").all()]
     assert [row[1] for row in rows] == ["a.png", "deep/<i>b.png", "broken.png"]
     assert rows[0][2] and rows[0][2] == rows[1][2]
-    assert "broken.png: is no JPEG" in rows[2][2]
+    assert "broken.png: is not a JPEG" in rows[2][2]
     assert page.locator("#table tbody img").count() == 2
     tables = {}
     for name in ("CSV", "JSON lines", "Parquet"):

@@ -241,13 +241,13 @@ def test_pictures_that_cannot_be_used_are_named(refused: Callable[..., str], pic
     assert refused("caption", "gone.jpg") == "gone.jpg: there is no such file or folder; check the path"
     assert refused("caption", picture, "gone.jpg").startswith("gone.jpg: ")
     Path("empty").mkdir()
-    assert refused("caption", "empty").startswith("empty: the folder holds no pictures")
+    assert refused("caption", "empty").startswith("empty: the folder holds no images")
     cut = picture.with_name("cut.jpg")
     Image.open(picture).resize((300, 300)).save(cut)
     cut.write_bytes(cut.read_bytes()[:-300])
     assert refused("caption", cut).startswith(f"{cut}: is broken (")
     Path("words.png").write_text("a dog")
-    assert refused("caption", "words.png").startswith("words.png: is no JPEG, PNG")
+    assert refused("caption", "words.png").startswith("words.png: is not a JPEG, PNG")
 
 
 @pytest.mark.usefixtures("captioner_folder")
@@ -270,7 +270,7 @@ def test_an_unknown_encoder_is_told_by_the_stage_that_needs_it(
     Path("data/raw/captions.jsonl").write_text('{"image": "a.png", "captions": ["a"], "objects": [], "split": null}\n')
     Path("params.yaml").write_text("features: {encoder: timm/efficientnet_b00}")
     told = refused("features")
-    assert told.startswith("encoder 'timm/efficientnet_b00' is unknown to timm; near it: efficientnet_b0")
+    assert told.startswith("encoder 'timm/efficientnet_b00' is unknown to timm; similar names: efficientnet_b0")
     assert not Path("data/features").exists()
 
 
@@ -311,7 +311,7 @@ def test_a_broken_picture_among_others_leaves_no_sheet(run: Run, picture: Path) 
     picture.with_name("words.png").write_text("a dog")
     code, _, err = run("caption", picture.parent, "--attention", "sheet.png")
     assert code == 1
-    assert "words.png: is no JPEG" in err
+    assert "words.png: is not a JPEG" in err
     assert here() == ["models", "pictures"]
 
 
@@ -391,7 +391,7 @@ def test_a_recipe_is_used_scaled_down(run: Run) -> None:
 @pytest.mark.usefixtures("recipes")
 def test_a_recipe_that_is_not_there_is_one_line(refused: Callable[..., str]) -> None:
     for command in ("show", "use"):
-        assert refused("recipe", command, "b7").startswith("recipe 'b7' is unknown; near it: b7_flickr30k")
+        assert refused("recipe", command, "b7").startswith("recipe 'b7' is unknown; similar names: b7_flickr30k")
 
 
 def test_runs_with_several_seeds_have_a_mean_and_a_spread(run: Run, refused: Callable[..., str]) -> None:

@@ -143,7 +143,7 @@ def test_settings_beside_the_recipe_are_read_as_yaml_1_2() -> None:
     assert params.generation.bad_words == ("dog", "a b")
     assert (params.dataset.source, params.model.hard_attention) == ("", True)
     assert params.model.word_vectors == "/data/glove.zip:glove.6B.50d.txt"
-    assert "  bad_words: [dog, a b]          # words not to be said\n" in paths.PARAMS.read_text()
+    assert "  bad_words: [dog, a b]          # words that must not occur\n" in paths.PARAMS.read_text()
 
 
 def test_a_file_that_lacks_keys_gets_them() -> None:
@@ -159,6 +159,8 @@ def test_a_file_that_lacks_keys_gets_them() -> None:
     [
         ("model.sell=gru", "params.yaml with recipe resnet50_glove: model.sell is not a parameter"),
         ("modle.cell=gru", "modle is not a parameter"),
+        ("decode.num=2", "decode is renamed to generation; decode.num is renamed to generation.num_return_sequences"),
+        ("train_stage2.drawn=9", "train_stage2.drawn is renamed to train_stage2.num_samples"),
         ("seed.x=1", "seed.x is not a parameter"),
         ("model.cell=rnn", "model.cell: Input should be 'lstm' or 'gru', got 'rnn'"),
         ("model.hard_attention=1", "model.hard_attention: Input should be a valid boolean, got 1"),
@@ -166,8 +168,8 @@ def test_a_file_that_lacks_keys_gets_them() -> None:
         ("train_stage1.epochs=", "train_stage1.epochs: Input should be a valid integer, got ''"),
         ("train_stage2.max_train_images=9", "train_stage2.max_train_images (9) is smaller"),
         ("seed=[1", "--set 'seed=[1' is not YAML"),
-        ("epochs", "--set 'epochs' is no key=value"),
-        ("=3", "--set '=3' is no key=value"),
+        ("epochs", "--set 'epochs' is not key=value"),
+        ("=3", "--set '=3' is not key=value"),
     ],
 )
 def test_wrong_settings_are_told_and_nothing_is_written(change: str, message: str) -> None:
@@ -179,11 +181,12 @@ def test_wrong_settings_are_told_and_nothing_is_written(change: str, message: st
     [
         ("about: a\nparams: {model: {sell: gru}}", "model.sell is not a parameter"),
         ("about: a\nparams: {model: {cell: rnn}}", "model.cell: Input should be"),
-        ("params: {seed: 1}", "own.yaml is no recipe; it needs about:"),
-        ("about: a\nparams: {seed: 1}\nmore: 1", "own.yaml is no recipe"),
-        ("about: a\nparams: {}", "own.yaml is no recipe"),
-        ("about: 3\nparams: {seed: 1}", "own.yaml is no recipe"),
-        ("[1]", "own.yaml is no recipe"),
+        ("about: a\nparams: {model: {hard: true}}", "model.hard is renamed to model.hard_attention"),
+        ("params: {seed: 1}", "own.yaml is not a recipe; it needs about:"),
+        ("about: a\nparams: {seed: 1}\nmore: 1", "own.yaml is not a recipe"),
+        ("about: a\nparams: {}", "own.yaml is not a recipe"),
+        ("about: 3\nparams: {seed: 1}", "own.yaml is not a recipe"),
+        ("[1]", "own.yaml is not a recipe"),
         ("about: [a", "own.yaml is not YAML"),
     ],
 )
@@ -193,7 +196,9 @@ def test_a_wrong_recipe_is_told_with_its_file(text: str, message: str) -> None:
 
 
 def test_an_unknown_recipe_is_told_with_those_near_it() -> None:
-    assert told("incption_coco") == "recipe 'incption_coco' is unknown; near it: inception_coco, inception_flickr8k"
+    assert (
+        told("incption_coco") == "recipe 'incption_coco' is unknown; similar names: inception_coco, inception_flickr8k"
+    )
     assert all(name in told("zzz") for name in NAMES)
     assert "is unknown" in told("../recipes/inception_coco")
 

@@ -1,17 +1,20 @@
-"""Files are there whole or not at all, whatever goes wrong, and equal values are equal bytes."""
+"""Files and directories are replaced atomically, whatever fails, and equal values are written as equal bytes."""
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.disk import full_disk
+from wordgaze.core.errors import DataError
 from wordgaze.core.files import (
     atomic_directory,
     atomic_write,
     fingerprint,
+    read_json,
     sha256,
     stable_json,
     write_json,
@@ -62,6 +65,120 @@ def test_a_folder_changes_only_when_it_is_complete(tmp_path: Path) -> None:
         assert names(path) == ["first"]
     assert names(path) == ["third"]
     assert names(path.parent) == ["folder"]
+
+
+def test_a_directory_is_never_deleted_before_its_successor_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 10: the old directory was deleted first, so a failing rename lost both."""
+    path = tmp_path / "folder"
+    with atomic_directory(path) as temporary:
+        (temporary / "old").touch()
+    rename = os.rename
+
+    def failing(source: Path, target: Path) -> None:
+        if Path(target) == path and (Path(source) / "new").exists():
+            raise PermissionError(13, "Permission denied", str(path))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(PermissionError), atomic_directory(path) as temporary:
+        (temporary / "new").touch()
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["folder"]
+
+
+def test_the_old_directory_is_renamed_and_not_deleted_while_the_new_one_moves_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = tmp_path / "folder", []
+    with atomic_directory(path) as temporary:
+        (temporary / "old").touch()
+    rename = os.rename
+
+    def watched(source: Path, target: Path) -> None:
+        rename(source, target)
+        seen.append(any(each.name == "old" for each in tmp_path.rglob("*")))
+
+    monkeypatch.setattr(os, "rename", watched)
+    with atomic_directory(path) as temporary:
+        (temporary / "new").touch()
+    assert seen == [True, True]
+    assert names(path) == ["new"]
+
+
+def test_a_link_to_a_directory_is_replaced_and_its_target_kept(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "kept").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with atomic_directory(tmp_path / "link") as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path / "link") == ["new"]
+    assert names(tmp_path / "target") == ["kept"]
+    assert names(tmp_path) == ["link", "target"]
+
+
+def test_the_umask_does_not_change_for_other_threads(tmp_path: Path) -> None:
+    """Fault 10: the umask of the process was zero for a moment, and files of other threads were writable by all."""
+    stop, modes = threading.Event(), set()
+
+    def create() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            path = tmp_path / f"other-{number}"
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o666))
+            modes.add(stat.S_IMODE(path.stat().st_mode))
+            path.unlink()
+
+    before = os.umask(0o027)
+    thread = threading.Thread(target=create)
+    thread.start()
+    try:
+        for number in range(200):
+            write_text(tmp_path / f"file-{number % 3}", "")
+            with atomic_directory(tmp_path / "folder"):
+                pass
+    finally:
+        stop.set()
+        thread.join()
+        os.umask(before)
+    assert modes == {0o640}
+
+
+def test_the_umask_is_never_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask belongs to the whole process"))
+    write_text(tmp_path / "file", "")
+    with atomic_directory(tmp_path / "folder"):
+        pass
+
+
+def test_data_reaches_the_disk_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (events.append("sync"), fsync(file))[1])
+    monkeypatch.setattr(os, "replace", lambda a, b: (events.append("replace"), replace(a, b))[1])
+    write_text(tmp_path / "file", "text")
+    assert events == ["sync", "replace", "sync"]  # the file, the rename, the directory
+    events.clear()
+    with atomic_directory(tmp_path / "folder") as temporary:
+        (temporary / "one").touch()
+    assert events == ["sync", "sync", "sync"]  # the file, the new directory, its parent
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(None, "is missing"), (b"{", "is not valid JSON"), (b"\xff", "is not valid JSON"), (b"[" * 10**5, "is not valid")],
+)
+def test_json_that_cannot_be_read_is_one_line_with_the_remedy(tmp_path: Path, data: bytes | None, reason: str) -> None:
+    path = tmp_path / "value.json"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        read_json(path, "run it again")
+    assert str(caught.value).startswith(f"{path} {reason}")
+    assert str(caught.value).endswith("; run it again")
+    assert "\n" not in str(caught.value)
 
 
 def test_files_and_folders_get_the_permissions_of_any_other(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from wordgaze import progress
+from wordgaze.core import progress
 
 
 class Terminal(io.StringIO):

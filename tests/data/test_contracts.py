@@ -213,7 +213,7 @@ def test_a_breach_names_the_expectation_and_the_rows(name: str, spoiled: Breache
     table = GOOD[name]()
     for column, (values, _, _) in spoiled.items():
         table[column] = [*values, *table[column][len(values) :]]
-    breaches = message(name, table).split(" is broken: ")[1].split("; ")
+    breaches = message(name, table).split(" is violated: ")[1].split("; ")
     for column, (_, expectation, told) in spoiled.items():
         assert any(
             breach.startswith(f"{expectation}(") and repr(column) in breach.split(")")[0] and told in breach

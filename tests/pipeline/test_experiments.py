@@ -1,4 +1,4 @@
-"""Experiments of DVC: one rerun with a parameter changed, and a queue of them in copies of the project."""
+"""DVC experiments: a run with a changed parameter, a queue in copies of the project, and renamed parameters."""
 
 import json
 import re
@@ -50,12 +50,26 @@ def test_a_queue_tries_two_seeds(project: "Project") -> None:
     }
     assert set(scores) == {1, 2}
     committed = json.loads((project.root / "reports" / "evaluation.json").read_text(encoding="utf-8"))
-    for key in ("weights", "scores", "baselines"):  # DVC hypotheses out what is null or empty
+    for key in ("weights", "scores", "baselines"):  # DVC omits what is null or empty
         assert scores[1][key] == committed[key]
     assert 0 <= scores[2]["scores"]["beam"]["bleu_1"] <= 1
     assert scores[2]["weights"] != scores[1]["weights"]
     assert (project.root / "params.yaml").read_bytes() == before
     assert not list(Path(project.root / ".dvc" / "tmp" / "exps").glob("*/mlflow.db"))
+
+
+def test_a_renamed_parameter_is_refused(project: "Project") -> None:
+    """DVC refuses an unknown key by itself; added with +, it is refused by the first stage that runs."""
+    changes = ("-S", "train_stage1.epochs=1")
+    refused = project.run("-m", "dvc", "exp", "run", "-S", "decode.num=2", *changes)
+    assert refused.returncode != 0
+    assert "Could not override 'decode.num'" in refused.stderr
+    try:
+        refused = project.run("-m", "dvc", "exp", "run", "-S", "+decode.num=2", *changes)
+    finally:
+        project.git("checkout", "-q", "--", ".")
+    assert refused.returncode != 0
+    assert "decode.num is renamed to generation.num_return_sequences" in refused.stderr
 
 
 def wait_for_queue(project: "Project") -> None:

@@ -1,4 +1,4 @@
-"""A person's own folder of twenty pictures and a table of captions, through the whole pipeline by one command."""
+"""Your own folder of twenty images and a table of captions, through the whole pipeline by one command."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """Twenty pictures in two folders, one caption each in a CSV."""
+    """Twenty images in two folders, one caption each in a CSV."""
     folder = tmp_path / "album"
     drawn = Scenes(20, 96, 5).collect(tmp_path / "drawn")
     with (tmp_path / "captions.csv").open("w", encoding="utf-8", newline="") as file:
@@ -34,7 +34,7 @@ def album(tmp_path: Path) -> Path:
 
 
 def test_an_album_of_twenty_pictures_goes_through_the_pipeline(clone: "Callable[[], Project]", album: Path) -> None:
-    """With the encoder's last block trained along, so that evaluation has to compute features of its own."""
+    """The last block of the encoder is fine-tuned, so evaluation has to compute its own features."""
     project = clone()
     changes = (
         "dataset.name=folder",
@@ -47,7 +47,7 @@ def test_an_album_of_twenty_pictures_goes_through_the_pipeline(clone: "Callable[
     report = json.loads((project.root / "reports/evaluation.json").read_text(encoding="utf-8"))
     assert report["dataset"] == "folder"
     assert report["num_images"] >= 1
-    assert "human" not in report["baselines"]  # nobody else has said anything of these pictures
+    assert "human" not in report["baselines"]  # the images have one caption each
     assert 0 <= report["scores"]["beam"]["bleu_1"] <= 1
     cards = [json.loads((project.root / f"models/{name}/captioner.json").read_text()) for name in ("stage1", "stage2")]
     assert [card["tuned"] for card in cards] == [False, True]

@@ -1,4 +1,4 @@
-"""One ``dvc repro`` from nothing: what lies there afterwards, what the tracking knows, and that it is not done twice."""
+"""One ``dvc repro`` from scratch: its outputs, its MLflow runs, and that a second one does nothing."""
 
 import csv
 import json

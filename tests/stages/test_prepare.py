@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from wordgaze.config.params import Params, PrepareParams
@@ -36,15 +37,32 @@ def run(splits: list[Split], min_count: int = 1) -> None:
 
 def test_a_split_without_pictures_is_told_with_the_numbers() -> None:
     with pytest.raises(
-        DataError, match=r"no picture with words \(train 2, dev 0, test 1\); add pictures, raise"
+        DataError, match=r"no image with words \(train 2, dev 0, test 1\); add images, raise"
     ) as caught:
         run(["train", "train", "test"])
     assert "\n" not in str(caught.value)
 
 
 def test_a_vocabulary_without_words_is_told_with_the_parameter() -> None:
-    with pytest.raises(DataError, match=r"no word comes prepare.min_count = 3 times .* 2 training pictures; lower"):
+    with pytest.raises(DataError, match=r"no word occurs prepare.min_count = 3 times .* 2 training images; lower"):
         run(["train", "train", "dev", "test"], min_count=3)
+
+
+def test_a_caption_with_a_line_separator_does_not_stop_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 5: one caption with U+2028 or U+0085 made every run of prepare fail."""
+    tables: list[pd.DataFrame] = []
+
+    def keep(name: str, table: pd.DataFrame) -> None:
+        tables.append(table)
+        raise ContractError("checked elsewhere")
+
+    monkeypatch.setattr(prepare, "check", keep)
+    splits: list[Split] = ["train", "train", "dev", "test"]
+    records = [Record(f"{n}.jpg", ("a dog\u2028runs", "a\x85cat"), split) for n, split in enumerate(splits)]
+    write_records(paths.RAW / "captions.jsonl", records)
+    with pytest.raises(ContractError):
+        prepare.run(Params(prepare=PrepareParams(min_count=1)))
+    assert tables[0]["tokens_text"].tolist() == ["a dog runs", "a cat"] * 4
 
 
 def test_a_vocabulary_of_few_words_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -54,9 +72,9 @@ def test_a_vocabulary_of_few_words_is_warned_of(caplog: pytest.LogCaptureFixture
     assert caplog.text == ""
     with pytest.raises(ContractError):
         run(["train", "train", "train", "dev", "test"], min_count=3)
-    assert caplog.text == ""  # 9 of 12 words said
+    assert caplog.text == ""  # 9 of 12 tokens are known
     records = [Record(f"{n}.jpg", (f"dog {n} {n + 100}",), split) for n, split in enumerate(splits)]
     write_records(paths.RAW / "captions.jsonl", records)
     with pytest.raises(ContractError):
         prepare.run(Params(prepare=PrepareParams(min_count=3)))
-    assert "has 1 of 41 words, 33 % of what train captions say; lower prepare.min_count = 3" in caplog.text
+    assert "has 1 of 41 words, 33 % of the training tokens; lower prepare.min_count = 3" in caplog.text

@@ -134,7 +134,7 @@ def test_the_champion_answers_over_http(
 
     for body, told in (
         ({"dataframe_records": [{"image": str(white_picture)}]}, "is not valid base64, and paths are not opened here"),
-        ({"dataframe_records": [image, {"image": "aGVsbG8="}]}, "picture 2: is no JPEG"),
+        ({"dataframe_records": [image, {"image": "aGVsbG8="}]}, "picture 2: is not a JPEG"),
         (
             {"dataframe_records": [image], "params": {"beamwidth": 3}},
             "beamwidth: not a valid parameter; valid are attention",

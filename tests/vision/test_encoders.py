@@ -116,7 +116,7 @@ def without_numbers(name: str) -> torch.nn.Module:
 def test_vgg_is_cut_before_its_last_pooling_for_a_finer_grid() -> None:
     body = without_numbers("vgg19")
     assert networks.find_layers("vgg19", body, 224, 14) == [("features.35", (512, 14, 14))]
-    stored = networks.cut(body, ["features.35"])
+    stored = networks.truncate(body, ["features.35"])
     assert sum(parameter.numel() for parameter in stored.parameters()) == 20_024_384
     assert networks.find_layers("vgg19", body, 224, 0) == [("avgpool", (512, 7, 7))]
     assert networks.find_layers("vgg19", body, 64, 0) == [
@@ -192,7 +192,7 @@ def test_maps_of_several_depths_stand_side_by_side(
             cells = finer(pixels(size)).transpose(1, 2).unflatten(2, (6, 6))
             expected = torch.nn.functional.adaptive_avg_pool2d(cells, grid).flatten(2).transpose(1, 2)
             torch.testing.assert_close(parts[2], expected)
-    with pytest.raises(ModelError, match=rf"features\.depths \(8\) is more than the \d maps of {name}"):
+    with pytest.raises(ModelError, match=rf"features\.depths \(8\) is more than the \d feature maps of {name}"):
         build_encoder(name, "random", size, depths=8)
 
 
@@ -242,10 +242,10 @@ def test_a_transformer_whose_maps_have_the_channels_last_is_read_by_cells() -> N
         raw = body.forward_features(picture)
         assert raw.shape == (2, 8, 8, 24)
         assert networks.find_layers("tiny", body, 32, 0) == [("", (24, 8, 8))]
-        (found,) = networks.maps(networks.cut(body, ("",)), ("",), picture)
+        (found,) = networks.feature_maps(networks.truncate(body, ("",)), ("",), picture)
         assert torch.equal(found, raw.permute(0, 3, 1, 2))
         assert networks.find_layers("tiny", body, 32, 16) == [("layers.0", (12, 16, 16))]
-        (found,) = networks.maps(networks.cut(body, ("layers.0",)), ("layers.0",), picture)
+        (found,) = networks.feature_maps(networks.truncate(body, ("layers.0",)), ("layers.0",), picture)
         assert found.shape == (2, 12, 16, 16)
 
 
@@ -383,7 +383,7 @@ def test_a_file_of_weights_cannot_run_code(tmp_path: Path) -> None:
         torch.save(evil, tmp_path / f"{number}.pth")
         (tmp_path / f"{number}.pkl").write_bytes(pickle.dumps(evil))
     for file in sorted(tmp_path.glob("[01].*")):
-        with pytest.raises(ModelError, match=f"{file.name} holds no weights for EfficientNet") as caught:
+        with pytest.raises(ModelError, match=f"{file.name} has no weights for EfficientNet") as caught:
             build_encoder(TINY, str(file))
         assert "\n" not in str(caught.value)
     assert not ran.exists()
@@ -393,7 +393,7 @@ def test_a_file_of_weights_cannot_run_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 def test_a_file_that_holds_no_weights_is_named(tmp_path: Path, content: bytes, ending: str) -> None:
     (tmp_path / f"weights{ending}").write_bytes(content)
-    with pytest.raises(ModelError, match=rf"weights\{ending} holds no weights for EfficientNet"):
+    with pytest.raises(ModelError, match=rf"weights\{ending} has no weights for EfficientNet"):
         build_encoder(TINY, str(tmp_path / f"weights{ending}"))
 
 
@@ -402,7 +402,7 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path, content: bytes, e
 def test_weights_of_another_network_are_refused(tmp_path: Path, name: str, kind: str, ending: str) -> None:
     file = tmp_path / f"other{ending}"
     (torch.save if ending == ".pth" else save_file)({"weight": torch.zeros(3)}, file)
-    with pytest.raises(ModelError, match=rf"other\{ending} holds no weights for {kind}: Error.* in loading") as caught:
+    with pytest.raises(ModelError, match=rf"other\{ending} has no weights for {kind}: Error.* in loading") as caught:
         build_encoder(name, str(file))
     assert "\n" not in str(caught.value)
 
@@ -489,9 +489,9 @@ def test_batch_norm_keeps_its_statistics_while_its_block_learns(name: str) -> No
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("timm/resnt50", r"'timm/resnt50' is unknown to timm; near it: .*resnet50"),
-        ("torchvision/resnt50", r"'torchvision/resnt50' is unknown to torchvision; near it: .*resnet50"),
-        ("torchvision/xyz", r"near it: none; see the models of torchvision"),
+        ("timm/resnt50", r"'timm/resnt50' is unknown to timm; similar names: .*resnet50"),
+        ("torchvision/resnt50", r"'torchvision/resnt50' is unknown to torchvision; similar names: .*resnet50"),
+        ("torchvision/xyz", r"similar names: none; see the models of torchvision"),
         ("keras/resnet50", r"'keras/resnet50' is unknown: features\.encoder is torchvision/NAME or timm/NAME"),
         ("resnet50", r"'resnet50' is unknown"),
     ],
@@ -503,17 +503,17 @@ def test_an_encoder_that_cannot_be_had_is_told_with_those_near_it(name: str, tol
 
 
 def test_a_missing_file_of_weights_is_named() -> None:
-    with pytest.raises(ModelError, match=r"features\.weights: no file nowhere\.pth; give default, random or a file"):
+    with pytest.raises(ModelError, match=r"features\.weights: nowhere\.pth does not exist; give default, random or a"):
         build_encoder(TINY, "nowhere.pth")
 
 
 def test_a_picture_of_a_single_cell_is_no_grid() -> None:
-    with pytest.raises(ModelError, match=r"torchvision/resnet18 gives no grid of features at 2 pixels"):
+    with pytest.raises(ModelError, match=r"torchvision/resnet18 outputs no grid of features at 2 pixels"):
         build_encoder("torchvision/resnet18", "random", 2)
 
 
 def test_pictures_too_small_for_the_network_are_told() -> None:
-    with pytest.raises(ModelError, match=r"torchvision/alexnet takes no pictures of 32 pixels: .*too small"):
+    with pytest.raises(ModelError, match=r"torchvision/alexnet does not accept images of 32 pixels: .*too small"):
         build_encoder("torchvision/alexnet", "random", 32)
 
 
@@ -524,5 +524,5 @@ def test_weights_that_cannot_be_downloaded_are_told_with_the_way_out(
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # the port where nobody answers
     monkeypatch.setattr(urllib.request, "_opener", None)  # urllib keeps the proxies of its first call
-    with pytest.raises(ModelError, match=r"default weights of torchvision/resnet18 cannot be had: .*local file"):
+    with pytest.raises(ModelError, match=r"default weights of torchvision/resnet18 cannot be loaded: .*local file"):
         build_encoder("torchvision/resnet18")

@@ -1,4 +1,4 @@
-"""The feature store gives back what was written, goes on where it was stopped, and travels to other processes."""
+"""The feature store returns what was written, resumes after an interruption, and can be pickled."""
 
 import json
 import pickle
@@ -18,7 +18,7 @@ SPEC = EncoderSpec(
     image_size=64,
     interpolation="bicubic",
     grid=(2, 2),
-    networks=(NetworkSpec(name="timm/test_efficientnet", mean=HALF, std=HALF, num_layers=("",), channels=3),),
+    networks=(NetworkSpec(name="timm/test_efficientnet", mean=HALF, std=HALF, layers=("",), channels=3),),
 )
 IMAGES = [f"{n}.jpg" for n in range(5)]
 
@@ -110,10 +110,45 @@ def drop_shard(folder: Path) -> None:
     (folder / "shard-00000.safetensors").unlink()
 
 
-@pytest.mark.parametrize("spoil", [spoil_manifest, spoil_spec, drop_index, cut_shard, drop_shard])
+def spoil_index(folder: Path) -> None:
+    (folder / "index.json").write_text('{"0.jpg": [0, 1], "1.jpg": 3}')
+
+
+def list_as_index(folder: Path) -> None:
+    (folder / "index.json").write_text("[1]")
+
+
+def index_of_another_encoding(folder: Path) -> None:
+    (folder / "index.json").write_bytes(b'{"\xe9.jpg": [0, 0]}')
+
+
+def spoil_shape(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "shape": [1, 2]}))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_manifest,
+        spoil_spec,
+        spoil_shape,
+        drop_index,
+        spoil_index,
+        list_as_index,
+        index_of_another_encoding,
+        cut_shard,
+        drop_shard,
+    ],
+)
 def test_a_broken_store_is_told_in_one_line_with_the_way_out(folder: Path, spoil: Callable[[Path], None]) -> None:
     spoil(folder)
     with pytest.raises(DataError, match="run dvc repro") as caught:
         FeatureStore(folder).read(IMAGES)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_weights_of_the_encoder_are_read_or_reported_missing(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"encoder\.safetensors cannot be read .*; run dvc repro"):
+        FeatureStore(folder).encoder_state()

@@ -135,9 +135,9 @@ def test_what_is_no_picture_is_refused_with_one_line(tmp_path: Path) -> None:
     jpeg = encoded(halves().resize((200, 200)), "JPEG")
     bad = {
         "empty.jpg": (b"", "0 bytes"),
-        "text.jpg": (b"hello " * 50, "is no JPEG"),
-        "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is no JPEG"),
-        "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "is no JPEG"),
+        "text.jpg": (b"hello " * 50, "is not a JPEG"),
+        "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is not a JPEG"),
+        "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "is not a JPEG"),
         "cut.jpg": (jpeg[: len(jpeg) // 2], "is broken"),
     }
     for name, (data, reason) in bad.items():
@@ -237,5 +237,5 @@ def test_folders_are_expanded_by_name_and_files_kept_as_given(tmp_path: Path) ->
 def test_a_missing_path_and_a_folder_without_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file or folder"):
         find_images([tmp_path / "missing"])
-    with pytest.raises(ImageError, match="holds no pictures"):
+    with pytest.raises(ImageError, match="holds no images"):
         find_images([tmp_path])

@@ -1,14 +1,21 @@
-"""``params.yaml`` as frozen, typed models: one section a stage, unknown keys refused, every error told at once."""
+"""``params.yaml`` as frozen, typed models: one section per stage, unknown keys refused, all errors in one message.
+
+The defaults here and in the sections' own modules equal the values of the project's ``params.yaml``.
+"""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from wordgaze.config.renamed import renamed
 from wordgaze.core.errors import ParamsError
-from wordgaze.core.settings import Count, Dropout, Settings, Share, problems_of
+from wordgaze.core.settings import Count, Dropout, Settings, Share, key_of, problem
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.models.config import DecoderConfig
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Device = Literal["auto", "cpu", "cuda"]
 _NETWORK = r"(torchvision|timm)/[\w.]+"
@@ -16,7 +23,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 class ScenesParams(Settings):
-    """The embedded data set: how many pictures are drawn, how large, from which seed."""
+    """The built-in synthetic data set. ``image_size`` is height and width in pixels."""
 
     num_images: int = Field(1200, ge=60)
     image_size: int = Field(224, ge=64, le=1024)
@@ -24,7 +31,7 @@ class ScenesParams(Settings):
 
 
 class DatasetParams(Settings):
-    """``download``: which data set, and where it is taken from."""
+    """Stage ``download``: the data set, its source, and the maximum number of images per split (0 for all)."""
 
     name: Literal["scenes", "flickr8k", "flickr30k", "coco", "folder"] = "scenes"
     source: str = ""
@@ -37,22 +44,20 @@ class DatasetParams(Settings):
     scenes: ScenesParams = ScenesParams()
 
     @model_validator(mode="after")
-    def _source_is_used(self) -> Self:
+    def _fits_data_set(self) -> Self:
         if self.name == "scenes" and self.source:
-            raise ValueError("scenes is drawn by the project and takes no source; set name or empty source")
+            raise ValueError("scenes is built in and has no source; set name, or clear source")
         if self.name == "folder" and not self.source:
-            raise ValueError("folder takes your own pictures; set source to their folder")
+            raise ValueError("folder needs source, the folder of your images")
         if self.name != "folder" and self.captions:
-            raise ValueError(
-                f"captions names the caption file of the data set folder; empty it, or set name, {self.name}"
-            )
+            raise ValueError(f"captions is for the data set folder; clear it, or change name ({self.name})")
         if self.name in ("scenes", "folder") and self.karpathy:
-            raise ValueError(f"karpathy is of flickr8k, flickr30k and coco; empty it, or set name, {self.name}")
+            raise ValueError(f"karpathy is for flickr8k, flickr30k and coco; clear it, or change name ({self.name})")
         return self
 
 
 class PrepareParams(Settings):
-    """``prepare``: cleaning and vocabulary."""
+    """Stage ``prepare``: cleaning, splits and vocabulary."""
 
     min_count: Count = 5
     max_vocabulary: int = Field(0, ge=0)
@@ -61,18 +66,21 @@ class PrepareParams(Settings):
     test_share: Share = 0.1
 
     @model_validator(mode="after")
-    def _train_is_left(self) -> Self:
+    def _leaves_training_images(self) -> Self:
         if self.dev_share + self.test_share >= 1:
             raise ValueError(
-                f"dev_share ({self.dev_share}) and test_share ({self.test_share}) leave nothing to train on"
+                f"dev_share ({self.dev_share}) and test_share ({self.test_share}) leave no training images"
             )
         return self
 
 
 class FeaturesParams(Settings):
-    """``features``: the frozen encoder, one network or several with ``+`` between them. ``image_size`` 0 keeps the size
-    of the first, ``grid`` 0 its last grid; a ``grid`` of N takes its last map of at least N cells a side, averaged to
-    N x N. ``depths``: so many maps of each network, that one and those before it."""
+    """Stage ``features``: the frozen encoder, one network or several joined by ``+``.
+
+    ``image_size`` 0 takes the input size of the first network and ``grid`` 0 its last grid. A ``grid`` of N takes the
+    last feature map with at least N rows, pooled to N x N. ``depths`` feature maps are taken of each network: that one
+    and the ones before it.
+    """
 
     encoder: Annotated[str, Field(pattern=rf"^{_NETWORK}(\+{_NETWORK})*$")] = "timm/tf_efficientnet_lite0"
     weights: str = "default"
@@ -86,14 +94,17 @@ class FeaturesParams(Settings):
 
 
 class TrainParams(Settings):
-    """What both training stages share. ``max_train_images`` 0 takes every training image. ``reinforce_weight`` and ``entropy_weight`` are of
-    hard attention alone: λ_r and λ_e of Xu et al. 2015, equation 12. ``ema_decay``: how much of
-    itself the moving average of the weights keeps a step; 0 takes the weights as they are."""
+    """Stage ``train_stage1``, and what both training stages share.
 
-    max_train_images: int = Field(0, ge=0)
-    epochs: Count = 20
+    ``max_train_images`` 0 takes all training images. ``reinforce_weight`` and ``entropy_weight`` apply to hard
+    attention only: λ_r and λ_e of Xu et al. 2015, equation 12. ``ema_decay`` is the decay per step of the moving
+    average of the weights; 0 disables it.
+    """
+
+    max_train_images: int = Field(600, ge=0)
+    epochs: Count = 12
     batch_size: Count = 16
-    learning_rate: float = Field(1e-3, gt=0, le=1)
+    learning_rate: float = Field(2e-3, gt=0, le=1)
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     label_smoothing: Dropout = 0.1
@@ -111,9 +122,13 @@ class TrainParams(Settings):
 
 
 class FinetuneParams(TrainParams):
-    """The second stage can reward captions that it draws, and train the encoder's last ``finetune_blocks`` blocks too,
-    from the pictures."""
+    """Stage ``train_stage2``: it can also optimise a reward of sampled captions (SCST, Rennie et al. 2017), and
+    fine-tune the last ``finetune_blocks`` blocks of the encoder."""
 
+    max_train_images: int = Field(0, ge=0)
+    epochs: Count = 10
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    warmup_steps: int = Field(50, ge=0)
     objective: Literal["xe", "scst", "both"] = "xe"
     num_samples: int = Field(5, ge=2, le=100)
     sample_temperature: float = Field(0.5, gt=0, le=100)
@@ -124,7 +139,7 @@ class FinetuneParams(TrainParams):
 
 
 class EvaluateParams(Settings):
-    """``evaluate``: the split, how many pictures get their attention drawn, how often the bootstrap draws."""
+    """Stage ``evaluate``: the split, the images whose attention is drawn, the number of bootstrap resamples."""
 
     split: Literal["dev", "test"] = "test"
     batch_size: Count = 128
@@ -146,23 +161,23 @@ class Params(Settings):
     evaluate: EvaluateParams = EvaluateParams()
 
     @model_validator(mode="after")
-    def _stage2_sees_no_less(self) -> Self:
+    def _stage2_has_more_images(self) -> Self:
         first, second = self.train_stage1.max_train_images, self.train_stage2.max_train_images
         if second and (not first or second < first):
             raise ValueError(
-                f"train_stage2.max_train_images ({second}) is smaller than train_stage1.max_train_images ({first or 'all'});"
-                " the second stage trains on the larger set"
+                f"train_stage2.max_train_images ({second}) is smaller than train_stage1.max_train_images"
+                f" ({first or 'all'}); the second stage trains on the larger set"
             )
         return self
 
 
 def load_params(path: Path) -> Params:
-    """Reads ``params.yaml``. Raises ParamsError that names every wrong key at once."""
+    """Reads ``params.yaml``. Raises ParamsError that names every wrong key in one line."""
     return parse_params(read_yaml(path), str(path))
 
 
 def read_yaml(path: Path) -> object:
-    """The plain values of a YAML file, {} of an empty one. Raises ParamsError."""
+    """The values of a YAML file, {} if it is empty. Raises ParamsError if it is missing or not YAML."""
     try:
         values = parse_yaml(path.read_bytes(), str(path))
     except FileNotFoundError as error:
@@ -171,8 +186,8 @@ def read_yaml(path: Path) -> object:
 
 
 def parse_yaml(text: str | bytes, origin: str) -> object:
-    """The plain values that ``text``, as read from ``origin``, stands for. Raises ParamsError."""
-    # ruamel.yaml reads YAML 1.2: DVC writes 1e-05, which YAML 1.1 readers take for a string.
+    """The values of YAML text; ``origin`` names it in an error. Raises ParamsError if it is not YAML."""
+    # ruamel.yaml reads YAML 1.2: DVC writes 1e-05, which is a string in YAML 1.1.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -184,18 +199,25 @@ def parse_yaml(text: str | bytes, origin: str) -> object:
 
 
 def parse_params(values: object, origin: str) -> Params:
-    """Validates plain values, as read from ``origin``. Raises ParamsError that names every wrong key at once."""
+    """Validates values; ``origin`` names their source in an error. Raises ParamsError that names every wrong key, and
+    the new name of every renamed one, in one line."""
     try:
         return Params.model_validate(_nulls_as_text(values))
     except ValidationError as error:
-        raise ParamsError(f"{origin}: {problems_of(error)}") from error
+        problems = [text for each in error.errors(include_url=False) for text in _problems(each)]
+        raise ParamsError(f"{origin}: {'; '.join(problems)}") from error
+
+
+def _problems(details: "ErrorDetails") -> list[str]:
+    pairs = renamed(key_of(details), details["input"]) if details["type"] == "extra_forbidden" else ()
+    return [f"{old} is renamed to {new}" for old, new in pairs] or [problem(details)]
 
 
 _TEXTS = ("source", "captions", "karpathy", "weights", "word_vectors")
 
 
 def _nulls_as_text(values: object) -> object:
-    """DVC writes ``-S x.source=`` as an empty value, which YAML reads as null; the text keys mean ''."""
+    """DVC writes ``-S x.source=`` as an empty value, which YAML reads as null; a text key gets '' instead."""
     if isinstance(values, dict):
         return {key: "" if value is None and key in _TEXTS else _nulls_as_text(value) for key, value in values.items()}
     return values

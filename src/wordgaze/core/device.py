@@ -1,4 +1,4 @@
-"""Which device and which number format the work runs in."""
+"""Selection of the device and the floating-point format."""
 
 from typing import Literal
 
@@ -8,22 +8,22 @@ from wordgaze.core.errors import ParamsError
 
 
 def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """``auto`` is the GPU where there is one. Raises ParamsError if ``cuda`` is asked for and missing."""
+    """``auto`` is the GPU if there is one. Raises ParamsError if ``cuda`` is requested and missing."""
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ParamsError("device is cuda, but torch finds no GPU here; set device to auto or cpu")
+        raise ParamsError("device is cuda, but torch finds no GPU; set device to auto or cpu")
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
 
 
 def pick_dtype(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> torch.dtype:
-    """``auto`` is bf16 where the hardware multiplies it; elsewhere bf16 is emulated and a hundred times slower."""
+    """``auto`` is bf16 if the hardware supports it; elsewhere bf16 is emulated and about a hundred times slower."""
     if wanted == "auto":
-        return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
+        return torch.bfloat16 if _supports_bf16(device) else torch.float32
     return torch.bfloat16 if wanted == "bf16" else torch.float32
 
 
-def _multiplies_bf16(device: torch.device) -> bool:
+def _supports_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()

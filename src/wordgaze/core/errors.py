@@ -1,23 +1,23 @@
-"""Everything that wordgaze raises on purpose.
+"""The exceptions of wordgaze.
 
     WordgazeError
-    ├── ParamsError         params.yaml: unknown keys, wrong types, impossible combinations
-    ├── DataError           what a person or a data set handed in
-    │   ├── DownloadError   not reachable, cut off, checksum that does not match, unsafe archive
-    │   ├── ImageError      a file that is no picture, is broken, or is too large
+    ├── ParamsError         params.yaml: unknown keys, wrong types, invalid combinations
+    ├── DataError           images, captions and files that cannot be used
+    │   ├── DownloadError   unreachable address, interrupted transfer, wrong checksum, unsafe archive
+    │   ├── ImageError      a file that is not an image, is broken, or is too large
     │   ├── CaptionsError   a caption file with missing columns or broken lines
-    │   └── ContractError   a hand-over between two stages that breaks its contract
+    │   └── ContractError   a table between two stages that violates its contract
     ├── ModelError          an unknown encoder, a captioner folder that is missing or of another version
     ├── ScoreError          captions and references that cannot be compared
     └── TrackingError       MLflow runs, the registry, promotion
 
-The command line prints the message of any of them as one line and exits with 1; each message names the
-value, the file and the way out.
+Each message is one line that names the value, the file and a way out. The command line prints it and exits with
+status 1. Exceptions of other libraries are translated to these where they are expected.
 """
 
 
 class WordgazeError(Exception):
-    """The root: catch it to catch everything that wordgaze raises on purpose."""
+    """The base class of all exceptions of wordgaze."""
 
 
 class ParamsError(WordgazeError):
@@ -25,15 +25,15 @@ class ParamsError(WordgazeError):
 
 
 class DataError(WordgazeError):
-    """Pictures or captions cannot be used."""
+    """Images, captions or the files of a stage cannot be used."""
 
 
 class DownloadError(DataError):
-    """A file could not be brought here whole and safe."""
+    """A file could not be downloaded completely and safely."""
 
 
 class ImageError(DataError):
-    """A file is not a picture that can be read."""
+    """A file is not an image that can be read."""
 
 
 class CaptionsError(DataError):
@@ -41,7 +41,7 @@ class CaptionsError(DataError):
 
 
 class ContractError(DataError):
-    """A hand-over between two stages breaks its contract."""
+    """A table between two stages violates its contract."""
 
 
 class ModelError(WordgazeError):
@@ -49,8 +49,8 @@ class ModelError(WordgazeError):
 
 
 class ScoreError(WordgazeError):
-    """Captions cannot be scored against these references."""
+    """Captions cannot be scored against the references."""
 
 
 class TrackingError(WordgazeError):
-    """A run, a model version or an alias is missing or refused."""
+    """An MLflow run, a model version or an alias is missing, or a promotion is refused."""

@@ -1,15 +1,17 @@
-"""Files written whole or not at all, checksums, and JSON that is the same bytes for the same value."""
+"""Atomic writes of files and directories, checked reads of JSON, checksums, and JSON with reproducible bytes."""
 
 import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from wordgaze.core.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,20 +19,22 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside ``path``; it takes ``path``'s place when the block ends without an error.
+    """Yields the path of an empty temporary file beside ``path``, which replaces ``path`` when the block succeeds.
 
-    On an error (a full disk, an interrupt) the temporary file is deleted and ``path`` is as it was.
+    The data is flushed to the disk before the rename. If the block raises (a full disk, an interrupt), the temporary
+    file is deleted and ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _sibling(path, path.suffix)
+    # Created like any other file, so the kernel applies the umask; reading the umask would change it for all threads.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
     except OSError as error:
-        if error.errno and error.filename in (None, name):  # a full disk is told without a name
+        if error.errno and error.filename in (None, str(temporary)):  # the error of a full disk carries no file name
             error.filename = str(path)
         raise
     finally:
@@ -38,16 +42,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside ``path``; it takes ``path``'s place when the block ends without an error."""
+def atomic_directory(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Yields an empty temporary directory beside ``path``, which replaces ``path`` when the block succeeds.
+
+    The old directory is renamed, the new one takes its place, and only then is the old one deleted; if the second
+    rename fails, the old directory is put back. With ``sync`` the directory's own files are flushed to the disk first,
+    those of its subdirectories are not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = _sibling(path)
+    temporary.mkdir()  # the kernel applies the umask, as for any other directory
     try:
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        if sync:
+            for file in (each for each in temporary.iterdir() if each.is_file()):
+                _sync(file)
+            _sync(temporary)
+        _replace_directory(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -64,34 +75,78 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str] | None = None) -> None:
-    """Writes named tensors as safetensors, atomically. Raises OSError where the disk does not take them."""
+    """Writes named tensors as safetensors, atomically. Raises OSError if they cannot be written."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic_write(path) as temporary:
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
-        except SafetensorError as error:  # safetensors tells of a full disk by a class of its own
+        except SafetensorError as error:  # safetensors reports a full disk by a class of its own
             raise OSError(errno.EIO, str(error), str(path)) from error
 
 
+def read_json(path: Path, remedy: str) -> Any:
+    """The value of a JSON file. Raises DataError, which ends with ``remedy``, if it is missing or not valid JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON ({' '.join(str(error).split())}); {remedy}") from error
+
+
 def stable_json(value: Any) -> str:
-    """JSON with sorted keys and two spaces: equal values give equal bytes. NaN is refused (ValueError)."""
+    """JSON with sorted keys, indented by two spaces: equal values give equal bytes. Raises ValueError for NaN."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file's bytes, as 64 hexadecimal digits."""
+    """The SHA-256 checksum of a file, as 64 hexadecimal digits."""
+    return checksum(path, "sha256")
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """The checksum of a file by any algorithm of :mod:`hashlib`, as hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def fingerprint(*values: Any) -> str:
-    """Sixteen hexadecimal digits that name these JSON-able values: the key of a scratch folder."""
+    """Sixteen hexadecimal digits of a hash over JSON-serialisable values, used as the key of a scratch folder."""
     return hashlib.sha256(stable_json(values).encode()).hexdigest()[:16]
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _sibling(path: Path, suffix: str = "") -> Path:
+    """An unused hidden name in the same directory, and so on the same file system."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{suffix}")
+
+
+def _replace_directory(new: Path, path: Path) -> None:
+    """Renames ``new`` to ``path``. A directory cannot be renamed over one that is not empty, so that one goes first."""
+    old = _sibling(path, ".old")
+    try:
+        path.rename(old)
+    except FileNotFoundError:
+        new.rename(path)
+        _sync(path.parent)
+        return
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    _sync(path.parent)
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Flushes a file's data, or a directory's names, to the disk, so that they survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

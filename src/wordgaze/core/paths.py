@@ -1,8 +1,8 @@
-"""Where things lie, relative to the working directory, which is the checkout that a stage runs in.
+"""The paths of a project, relative to the working directory, in which a stage runs.
 
-An experiment that DVC runs in a copy (``--temp``, ``--queue``) has that copy as its working directory, while
-``DVC_ROOT`` still names the original. What belongs to a run is read from the copy; what outlives it (MLflow's
-store, scratch for interrupted work) lies under :func:`home`.
+An experiment that DVC runs in a copy of the project (``--temp``, ``--queue``) has that copy as its working directory,
+while ``DVC_ROOT`` names the original. The inputs and outputs of a run are in the copy; what outlives the run (the
+MLflow store, unfinished work) is under :func:`home`.
 """
 
 import os
@@ -16,14 +16,14 @@ FEATURES = Path("data/features")
 STAGE1 = Path("models/stage1")
 STAGE2 = Path("models/stage2")
 REPORTS = Path("reports")
-CORRECTIONS = Path("corrections.sqlite")  # under home(): people wrote it, and no run makes it again
+CORRECTIONS = Path("corrections.sqlite")  # under home(): written by people, not reproducible
 
 
 def home() -> Path:
-    """The project's root that outlives a run: ``DVC_ROOT`` under DVC, else the working directory."""
+    """The root of the original project: ``DVC_ROOT`` under DVC, otherwise the working directory."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def scratch(name: str) -> Path:
-    """A folder for unfinished work, kept outside DVC's outputs because DVC deletes those before a run."""
+    """A folder for unfinished work. It is not an output of DVC, because DVC deletes outputs before a run."""
     return home() / ".scratch" / name

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar where a person watches, a plain line now and then where a log is kept."""
+"""Progress of long work on stderr: a bar on a terminal, a plain line at intervals elsewhere."""
 
 import operator
 import sys
@@ -12,15 +12,15 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 INTERVAL = 5.0
-"""Seconds between two plain lines; what is done sooner prints none."""
+"""Seconds between two plain lines; shorter work prints none."""
 
 T = TypeVar("T")
 Report = Callable[[int, int | None], None]
-"""Is told what is done so far and the total, or None where the total is not known."""
+"""Called with the amount done so far and the total, or None if the total is unknown."""
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Gives ``items`` on, and shows on stderr how many are done. ``total`` is needed where they have no length."""
+    """Yields ``items`` and shows how many are done. ``total`` is their number, if they have no length."""
     total = total if total is not None else operator.length_hint(items) or None
     with _shown(description, _count) as report:
         for done, item in enumerate(items, start=1):
@@ -30,14 +30,14 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 @contextmanager
 def transfer(description: str) -> Iterator[Report]:
-    """Yields a report of bytes, for ``fetch`` and ``unpack``: ``report(done, total)``."""
+    """Yields a callback ``report(done, total)`` that counts bytes."""
     with _shown(description, decimal) as report:
         yield report
 
 
 @contextmanager
 def counter(description: str) -> Iterator[Report]:
-    """Yields a report of steps, for work that is no loop over items here: ``report(done, total)``."""
+    """Yields a callback ``report(done, total)`` that counts steps, for work that is not a loop over items."""
     with _shown(description, _count) as report:
         yield report
 
@@ -59,7 +59,7 @@ def _count(number: int) -> str:
 
 
 class _Lines:
-    """Prints a line every ``INTERVAL`` seconds, and one at the end of work that took longer than that."""
+    """Prints a line every ``INTERVAL`` seconds, and one at the end if a line was printed before."""
 
     def __init__(self, description: str, unit: Callable[[int], str]) -> None:
         self._description = description

@@ -1,8 +1,11 @@
-"""What all settings have in common: frozen and typed, unknown keys refused, every error in one message."""
+"""The base of all settings: frozen, typed models that refuse unknown keys and report all errors in one message."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -10,21 +13,25 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseModel):
-    """A group of settings. Immutable; an unknown key is an error; values are not converted silently."""
+    """A group of settings. It is immutable, an unknown key is an error, and values are never converted implicitly."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def problems_of(error: ValidationError) -> str:
     """Every problem of a failed validation in one line, each with its dotted key."""
-    return "; ".join(_problem(dict(each)) for each in error.errors(include_url=False))
+    return "; ".join(problem(each) for each in error.errors(include_url=False))
 
 
-def _problem(error: dict[str, object]) -> str:
-    location = error["loc"]
-    assert isinstance(location, tuple)
-    key = ".".join(str(part) for part in location) or "params"
-    if error["type"] == "extra_forbidden":
+def key_of(details: "ErrorDetails") -> str:
+    """The dotted key of one problem, empty for the whole."""
+    return ".".join(str(part) for part in details["loc"])
+
+
+def problem(details: "ErrorDetails") -> str:
+    """One problem with its dotted key."""
+    key = key_of(details) or "params"
+    if details["type"] == "extra_forbidden":
         return f"{key} is not a parameter"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{key}: {message}, got {error['input']!r}" if error["type"] != "value_error" else f"{key}: {message}"
+    message = str(details["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}" if details["type"] == "value_error" else f"{key}: {message}, got {details['input']!r}"

@@ -1,19 +1,21 @@
-"""What ``prepare`` hands on: one table of captions and the vocabulary."""
+"""The output of stage ``prepare``: the table of captions and the vocabulary."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from wordgaze.core.errors import DataError
-from wordgaze.data.records import Split
+from wordgaze.core.files import read_json
+from wordgaze.data.records import SPLITS, Split
 from wordgaze.text.vocabulary import Vocabulary
 
 CAPTIONS, VOCABULARY = "captions.parquet", "vocabulary.json"
+REPEAT = "run dvc repro -f -s prepare"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """``captions[split][image]``: the tokenized captions of an image, in the data set's order."""
+    """``captions[split][image]`` are the tokenized captions of an image in the data set's order, ``raw[image]`` the
+    captions as given."""
 
     captions: dict[Split, dict[str, list[list[str]]]]
     raw: dict[str, list[str]]
@@ -21,21 +23,41 @@ class Prepared:
 
     @classmethod
     def load(cls, folder: Path) -> "Prepared":
-        """Reads the folder that ``prepare`` made. Raises DataError if it is not there."""
-        import pandas as pd
-
-        if not (folder / CAPTIONS).is_file():
-            raise DataError(f"{folder / CAPTIONS} is missing; run dvc repro prepare")
+        """Reads the folder that ``prepare`` wrote. Raises DataError if a file is missing or broken."""
         captions: dict[Split, dict[str, list[list[str]]]] = {"train": {}, "dev": {}, "test": {}}
         raw: dict[str, list[str]] = {}
-        table = pd.read_parquet(folder / CAPTIONS)
-        for split, image, text, tokens in table[["split", "image", "raw", "tokens_text"]].to_numpy().tolist():
+        for split, image, text, tokens in _rows(folder / CAPTIONS):
             captions[split].setdefault(image, []).append(tokens.split())
             raw.setdefault(image, []).append(text)
-        words = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))["words"]
-        return cls(captions, raw, Vocabulary(tuple(words)))
+        return cls(captions, raw, _vocabulary(folder / VOCABULARY))
 
     def references(self, split: Split, limit: int = 0) -> tuple[list[str], list[list[list[str]]]]:
-        """The images of a split, by name, the first ``limit`` of them, and all their captions."""
+        """The images of a split, sorted by name, and the tokenized captions of each; ``limit`` 0 takes all images."""
         images = sorted(self.captions[split])[: limit or None]
         return images, [self.captions[split][image] for image in images]
+
+
+def _rows(path: Path) -> list[tuple[Split, str, str, str]]:
+    """(split, image, raw caption, tokens) of each caption."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise DataError(f"{path} is missing; run dvc repro prepare")
+    try:
+        table = pd.read_parquet(path)[["split", "image", "raw", "tokens_text"]]
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are subclasses of these
+        raise DataError(f"{path} is broken ({' '.join(str(error).split())}); {REPEAT}") from error
+    if unknown := set(table["split"]) - set(SPLITS):
+        raise DataError(f"{path} has the split {sorted(map(str, unknown))[0]!r}; {REPEAT}")
+    return [(split, image, raw, tokens) for split, image, raw, tokens in table.to_numpy().tolist()]
+
+
+def _vocabulary(path: Path) -> Vocabulary:
+    content = read_json(path, REPEAT)
+    words = content.get("words") if isinstance(content, dict) else None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise DataError(f"{path} has no list of words; {REPEAT}")
+    try:
+        return Vocabulary(tuple(words))
+    except ValueError as error:
+        raise DataError(f"{path} is not a vocabulary ({error}); {REPEAT}") from error

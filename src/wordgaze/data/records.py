@@ -1,4 +1,4 @@
-"""What every data set looks like once it is here: a folder of pictures and a list of records, and their splits."""
+"""Records, the common form of all data sets: one image with its captions and boxes per record, and split assignment."""
 
 import hashlib
 import json
@@ -17,7 +17,8 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Box:
-    """Where a noun is: ``noun`` in the singular, ``box`` = (left, top, right, bottom) in pixels."""
+    """The bounding box of an object: ``noun`` in the singular, ``box`` = (left, top, right, bottom) in pixels. Right
+    and bottom are exclusive."""
 
     noun: str
     box: tuple[int, int, int, int]
@@ -25,7 +26,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Record:
-    """One picture: its file name under ``images/``, its captions as given, its official split if it has one."""
+    """One image: its file name under ``images/``, its captions as given, its official split if there is one."""
 
     image: str
     captions: tuple[str, ...]
@@ -34,56 +35,66 @@ class Record:
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Writes one JSON object a line, in the order given, atomically."""
+    """Writes the records as JSON lines, in the order given, atomically."""
     lines = [json.dumps(asdict(record), ensure_ascii=False, sort_keys=True) for record in records]
     write_text(path, "".join(line + "\n" for line in lines))
 
 
 def read_records(path: Path) -> list[Record]:
-    """Reads what :func:`write_records` wrote. Raises CaptionsError on a line that is none of its own."""
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            fields = json.loads(line)
-            objects = tuple(Box(o["noun"], tuple(o["box"])) for o in fields.pop("objects"))
-            fields["captions"] = tuple(fields["captions"])
-            records.append(Record(**fields, objects=objects))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CaptionsError(f"{path}:{number} is not a record ({error}); run the download stage again") from error
-    return records
+    """Reads what :func:`write_records` wrote. Raises CaptionsError for a file that is missing or not UTF-8, and for a
+    line that is not a record."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise CaptionsError(f"{path} is missing; run dvc repro download") from error
+    except UnicodeDecodeError as error:
+        raise CaptionsError(f"{path} is not UTF-8 ({error.reason}); run dvc repro -f -s download") from error
+    # Only a newline ends a line: str.splitlines would also split at U+0085 and U+2028, which captions may contain.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [_record(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def _record(path: Path, number: int, line: str) -> Record:
+    try:
+        fields = json.loads(line)
+        objects = tuple(Box(each["noun"], tuple(each["box"])) for each in fields.pop("objects"))
+        return Record(**{**fields, "captions": tuple(fields["captions"])}, objects=objects)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CaptionsError(f"{path}:{number} is not a record ({error}); run dvc repro -f -s download") from error
 
 
 def assign_splits(records: Sequence[Record], dev_share: float, test_share: float) -> list[Record]:
-    """Gives every record without a split one, by the hash of its picture's name: splits are by image, never by caption.
+    """Assigns a split to every record that has none, by the hash of its image name: splits are by image, never by
+    caption.
 
-    A picture's split does not depend on which others there are, so a data set can grow without test pictures
-    wandering into train. Only where a split would stay empty, as among very few pictures, one picture is moved to it.
+    The split of an image does not depend on the other images, so a data set can grow without test images moving into
+    train. Only if a split would stay empty, as with very few images, one image is moved to it.
     """
-    done = [r if r.split else replace(r, split=_split(r.image, dev_share, test_share)) for r in records]
+    assigned = [r if r.split else replace(r, split=_split(r.image, dev_share, test_share)) for r in records]
     free = {record.image for record in records if record.split is None}
     for split, share in (("test", test_share), ("dev", dev_share), ("train", 1.0)):
-        if share and not any(record.split == split for record in done):
-            done = _with_one(done, free, cast(Split, split))
-    return done
+        if share and not any(record.split == split for record in assigned):
+            assigned = _fill_split(assigned, free, cast(Split, split))
+    return assigned
 
 
-def hash_place(image: str) -> float:
-    """Where a picture stands among all that there could be, from 0 to 1: the same everywhere, and like by chance."""
+def hash_fraction(image: str) -> float:
+    """A pseudo-random number in [0, 1) derived from the image name, the same on every machine."""
     return int.from_bytes(hashlib.sha256(image.encode()).digest()[:8]) / 2**64
 
 
 def _split(image: str, dev_share: float, test_share: float) -> Split:
-    place = hash_place(image)
-    if place < test_share:
+    fraction = hash_fraction(image)
+    if fraction < test_share:
         return "test"
-    return "dev" if place < test_share + dev_share else "train"
+    return "dev" if fraction < test_share + dev_share else "train"
 
 
-def _with_one(records: list[Record], free: set[str], split: Split) -> list[Record]:
-    """Moves one of the ``free`` pictures to ``split``, from the largest split; none where that would empty another."""
+def _fill_split(records: list[Record], free: set[str], split: Split) -> list[Record]:
+    """Moves one of the ``free`` images from the largest split to ``split``, unless that would empty another split."""
     sizes = Counter(record.split for record in records)
-    givers = [record for record in records if record.image in free and sizes[record.split] > 1]
-    if not givers:
+    candidates = [record for record in records if record.image in free and sizes[record.split] > 1]
+    if not candidates:
         return records
-    moved = min(givers, key=lambda record: (-sizes[record.split], hash_place(record.image))).image
+    moved = min(candidates, key=lambda record: (-sizes[record.split], hash_fraction(record.image))).image
     return [replace(record, split=split) if record.image == moved else record for record in records]

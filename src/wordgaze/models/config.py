@@ -28,15 +28,15 @@ class DecoderConfig(Settings):
     tie_embeddings: bool = False
     word_vectors: str = ""
     freeze_word_vectors: bool = False
-    embedding_size: Count = 512
-    hidden_size: Count = 512
-    attention_size: Count = 512
-    feature_size: int = Field(512, ge=0)
-    standardise: bool = False
+    embedding_size: Count = 256
+    hidden_size: Count = 256
+    attention_size: Count = 256
+    feature_size: int = Field(256, ge=0)
+    standardise: bool = True
     dropout_channels: Dropout = 0.0
-    dropout_embedding: Dropout = 0.5
-    dropout_features: Dropout = 0.5
-    dropout_output: Dropout = 0.5
+    dropout_embedding: Dropout = 0.3
+    dropout_features: Dropout = 0.2
+    dropout_output: Dropout = 0.3
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -1,4 +1,4 @@
-"""Stage ``download``: brings a data set here, and hypotheses out what cannot be used."""
+"""Stage ``download``: fetches a data set and drops the records and images that cannot be used."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ RECORDS = "captions.jsonl"
 
 
 def run(params: Params) -> None:
-    """Writes ``data/raw``: ``images/``, ``captions.jsonl``, the audit and the contract's report."""
+    """Writes ``data/raw``: ``images/``, ``captions.jsonl``, the report of the audit and that of the contract."""
     import pandas as pd
 
     sections = {"dataset": params.dataset.model_dump()}

@@ -1,10 +1,10 @@
-"""Stage ``features``: a frozen CNN turns every picture into a grid of features."""
+"""Stage ``features``: computes the feature grid of every image with a frozen encoder."""
 
 import os
 import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from torch import Tensor
 from wordgaze.config.params import FeaturesParams, Params
 from wordgaze.core import paths
 from wordgaze.core.device import pick_device, pick_dtype
-from wordgaze.core.errors import DataError
-from wordgaze.core.files import fingerprint, sha256, write_tensors, write_text
+from wordgaze.core.files import atomic_directory, fingerprint, sha256, write_tensors, write_text
+from wordgaze.core.parallel import available_cpus, map_ahead
 from wordgaze.core.progress import track
+from wordgaze.core.scratch import shared_scratch
+from wordgaze.core.source import code_fingerprint
 from wordgaze.data.contracts import check
 from wordgaze.data.records import read_records
 from wordgaze.tracking.reporting import log_contract
@@ -26,30 +28,33 @@ from wordgaze.vision.encoders import Encoder, build_encoder
 from wordgaze.vision.feature_store import shard_name, write_manifest, write_shards
 from wordgaze.vision.images import load_image
 
+PIXEL_MEMORY = 256 * 2**20
+"""Bytes that decoded images may occupy while they wait for the encoder."""
+
 
 def run(params: Params) -> None:
-    """Writes ``data/features``. Interrupted, it goes on from the shards that are done."""
+    """Writes ``data/features``. An interrupted run is resumed from the shards that are complete.
+
+    Two runs with equal inputs, such as queued experiments, share one scratch folder: the second waits for the first
+    and takes over its shards.
+    """
     settings = params.features
     source = paths.RAW / "captions.jsonl"
-    if not source.is_file():
-        raise DataError(f"{source} is missing; run dvc repro download")
     images = [record.image for record in read_records(source)]
     with stage_run("features", {"features": settings.model_dump()}) as tracked:
         encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
         weights = _save_weights(encoder, paths.scratch("encoder") / f"{os.getpid()}.safetensors")
-        folder = paths.scratch(f"features-{_key(settings, source, weights)}")
-        folder.mkdir(parents=True, exist_ok=True)
-        os.replace(weights, folder / "encoder.safetensors")
-        started = time.monotonic()
-        index = _compute(settings, encoder, images, folder)
-        tracked.metrics({"images": len(images), "images_per_second": len(images) / (time.monotonic() - started)})
-        report = check("features", _table(folder, index))
-        write_text(folder / "contract.json", report.to_json())
-        log_contract(tracked, report)
-        write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
-        shutil.rmtree(paths.FEATURES, ignore_errors=True)
-        paths.FEATURES.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder, paths.FEATURES)
+        with shared_scratch(f"features-{_key(settings, source, weights)}") as folder:
+            os.replace(weights, folder / "encoder.safetensors")
+            started = time.monotonic()
+            index = _compute(settings, encoder, images, folder)
+            tracked.metrics({"images": len(images), "images_per_second": len(images) / (time.monotonic() - started)})
+            report = check("features", _table(folder, index))
+            write_text(folder / "contract.json", report.to_json())
+            log_contract(tracked, report)
+            write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
+            with atomic_directory(paths.FEATURES) as target:
+                shutil.copytree(folder, target, copy_function=_link_or_copy, dirs_exist_ok=True)
 
 
 def _save_weights(encoder: Encoder, path: Path) -> Path:
@@ -57,26 +62,36 @@ def _save_weights(encoder: Encoder, path: Path) -> Path:
     return path
 
 
+def _link_or_copy(source: str, target: str) -> None:
+    """A second name for the same data, where the file system supports it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def _key(settings: FeaturesParams, source: Path, weights: Path) -> str:
-    """Names the scratch folder by all that the features depend on."""
-    pictures = [[path.name, path.stat().st_size, sha256(path)] for path in sorted((source.parent / "images").iterdir())]
-    return fingerprint(settings.model_dump(), sha256(source), sha256(weights), pictures)
+    """The name of the scratch folder, a hash of everything that the features depend on."""
+    images = [[path.name, path.stat().st_size, sha256(path)] for path in sorted((source.parent / "images").iterdir())]
+    code = code_fingerprint("features")
+    return fingerprint(settings.model_dump(), sha256(source), sha256(weights), images, code)
 
 
 def _compute(settings: FeaturesParams, encoder: Encoder, images: list[str], folder: Path) -> dict[str, Any]:
     device = pick_device(settings.device)
     size = settings.batch_size or (8 if device.type == "cpu" else 128)
     fast = encoder.optimised(device, pick_dtype(settings.precision, device))
+    # Decoded images wait as uint8: at most those of two batches, and at most PIXEL_MEMORY bytes.
+    ahead = max(1, min(2 * size, PIXEL_MEMORY // (3 * encoder.spec.image_size**2)))
 
-    def read(names: Sequence[str]) -> Tensor:
-        return fast.pixels([load_image(paths.RAW / "images" / name) for name in names])
+    def read(name: str) -> Tensor:
+        return fast.pixels([load_image(paths.RAW / "images" / name)])
 
     @torch.inference_mode()
     def encode(names: Sequence[str]) -> Tensor:
-        batches = [names[i : i + size] for i in range(0, len(names), size)]
-        with ThreadPoolExecutor(2) as readers:
-            pixels = readers.map(read, batches)
-            return torch.cat([fast(p.to(device)).to("cpu", torch.bfloat16) for p in pixels]).contiguous()
+        pixels = map_ahead(read, names, available_cpus(), ahead)
+        batches = (torch.cat(batch) for batch in iter(lambda: list(islice(pixels, size)), []))
+        return torch.cat([fast(batch.to(device)).to("cpu", torch.bfloat16) for batch in batches]).contiguous()
 
     return write_shards(
         folder, images, settings.shard_size, encode, lambda shards, total: track(shards, "features: shards", total)

@@ -1,4 +1,4 @@
-"""Stage ``prepare``: cleaning, tokens, splits by image, and the vocabulary, which only train has a say in."""
+"""Stage ``prepare``: cleaning, tokenization, splits by image, and the vocabulary of the training captions."""
 
 import logging
 from collections import Counter
@@ -20,7 +20,8 @@ from wordgaze.tracking.runs import stage_run
 if TYPE_CHECKING:
     import pandas as pd
 
-LITTLE = 0.7  # of the words in the training captions: a captioner that knows fewer has little to say
+MIN_COVERAGE = 0.7
+"""Fraction of the training tokens that the vocabulary should cover; below it a warning is logged."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,14 +29,11 @@ _log = logging.getLogger(__name__)
 def run(params: Params) -> None:
     """Writes ``data/prepared``: ``captions.parquet``, ``vocabulary.json``, a summary and the contracts' reports."""
     settings = params.prepare
-    source = paths.RAW / "captions.jsonl"
-    if not source.is_file():
-        raise DataError(f"{source} is missing; run dvc repro download")
+    records = assign_splits(read_records(paths.RAW / "captions.jsonl"), settings.dev_share, settings.test_share)
     with (
         stage_run("prepare", {"prepare": settings.model_dump()}) as tracked,
         atomic_directory(paths.PREPARED) as folder,
     ):
-        records = assign_splits(read_records(source), settings.dev_share, settings.test_share)
         captions, wordless = _caption_table(records)
         train = captions[captions["split"] == "train"]
         counts = Counter(word for text in train["tokens_text"] for word in text.split())
@@ -60,23 +58,23 @@ def run(params: Params) -> None:
 def _check_usable(
     captions: "pd.DataFrame", vocabulary: Vocabulary, counts: Counter[str], settings: PrepareParams
 ) -> None:
-    """Raises DataError on what very few pictures lead to: a split without one, no words; warns of few words."""
+    """Raises DataError for an empty split or vocabulary, which few images can lead to; warns of a low coverage."""
     images = {split: int((captions.drop_duplicates("image")["split"] == split).sum()) for split in SPLITS}
     counted = ", ".join(f"{split} {count}" for split, count in images.items())
     if not all(images.values()):
         raise DataError(
-            f"a split has no picture with words ({counted}); add pictures, raise prepare.dev_share or "
-            "prepare.test_share, or let the data set name pictures of all three"
+            f"a split has no image with words ({counted}); add images, raise prepare.dev_share or "
+            "prepare.test_share, or use a data set with images in all three splits"
         )
     if len(vocabulary) == len(SPECIAL):
         raise DataError(
-            f"no word comes prepare.min_count = {settings.min_count} times in the captions of {images['train']} "
-            "training pictures; lower prepare.min_count"
+            f"no word occurs prepare.min_count = {settings.min_count} times in the captions of {images['train']} "
+            "training images; lower prepare.min_count"
         )
     known = _known_share(vocabulary, counts)
-    if known < LITTLE:
+    if known < MIN_COVERAGE:
         _log.warning(
-            "the vocabulary has %d of %d words, %.0f %% of what train captions say; lower prepare.min_count = %d",
+            "the vocabulary has %d of %d words, %.0f %% of the training tokens; lower prepare.min_count = %d",
             len(vocabulary) - len(SPECIAL), len(counts), 100 * known, settings.min_count,
         )  # fmt: skip
 
@@ -86,7 +84,7 @@ def _known_share(vocabulary: Vocabulary, counts: Counter[str]) -> float:
 
 
 def _caption_table(records: Sequence[Record]) -> tuple["pd.DataFrame", int]:
-    """One row a caption that has words, and the number of those that have none."""
+    """One row per caption with at least one token, and the number of captions without any."""
     import pandas as pd
 
     rows, wordless = [], 0

@@ -1,9 +1,9 @@
-"""Pretrained networks that turn a picture into a grid of features.
+"""Pretrained networks that encode an image as a grid of features.
 
-Any classification models of torchvision or timm, by name, CNN or transformer: one, or several that see the same
-picture, from each of them the last map or maps of several depths, side by side in each cell. Input size, normalisation
-and interpolation come from the weights' own metadata. Pictures are resized to a square as a whole, never cropped: the
-captioner sees all that the captions speak of, and a grid cell is a fixed part of the photograph.
+An encoder consists of one or several classification models of torchvision or timm, CNNs or transformers, without their
+classifier. The feature maps of all networks, one or several per network, are concatenated along the channels. Input
+size, normalisation and interpolation come from the metadata of the weights. Images are resized to a square and never
+cropped, so the captioner sees everything that the captions describe, and a grid cell is a fixed part of the image.
 """
 
 import copy
@@ -20,14 +20,22 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wordgaze.core.errors import ModelError
-from wordgaze.vision.networks import alike, blocks, cut, find_layers, maps, network, one_line
+from wordgaze.vision.networks import (
+    build_network,
+    feature_maps,
+    find_layers,
+    nearly_equal,
+    one_line,
+    trainable_blocks,
+    truncate,
+)
 
 JOIN = "+"
 
 
 class NetworkSpec(BaseModel):
-    """One network of an encoder: what its pixels are normalised by, which of its layers are taken, and how many
-    channels these have together. Layers are named in the library's own words; see :mod:`wordgaze.vision.networks`."""
+    """One network of an encoder: mean and standard deviation of its pixels, the layers whose output is used, and the
+    total number of their channels. Layers have the names of the library; see :mod:`wordgaze.vision.networks`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +47,7 @@ class NetworkSpec(BaseModel):
 
 
 class EncoderSpec(BaseModel):
-    """What has to be known, besides the weights, to compute the same features again."""
+    """Everything besides the weights that determines the features."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,17 +58,17 @@ class EncoderSpec(BaseModel):
 
     @property
     def name(self) -> str:
-        """As in ``params.yaml``."""
+        """The name of the encoder, as in ``params.yaml``."""
         return JOIN.join(network.name for network in self.networks)
 
     @property
     def channels(self) -> int:
-        """Of a cell, all networks and layers together."""
+        """The number of channels D of all networks and layers."""
         return sum(network.channels for network in self.networks)
 
 
 class Encoder(nn.Module):
-    """Frozen networks. ``forward`` takes pixels (B, 3, S, S) in uint8 and gives features (B, L, D), row by row."""
+    """Frozen networks. ``forward`` maps uint8 pixels (B, 3, S, S) to features (B, L, D), cells in row-major order."""
 
     def __init__(self, spec: EncoderSpec, bodies: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -68,96 +76,100 @@ class Encoder(nn.Module):
         self.bodies = nn.ModuleList(bodies).eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features in the number format of the weights."""
-        return torch.cat([part for place in range(len(self.bodies)) for part in self._maps(place, pixels)], dim=2)
+        """Features (B, L, D) in the dtype of the weights."""
+        return torch.cat([part for number in range(len(self.bodies)) for part in self._maps(number, pixels)], dim=2)
 
-    def _maps(self, place: int, pixels: Tensor) -> list[Tensor]:
-        """The features (B, L, channels) of each layer that is taken of a network."""
-        spec, body = self.spec.networks[place], self.bodies[place]
-        # Constants in fp32, not buffers: those would be rounded when the encoder is cast to bf16.
+    def _maps(self, number: int, pixels: Tensor) -> list[Tensor]:
+        """The features (B, L, C) of each layer of one network."""
+        spec, body = self.spec.networks[number], self.bodies[number]
+        # fp32 constants instead of buffers, which would be rounded when the encoder is cast to bf16.
         mean, std = (torch.tensor(x, device=pixels.device).view(1, 3, 1, 1) for x in (spec.mean, spec.std))
         normal = (pixels.float() / 255 - mean) / std
         dtype = next(body.parameters()).dtype
-        found = maps(body, spec.layers, normal.to(dtype).contiguous(memory_format=torch.channels_last))
-        return [adaptive_avg_pool2d(one, self.spec.grid).flatten(2).transpose(1, 2) for one in found]
+        maps = feature_maps(body, spec.layers, normal.to(dtype).contiguous(memory_format=torch.channels_last))
+        return [adaptive_avg_pool2d(each, self.spec.grid).flatten(2).transpose(1, 2) for each in maps]  # (B, L, C)
 
     def train(self, mode: bool = True) -> Self:
-        """Changes nothing: batch normalisation keeps the statistics of the stored weights, even when fine-tuned."""
+        """Does nothing: batch normalisation always uses the running statistics, even in fine-tuning."""
         return super().train(False)
 
     def unfreeze(self, count: int) -> list[nn.Parameter]:
-        """Lets the last ``count`` blocks of each network learn, and only these; gives their parameters.
+        """Makes the last ``count`` blocks of each network trainable, and only these; returns their parameters.
 
-        A block is a child of the network, or of one of its sequences, with the normalisation that follows it. Raises
-        ModelError where there are fewer.
+        A block is a child module of the network, or of one of its sequences, with the normalisation that follows it.
+        Raises ModelError if a network has fewer blocks.
         """
         self.requires_grad_(False)
-        found = [blocks(body, self._look) for body in self.bodies]
-        for spec, of_one in zip(self.spec.networks, found, strict=True):
-            if count > len(of_one):
-                raise ModelError(f"finetune_blocks ({count}) is more than the {len(of_one)} blocks of {spec.name}")
-        last = [block for of_one in found for block in of_one[len(of_one) - count :]]
+        all_blocks = [trainable_blocks(body, self._probe) for body in self.bodies]
+        for spec, blocks in zip(self.spec.networks, all_blocks, strict=True):
+            if count > len(blocks):
+                raise ModelError(f"finetune_blocks ({count}) is more than the {len(blocks)} blocks of {spec.name}")
+        last = [block for blocks in all_blocks for block in blocks[len(blocks) - count :]]
         parameters = [p for block in last for part in block for p in part.parameters()]
         for parameter in parameters:
             parameter.requires_grad_()
         return parameters
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
-        """RGB pictures of any size, as the uint8 batch (B, 3, S, S) that ``forward`` takes."""
+        """Resizes RGB images of any size to a uint8 batch (B, 3, S, S), the input of ``forward``."""
         side = (self.spec.image_size, self.spec.image_size)
         resample = Image.Resampling[self.spec.interpolation.upper()]
         arrays = [np.asarray(image.resize(side, resample)) for image in images]
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def optimised(self, device: torch.device, dtype: torch.dtype) -> "Encoder":
-        """The same encoder for speed: batch normalisation folded into the convolutions, channels_last, ``dtype``."""
+        """A faster copy: batch normalisation folded into the convolutions, channels_last, in ``dtype``."""
         fast = copy.deepcopy(self)
         fold_batch_norm(fast.bodies)
-        # Layers are folded by the order in which a block lists them; where that is not the order of work, they are not.
-        kept = fast if alike(self._look(), fast._look()) else copy.deepcopy(self)
+        # Folding assumes that a block runs its layers in the order of definition; if it does not, nothing is folded.
+        kept = fast if nearly_equal(self._probe(), fast._probe()) else copy.deepcopy(self)
         moved: Encoder = kept.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return moved
 
     @torch.no_grad()
-    def _look(self) -> Tensor:
-        """The features of a picture with something in it."""
+    def _probe(self) -> Tensor:
+        """The features of a fixed image that is not constant."""
         side = self.spec.image_size
-        picture = torch.arange(3 * side**2, device=next(self.bodies.parameters()).device).remainder(256)
-        return self(picture.to(torch.uint8).view(1, 3, side, side))  # type: ignore[no-any-return]
+        image = torch.arange(3 * side**2, device=next(self.bodies.parameters()).device).remainder(256)
+        return self(image.to(torch.uint8).view(1, 3, side, side))  # type: ignore[no-any-return]
 
 
 def build_encoder(names: str, weights: str = "default", image_size: int = 0, grid: int = 0, depths: int = 1) -> Encoder:
-    """Builds an encoder by name, ``torchvision/NAME`` or ``timm/NAME``, or several with ``+`` between them.
+    """Builds an encoder by name, ``torchvision/NAME`` or ``timm/NAME``, or several names joined by ``+``.
 
-    ``weights``: ``default`` (packaged, else the library's download), ``random``, or a local file, of a single network.
-    ``image_size`` 0 is what the first network's weights were trained on. ``grid`` 0 keeps the first network's last
-    grid; N takes its last map of at least N cells a side; all maps are averaged to that. ``depths``: so many maps of
-    each network, of other channels or cells each, that one and those before it. Raises ModelError for what cannot be
-    had.
+    Args:
+        weights: ``default`` (packaged, otherwise downloaded by the library), ``random``, or a local file for a single
+            network.
+        image_size: height and width of the input in pixels; 0 is the size that the first network was trained with.
+        grid: rows and columns of the grid, pooled from the last feature map with at least as many; 0 is the last grid
+            of the first network.
+        depths: number of feature maps per network, that one and the ones of other shapes before it.
+
+    Raises ModelError for an unknown name, missing weights, and a grid or depths that a network does not have.
     """
     if JOIN in names and weights not in ("default", "random"):
         raise ModelError(f"features.weights is one file ({weights}) and {names} are several networks; give default")
     size, cells = image_size, (grid, grid)
     specs, bodies, interpolation = [], [], ""
     for name in names.split(JOIN):
-        body, meta = network(name, weights)
+        body, meta = build_network(name, weights)
         size, interpolation = size or meta.image_size, interpolation or meta.interpolation
         try:
-            found = find_layers(name, body, size, grid, depths)
+            outputs = find_layers(name, body, size, grid, depths)
         except (RuntimeError, AssertionError) as error:
-            raise ModelError(f"{name} takes no pictures of {size} pixels: {one_line(error)}") from error
-        cells = cells if cells[0] else found[0].shape[1:]
-        layers = tuple(one.layer for one in found)
-        channels = sum(one.shape[0] for one in found)
+            raise ModelError(f"{name} does not accept images of {size} pixels: {one_line(error)}") from error
+        cells = cells if cells[0] else outputs[0].shape[1:]
+        layers = tuple(output.layer for output in outputs)
+        channels = sum(output.shape[0] for output in outputs)
         specs.append(NetworkSpec(name=name, mean=meta.mean, std=meta.std, layers=layers, channels=channels))
-        bodies.append(cut(body, layers))
+        bodies.append(truncate(body, layers))
     spec = EncoderSpec(image_size=size, interpolation=interpolation, grid=cells, networks=tuple(specs))
     return Encoder(spec, bodies)
 
 
 def encoder_from_spec(spec: EncoderSpec, state: Mapping[str, Tensor]) -> Encoder:
-    """The encoder of a captioner folder: architecture by name, weights as given; nothing is downloaded."""
-    encoder = Encoder(spec, [cut(network(one.name, "random")[0], one.layers) for one in spec.networks])
+    """The encoder of a captioner folder; nothing is downloaded. Raises ModelError if the weights do not fit."""
+    encoder = Encoder(spec, [truncate(build_network(one.name, "random")[0], one.layers) for one in spec.networks])
     try:
         encoder.load_state_dict(dict(state))
     except RuntimeError as error:
@@ -166,9 +178,9 @@ def encoder_from_spec(spec: EncoderSpec, state: Mapping[str, Tensor]) -> Encoder
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Folds, in place, every batch normalisation that directly follows a convolution in its parent's order.
+    """Folds every batch normalisation that follows a convolution in the order of its parent into it, in place.
 
-    timm's normalisation layers carry the activation with them, which stays in their place.
+    The normalisation layers of timm include an activation, which is kept.
     """
     children = list(module.named_children())
     for (name, conv), (after, norm) in pairwise(children):

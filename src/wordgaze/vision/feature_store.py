@@ -1,12 +1,11 @@
 """The feature store: a folder of safetensors shards with an index and a manifest.
 
-manifest.json             what made the features: encoder, checksum of its weights, dtype, shape
-encoder.safetensors       the encoder's weights
-index.json                picture → [shard, row]
+manifest.json             the encoder, the checksum of its weights, dtype and shape of the features
+encoder.safetensors       the weights of the encoder
+index.json                image → [shard, row]
 shard-00000.safetensors   features (N, L, D)
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from wordgaze.core.errors import DataError
-from wordgaze.core.files import write_json, write_tensors
+from wordgaze.core.files import read_json, write_json, write_tensors
 from wordgaze.vision.encoders import EncoderSpec
+
+REPEAT = "run dvc repro -f -s features"
 
 
 def shard_name(number: int) -> str:
@@ -33,10 +34,10 @@ def write_shards(
     encode: Callable[[Sequence[str]], Tensor],
     track: Callable[[Iterable[int], int], Iterable[int]],
 ) -> dict[str, tuple[int, int]]:
-    """Writes the features of ``images``, ``shard_size`` a file; shards that are there already are kept.
+    """Writes the features of ``images``, ``shard_size`` per file; existing shards are kept.
 
-    ``encode`` gives the features (N, L, D) of some pictures, ``track(iterable, total)`` reports progress. Returns the
-    index. A kill hypotheses whole shards only, so that the next call goes on behind them.
+    ``encode`` computes the features (N, L, D) of N images, ``track(iterable, total)`` reports progress. Returns the
+    index. Shards are written atomically, so a call after an interruption resumes at the first missing shard.
     """
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(images), shard_size)
@@ -48,7 +49,7 @@ def write_shards(
 
 
 def write_manifest(folder: Path, spec: EncoderSpec, weights_sha256: str, index: dict[str, Any], dtype: str) -> None:
-    """Writes index and manifest, last, so that a folder with a manifest is whole."""
+    """Writes index and manifest. The manifest is written last, so a folder with a manifest is complete."""
     write_json(folder / "index.json", index)
     shape = [len(index), spec.grid[0] * spec.grid[1], spec.channels]
     manifest = {
@@ -61,41 +62,42 @@ def write_manifest(folder: Path, spec: EncoderSpec, weights_sha256: str, index: 
 
 
 class FeatureSource(Protocol):
-    """Gives something of pictures, by name: stored features, features computed anew, pixels."""
+    """Reads tensors of images by name: stored features, features computed on demand, or pixels."""
 
     def read(self, images: Sequence[str]) -> Tensor:
-        """One row a picture, in their order."""
+        """One row per image, in their order."""
         ...
 
 
 class FeatureStore:
-    """Reads features by picture. Shards are opened when first used, so a store can be sent to another process."""
+    """Reads features by image name. Shards are opened on first use, so a store can be pickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        manifest = read_json(folder / "manifest.json", REPEAT)
+        self.index: dict[str, list[int]] = _checked_index(folder / "index.json")
         try:
-            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            self.index: dict[str, list[int]] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
             self.spec = EncoderSpec.model_validate(manifest["encoder"])
-            self.shape: tuple[int, int, int] = tuple(manifest["shape"])
-        except FileNotFoundError as error:
-            raise DataError(
-                f"{folder} holds no features ({error.filename} is missing); run dvc repro features"
-            ) from error
+            rows, cells, channels = manifest["shape"]
         except (ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
-            raise DataError(f"{folder} holds broken features ({reason}); run dvc repro -f -s features") from error
+            raise DataError(f"{folder / 'manifest.json'} is not a manifest ({reason}); {REPEAT}") from error
+        self.shape: tuple[int, int, int] = (rows, cells, channels)
         self._open: dict[int, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
 
     def encoder_state(self) -> dict[str, Tensor]:
-        """The weights of the encoder that made these features."""
-        return load_file(self.folder / "encoder.safetensors")
+        """The weights of the encoder that computed the features. Raises DataError if they cannot be read."""
+        path = self.folder / "encoder.safetensors"
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{path} cannot be read ({error}); {REPEAT}") from error
 
     def read(self, images: Sequence[str]) -> Tensor:
-        """Features (B, L, D) of these pictures, in their order, as stored. Raises DataError for one it lacks."""
+        """Features (B, L, D) of these images, in their order and stored dtype. Raises DataError for a missing one."""
         return torch.stack([self._row(image) for image in images])
 
     def _row(self, image: str) -> Tensor:
@@ -107,5 +109,14 @@ class FeatureStore:
             try:
                 self._open[shard] = safe_open(path, framework="pt").get_slice("features")  # type: ignore[no-untyped-call]
             except (OSError, SafetensorError) as error:
-                raise DataError(f"{path} cannot be read ({error}); run dvc repro features") from error
+                raise DataError(f"{path} cannot be read ({error}); {REPEAT}") from error
         return self._open[shard][row]  # type: ignore[no-any-return]
+
+
+def _checked_index(path: Path) -> dict[str, list[int]]:
+    index = read_json(path, REPEAT)
+    places = index.values() if isinstance(index, dict) else [None]
+    if not all(isinstance(place, list) and len(place) == 2 and all(type(n) is int for n in place) for place in places):
+        raise DataError(f"{path} does not map images to [shard, row]; {REPEAT}")
+    checked: dict[str, list[int]] = index
+    return checked

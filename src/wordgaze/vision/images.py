@@ -1,4 +1,4 @@
-"""Any picture file as one RGB picture: turned upright, flat, with eight bits a channel."""
+"""Decoding of image files to RGB: upright, without transparency, with 8 bits per channel."""
 
 import threading
 import warnings
@@ -16,10 +16,10 @@ from wordgaze.core.errors import ImageError
 MAX_PIXELS = 64_000_000
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
-# Only these decoders see foreign bytes: some of Pillow's other formats start programs (EPS starts Ghostscript).
+# Untrusted bytes reach only these decoders: some of Pillow's other formats start programs (EPS: Ghostscript).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,11 +31,11 @@ _TURNS = {
 
 
 def load_image(source: Path | bytes | BinaryIO) -> Image.Image:
-    """Decodes a picture completely and gives it in mode RGB.
+    """Decodes an image completely and returns it in mode RGB.
 
-    EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits, and of an animation
-    the first frame is taken. Raises ImageError for what is no JPEG, PNG, WebP, GIF, BMP or TIFF file, for a broken
-    or truncated one, and for one whose header tells of more than ``MAX_PIXELS`` pixels.
+    The EXIF rotation is applied, transparency is composed on white, 16-bit grey is scaled to 8 bits, and of an
+    animation the first frame is taken. Raises ImageError for a file that is not JPEG, PNG, WebP, GIF, BMP or TIFF, that
+    is broken or truncated, or whose header declares more than ``MAX_PIXELS`` pixels.
     """
     if not isinstance(source, Path):
         return _from_stream(BytesIO(source if isinstance(source, bytes) else source.read()), "the picture")
@@ -43,7 +43,7 @@ def load_image(source: Path | bytes | BinaryIO) -> Image.Image:
         if not source.exists():
             raise ImageError(f"{source}: there is no such file; check the path")
         if not source.is_file():
-            raise ImageError(f"{source}: is a folder or a device, not a file; give the path of a picture")
+            raise ImageError(f"{source}: is a folder or a device, not a file; give the path of an image")
         with source.open("rb") as stream:
             return _from_stream(stream, str(source))
     except OSError as error:
@@ -51,26 +51,26 @@ def load_image(source: Path | bytes | BinaryIO) -> Image.Image:
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The picture files that ``paths`` name: files as given, folders as their picture files sorted by name.
+    """The image files that ``paths`` name: files as given, folders as their image files sorted by name.
 
-    Folders are not searched recursively, and hidden files are passed over. Raises ImageError for a path that is
-    not there and for a folder without pictures.
+    Folders are not searched recursively, and hidden files are skipped. Raises ImageError for a path that does not
+    exist and for a folder without images.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if _looks_like_picture(p))
+            inside = sorted(p for p in path.iterdir() if _has_image_name(p))
             if not inside:
-                raise ImageError(f"{path}: the folder holds no pictures ({', '.join(sorted(EXTENSIONS))})")
-            found += inside
+                raise ImageError(f"{path}: the folder holds no images ({', '.join(sorted(EXTENSIONS))})")
+            images += inside
         elif path.exists():
-            found.append(path)
+            images.append(path)
         else:
             raise ImageError(f"{path}: there is no such file or folder; check the path")
-    return found
+    return images
 
 
-def _looks_like_picture(path: Path) -> bool:
+def _has_image_name(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
@@ -91,9 +91,9 @@ def _from_stream(stream: BinaryIO, name: str) -> Image.Image:
             raise ImageError(_too_large(name)) from error
         except UnidentifiedImageError as error:
             raise ImageError(
-                f"{name}: is no JPEG, PNG, WebP, GIF, BMP or TIFF picture; convert or remove it"
+                f"{name}: is not a JPEG, PNG, WebP, GIF, BMP or TIFF image; convert or remove it"
             ) from error
-        except Exception as error:  # on broken bytes Pillow's decoders raise whatever their parsing stumbles over
+        except Exception as error:  # Pillow's decoders raise arbitrary exceptions for broken bytes
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(f"{name}: is broken ({reason}); replace or remove it") from error
 
@@ -103,14 +103,14 @@ def _too_large(name: str) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it also writes the EXIF anew, and fails where another of its fields is broken.
-    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return image if turn is None else image.transpose(turn)
+    # Not ImageOps.exif_transpose: it also rewrites the EXIF, and fails if another of its fields is broken.
+    transpose = _TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if transpose is None else image.transpose(transpose)
 
 
 def _flat(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode}: 32-bit grey has no agreed white, save it with 8 or 16 bits")
+        raise ValueError(f"mode {image.mode}: 32-bit grey has no defined white, save it with 8 or 16 bits")
     if image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.uint32)  # (height, width); Pillow's own convert would clip at 255
         return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
@@ -127,10 +127,10 @@ _filters = warnings.catch_warnings()
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Silences Pillow's warnings while any thread decodes.
+    """Suppresses Pillow's warnings while any thread decodes.
 
-    The filters belong to the whole process: were each thread to save and restore them by itself, one would put
-    back what another had set. So the first thread in saves them and the last one out restores them.
+    The warning filters belong to the whole process: if each thread saved and restored them, one would undo the change
+    of another. So the first thread saves them and the last one restores them.
     """
     global _decoding, _filters
     with _lock:

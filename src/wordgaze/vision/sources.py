@@ -1,4 +1,4 @@
-"""Pictures as sources of features, where these are not stored: because the encoder is trained along, or was."""
+"""Images as a source of pixels or features, for an encoder that is fine-tuned and so has no stored features."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,24 +11,24 @@ from wordgaze.vision.images import load_image
 
 
 class ImagePixels:
-    """The pictures of a folder as ``encoder`` takes them; ``read`` gives (B, 3, S, S) in uint8."""
+    """The images of a folder as the input of ``encoder``; ``read`` returns pixels (B, 3, S, S) in uint8."""
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
         self.folder, self.encoder = folder, encoder
 
     def read(self, images: Sequence[str]) -> Tensor:
-        """These pictures, in their order. Raises ImageError for one that cannot be read."""
+        """Pixels (B, 3, S, S) of these images, in their order. Raises ImageError for one that cannot be read."""
         return self.encoder.pixels([load_image(self.folder / image) for image in images])
 
 
 class ImageFeatures(ImagePixels):
-    """The features of the pictures of a folder, computed when they are asked for; ``read`` gives (B, L, D)."""
+    """The features of the images of a folder, computed on demand; ``read`` returns (B, L, D)."""
 
-    batch = 8  # pictures at once: more do not stay in the cache of a CPU
+    batch = 8  # images per batch: more do not fit the cache of a CPU
 
     @torch.inference_mode()
     def read(self, images: Sequence[str]) -> Tensor:
-        """The features of these pictures, in their order. Raises ImageError for one that cannot be read."""
+        """Features (B, L, D) of these images, in their order. Raises ImageError for one that cannot be read."""
         device = next(self.encoder.parameters()).device
         starts = range(0, len(images), self.batch)
         return torch.cat(

@@ -60,7 +60,7 @@ def test_what_is_named_is_written_where_it_is_wanted(tmp_path: Path, pack: Pack)
     assert ((tmp_path / "new").read_bytes(), (tmp_path / "2").read_bytes()) == (b"three", b"two")
     assert told == [(1, 2), (2, 2)]
     assert read_member(archive, "x/1.txt") == b"one"
-    with pytest.raises(DownloadError, match=r"holds no x/3\.txt"):
+    with pytest.raises(DownloadError, match=r"has no member x/3\.txt"):
         read_member(archive, "x/3.txt")
 
 
@@ -113,9 +113,9 @@ def test_bombs_and_oversize_are_refused(tmp_path: Path, pack: Pack, monkeypatch:
     with pytest.raises(DownloadError, match="200000 bytes"):
         unpack(archive, tmp_path / "total", max_total=199_999)
     monkeypatch.setattr(archives, "_HARMLESS", 1000)
-    with pytest.raises(DownloadError, match="looks like a bomb"):
+    with pytest.raises(DownloadError, match="decompression bomb"):
         unpack(archive, tmp_path / "ratio")
-    with pytest.raises(DownloadError, match="looks like a bomb"):
+    with pytest.raises(DownloadError, match="decompression bomb"):
         read_member(archive, "b")
 
 
@@ -167,7 +167,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a", b"one")
         archive.writestr("./a", b"two")
-    with pytest.raises(DownloadError, match="'a' is not unpacked: its name comes twice"):
+    with pytest.raises(DownloadError, match="'a' is not unpacked: its name is repeated"):
         members(tmp_path / "a.zip")
 
 

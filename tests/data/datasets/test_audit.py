@@ -67,7 +67,7 @@ def test_too_many_faults_are_refused_and_the_limit_itself_is_not(tmp_path: Path)
 
 
 def test_nothing_left_is_always_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no picture with a caption"):
+    with pytest.raises(DataError, match="no usable image with a caption"):
         audit([], tmp_path, max_faulty=1.0)
     with pytest.raises(DataError, match=r"1 missing pictures \(a\.png\)"):
         audit([Record("a.png", ("A dog .",))], tmp_path, max_faulty=1.0)

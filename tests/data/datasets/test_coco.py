@@ -9,7 +9,7 @@ import pytest
 from tests.data.datasets.tiny import coco, images, karpathy, packed, pictures, write
 from wordgaze.core.errors import CaptionsError, DownloadError
 from wordgaze.data.datasets.audit import audit
-from wordgaze.data.datasets.base import Choice
+from wordgaze.data.datasets.base import Subset
 from wordgaze.data.datasets.coco import PUBLIC, Coco
 from wordgaze.data.records import Record
 
@@ -60,10 +60,10 @@ def test_train_is_train_and_val_is_dev_and_test(tmp_path: Path, year: str, lay: 
 
 def test_only_what_is_chosen_is_unpacked(tmp_path: Path) -> None:
     source = zips(tmp_path / "coco", "2017")
-    few = collect(source, tmp_path, choice=Choice(3, 2, 1))
+    few = collect(source, tmp_path, subset=Subset(3, 2, 1))
     assert images(tmp_path / "raw").keys() == {record.image for record in few}
     assert Counter(record.split for record in few) == {"train": 3, "dev": 2, "test": 1}
-    assert set(few) < set(collect(source, tmp_path, choice=Choice(6, 3, 1)))
+    assert set(few) < set(collect(source, tmp_path, subset=Subset(6, 3, 1)))
 
 
 def test_the_captions_of_one_year_do_with_the_pictures_of_the_other(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_source_that_lacks_something_is_told_what(tmp_path: Path) -> None:
     source = loose(tmp_path / "coco", "2017")
     for path in (source / "val2017").iterdir():
         path.unlink()
-    with pytest.raises(DownloadError, match=r"has no picture of dev; put train2017\.zip and val2017\.zip"):
+    with pytest.raises(DownloadError, match=r"has no image of dev; put train2017\.zip and val2017\.zip"):
         collect(source, tmp_path)
     with pytest.raises(DownloadError, match=r"holds no captions\*\.json; put captions_train2017\.json"):
         collect(write(tmp_path / "none", {"a.jpg": b""}), tmp_path)

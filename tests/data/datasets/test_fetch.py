@@ -11,7 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from wordgaze.config.params import DatasetParams, PrepareParams
 from wordgaze.core.errors import DownloadError
+from wordgaze.data.datasets import coco, flickr8k, open_dataset
 from wordgaze.data.datasets import fetch as fetching
 from wordgaze.data.datasets.fetch import NotThereError, checksums, fetch
 
@@ -27,6 +29,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.data = DATA
         self.etag: str | None = '"first"'
         self.ranges = True
+        self.tells_length = True
         self.cuts = 0
         self.statuses: list[int] = []
         self.asked: list[str | None] = []
@@ -44,14 +47,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         start = self._start()
         if start >= len(server.data):
-            self.send_error(416)
+            self.send_response(416)
+            if server.tells_length:
+                self.send_header("Content-Range", f"bytes */{len(server.data)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(server.data) - 1}/{len(server.data)}")
         if server.etag:
             self.send_header("ETag", server.etag)
-        self.send_header("Content-Length", str(len(server.data) - start))
+        if server.tells_length:
+            self.send_header("Content-Length", str(len(server.data) - start))
         self.end_headers()
         end = len(server.data)
         if server.cuts:
@@ -105,7 +113,7 @@ def test_a_server_without_ranges_is_asked_from_the_start(server: Server, tmp_pat
 
 def test_a_download_given_up_is_taken_up_by_the_next_run(server: Server, tmp_path: Path) -> None:
     server.cuts = 3
-    with pytest.raises(DownloadError, match=r"in 3 tries \(cut off after .* run again"):
+    with pytest.raises(DownloadError, match=r"in 3 attempts \(interrupted after .* run again"):
         fetch(server.address, tmp_path, SUM)
     assert not (tmp_path / "data.zip").exists()
     size = (tmp_path / "data.zip.part").stat().st_size
@@ -146,6 +154,91 @@ def test_a_part_longer_than_the_file_is_dropped(server: Server, tmp_path: Path) 
     assert fetch(server.address, tmp_path).read_bytes() == DATA
 
 
+def complete_part(server: Server, folder: Path, data: bytes = DATA, length: int | None = len(DATA)) -> None:
+    """What a download leaves that was killed between its last byte and the rename."""
+    folder.mkdir(exist_ok=True)
+    (folder / "data.zip.part").write_bytes(data)
+    origin = {"address": server.address, "validator": server.etag, "length": length}
+    (folder / "data.zip.origin").write_text(json.dumps(origin))
+
+
+def test_a_complete_part_with_a_checksum_is_not_requested_again(server: Server, tmp_path: Path) -> None:
+    """Fault 7: a download killed before the rename started again from nothing."""
+    complete_part(server, tmp_path)
+    assert fetch(server.address, tmp_path, SUM).read_bytes() == DATA
+    assert server.asked == []
+    assert not (tmp_path / "data.zip.part").exists()
+
+
+@pytest.mark.parametrize("length", [len(DATA), None], ids=["announced", "unknown"])
+@pytest.mark.parametrize("etag", ['"first"', None])
+def test_a_complete_part_without_a_checksum_is_confirmed_by_the_server(
+    server: Server, tmp_path: Path, etag: str | None, length: int | None
+) -> None:
+    """Fault 7: the server answers 416 to a range that starts at the end, which is the proof of a complete part."""
+    server.etag = etag
+    complete_part(server, tmp_path, length=length)
+    assert fetch(server.address, tmp_path).read_bytes() == DATA
+    assert server.asked == [f"bytes={len(DATA)}-"]
+
+
+def test_a_complete_part_is_confirmed_by_a_server_that_does_not_tell_the_length(server: Server, tmp_path: Path) -> None:
+    server.tells_length = False
+    complete_part(server, tmp_path)
+    assert fetch(server.address, tmp_path).read_bytes() == DATA
+    assert server.asked == [f"bytes={len(DATA)}-"]
+
+
+def test_a_complete_part_of_an_older_version_is_replaced(server: Server, tmp_path: Path) -> None:
+    complete_part(server, tmp_path / "pinned", DATA[::-1])
+    assert fetch(server.address, tmp_path / "pinned", SUM).read_bytes() == DATA
+    complete_part(server, tmp_path / "unpinned", DATA[::-1])
+    server.etag = '"second"'
+    assert fetch(server.address, tmp_path / "unpinned").read_bytes() == DATA
+
+
+def test_an_md5_checksum_is_verified_too(server: Server, tmp_path: Path) -> None:
+    assert fetch(server.address, tmp_path, hashlib.md5(DATA).hexdigest()).read_bytes() == DATA
+    with pytest.raises(DownloadError, match="has the checksum"):
+        fetch(server.address, tmp_path / "new", "0" * 32)
+
+
+def test_without_a_checksum_the_first_download_is_trusted_and_a_later_one_compared(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fault 7: a changed file at an address without checksums went unnoticed."""
+    with caplog.at_level("INFO"):
+        fetch(server.address, tmp_path).unlink()
+    assert f"{len(DATA)} bytes, sha256 {SUM}" in caplog.text
+    assert fetch(server.address, tmp_path).read_bytes() == DATA
+    (tmp_path / "data.zip").unlink()
+    server.data, server.etag = DATA[::-1], '"second"'
+    with pytest.raises(DownloadError, match=rf"but its first download had {SUM}; .* delete .*data\.zip\.origin"):
+        fetch(server.address, tmp_path)
+    assert not (tmp_path / "data.zip").exists()
+    (tmp_path / "data.zip.origin").unlink()
+    assert fetch(server.address, tmp_path).read_bytes() == DATA[::-1]
+
+
+@pytest.mark.parametrize(("public", "sums"), [(flickr8k.PUBLIC, flickr8k.CHECKSUMS), (coco.PUBLIC, coco.CHECKSUMS)])
+def test_the_public_addresses_are_encrypted_and_their_files_pinned(
+    public: str, sums: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 7: COCO came by plain http, and neither data set was verified."""
+    requested: dict[str, str | None] = {}
+
+    def keep(address: str, into: Path, checksum: str | None = None, *_: object) -> Path:
+        requested[address] = checksum
+        raise NotThereError("not in a test")
+
+    monkeypatch.setattr("wordgaze.data.datasets.source.fetch", keep)
+    name = "flickr8k" if public == flickr8k.PUBLIC else "coco"
+    with pytest.raises(DownloadError):
+        open_dataset(DatasetParams(name=name), PrepareParams(), tmp_path).collect(tmp_path)  # type: ignore[arg-type]
+    assert {address.rpartition("/")[2]: checksum for address, checksum in requested.items()} == sums
+    assert all(address.startswith("https://") for address in requested)
+
+
 def test_a_file_of_the_same_name_from_elsewhere_is_not_taken(server: Server, tmp_path: Path) -> None:
     for name in ("data.zip", "data.zip.part"):
         (tmp_path / name).write_bytes(b"another mirror's")
@@ -181,7 +274,7 @@ def test_a_kept_file_that_no_longer_fits_its_checksum_is_fetched_anew(server: Se
 def test_nobody_at_the_address_is_a_download_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "PAUSES", (0.0, 0.0))
     monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(DownloadError, match="could not be downloaded in 2 tries"):
+    with pytest.raises(DownloadError, match="could not be downloaded in 2 attempts"):
         fetch("http://127.0.0.1:9/data.zip", tmp_path)
 
 
@@ -234,6 +327,12 @@ def test_checksums_are_read_by_base_name(tmp_path: Path) -> None:
     assert checksums(str(tmp_path)) == {}
     (tmp_path / "SHA256SUMS").write_text(f"{SUM}  folder/a.zip\n\n{SUM.upper()} *b.zip\n")
     assert checksums(str(tmp_path)) == {"a.zip": SUM, "b.zip": SUM}
+
+
+def test_a_file_name_with_a_line_separator_has_a_checksum_too(tmp_path: Path) -> None:
+    """Fault 5: the list of checksums was split at U+0085 and U+2028."""
+    (tmp_path / "SHA256SUMS").write_text(f"{SUM}  a\u2028b\x85.zip\r\n", encoding="utf-8")
+    assert checksums(str(tmp_path)) == {"a\u2028b\x85.zip": SUM}
 
 
 @pytest.mark.parametrize("text", ["no checksum", f"{SUM}  a/x.zip\n{'0' * 64}  b/x.zip\n", "\xff"])

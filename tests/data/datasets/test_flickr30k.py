@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.datasets.tiny import TWO, bars, images, karpathy, packed, pictures, tokens, write
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import Choice
+from wordgaze.data.datasets.base import Subset
 from wordgaze.data.datasets.flickr30k import Flickr30k
 from wordgaze.data.records import Record
 
@@ -91,7 +91,7 @@ def test_a_row_beyond_mending_is_named(tmp_path: Path) -> None:
 
 
 def test_without_a_source_it_is_told_where_to_ask(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"ask for it at https://.* put flickr30k-images\.tar\.gz and") as caught:
+    with pytest.raises(DownloadError, match=r"request it at https://.* put flickr30k-images\.tar\.gz and") as caught:
         Flickr30k("", tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -100,14 +100,14 @@ def test_a_source_without_captions_or_pictures_is_told(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"no such folder; check dataset\.source"):
         collect(tmp_path / "none", tmp_path)
     source = write(tmp_path / "source", {"a.jpg": b""})
-    with pytest.raises(DownloadError, match=r"holds neither results_20130124\.token nor results\.csv"):
+    with pytest.raises(DownloadError, match=r"has neither results_20130124\.token nor results\.csv"):
         collect(source, tmp_path)
     (source / "a.jpg").unlink()
     write(source, {"results.csv": bars(TWO)})
-    with pytest.raises(DownloadError, match=r"holds no \*\.jpg"):
+    with pytest.raises(DownloadError, match=r"has no \*\.jpg"):
         collect(source, tmp_path)
     write(source, {"c.jpg": b""})
-    with pytest.raises(DownloadError, match=r"none of the 2 captioned pictures, such as a\.jpg"):
+    with pytest.raises(DownloadError, match=r"none of the 2 captioned images, such as a\.jpg"):
         collect(source, tmp_path)
 
 
@@ -123,7 +123,7 @@ def test_karpathy_gives_captions_and_splits(tmp_path: Path, zipped: bool) -> Non
         "a.jpg": "test", "b.jpg": "dev", "c.jpg": "train", "d.jpg": "train",
     }  # fmt: skip
     assert records[1].captions == ("A cat .", "A black cat .")
-    chosen = collect(source, tmp_path, karpathy=path.as_uri(), choice=Choice(train=1))
+    chosen = collect(source, tmp_path, karpathy=path.as_uri(), subset=Subset(train=1))
     assert len(chosen) == 3
     assert images(tmp_path / "raw").keys() == {record.image for record in chosen}
 
@@ -132,7 +132,7 @@ def test_a_karpathy_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path)
     source = write(tmp_path / "source", pictures([*TWO]))
     good = karpathy(TWO, {"a.jpg": "test", "b.jpg": "val"})
     for text, reason in (
-        (good.replace("val", "vla"), r"images\[0\]: 'vla' is no split; write one of train, restval, dev"),
+        (good.replace("val", "vla"), r"images\[0\]: 'vla' is not a split; use one of train, restval, dev"),
         (good.replace('"split": "val", ', ""), r"images\[0\]: 'b\.jpg' has no split"),
         (good.replace("sentences", "words"), r"images\[0\] lacks sentences"),
         (good.replace("a.jpg", "b.jpg"), r"images\[1\]: 'b\.jpg' is in the split test, and in dev at .*images\[0\]"),
@@ -143,5 +143,5 @@ def test_a_karpathy_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path)
             collect(source, tmp_path, karpathy=str(path))
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     archive = packed(tmp_path / "k.zip", {"dataset_coco.json": good})
-    with pytest.raises(DownloadError, match=r"k\.zip holds no dataset_flickr30k\.json"):
+    with pytest.raises(DownloadError, match=r"k\.zip does not contain dataset_flickr30k\.json"):
         collect(source, tmp_path, karpathy=str(archive))

@@ -69,7 +69,7 @@ def test_records_pictures_and_splits(tmp_path: Path, spelling: str, caplog: pyte
         Record("c.jpg", (), "test"),
     ]
     assert sorted(p.name for p in (tmp_path / "raw" / "images").iterdir()) == ["a.jpg", "b.jpg", "c.jpg"]
-    assert "left out 1 pictures that are in no official split" in caplog.text
+    assert "omitted 1 images that are in no official split" in caplog.text
     assert "the original 3395237" in caplog.text
 
 
@@ -119,12 +119,12 @@ def test_captions_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 
 def test_zips_without_the_expected_files_are_refused(tmp_path: Path) -> None:
     source = mirror(tmp_path, spelling="Elsewhere")
-    with pytest.raises(DownloadError, match=r"holds no Flicker8k_Dataset/\*\.jpg"):
+    with pytest.raises(DownloadError, match=r"has no Flicker8k_Dataset/\*\.jpg"):
         Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
     mirror(tmp_path)
     with zipfile.ZipFile(tmp_path / "Flickr8k_text.zip", "w") as archive:
         archive.writestr("Flickr8k.token.txt", TOKENS)
-    with pytest.raises(DownloadError, match=r"holds no Flickr_8k\.trainImages\.txt"):
+    with pytest.raises(DownloadError, match=r"has no Flickr_8k\.trainImages\.txt"):
         Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
 
 

@@ -8,15 +8,15 @@ import pytest
 
 from tests.data.datasets.tiny import TWO, coco, images, packed, pictures, table, tokens, write
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import Choice
+from wordgaze.data.datasets.base import Subset
 from wordgaze.data.datasets.folder import Folder
 from wordgaze.data.records import Record
 
 RECORDS = [Record("a.jpg", ("A dog .",)), Record("b.jpg", ("A cat .", "A black cat ."))]
 
 
-def collect(source: Path | str, folder: Path, captions: str = "", choice: Choice = Choice()) -> list[Record]:  # noqa: B008
-    return Folder(str(source), captions, folder / "cache", choice).collect(folder / "raw")
+def collect(source: Path | str, folder: Path, captions: str = "", subset: Subset = Subset()) -> list[Record]:  # noqa: B008
+    return Folder(str(source), captions, folder / "cache", subset).collect(folder / "raw")
 
 
 def lines(*entries: dict[str, object]) -> str:
@@ -63,7 +63,7 @@ def test_a_file_name_that_fits_several_pictures_is_refused_with_its_row(tmp_path
     source = write(
         tmp_path / "mine", {"captions.csv": table(TWO), **pictures([*TWO], "x/"), **pictures(["a.jpg"], "y/")}
     )
-    with pytest.raises(CaptionsError, match=r"captions\.csv:4: 'a\.jpg' is x/a\.jpg and y/a\.jpg; write the path"):
+    with pytest.raises(CaptionsError, match=r"captions\.csv:4: 'a\.jpg' matches x/a\.jpg and y/a\.jpg; write the path"):
         collect(source, tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_splits_that_are_none_or_contradict_each_other_are_told_with_their_rows(
     source = write(
         tmp_path / "mine", {"c.csv": "image,caption,split\na.jpg,x,train\nb.jpg,x,tets\n", **pictures([*TWO])}
     )
-    with pytest.raises(CaptionsError, match=r"c\.csv:3: 'tets' is no split; write one of train, "):
+    with pytest.raises(CaptionsError, match=r"c\.csv:3: 'tets' is not a split; use one of train, "):
         collect(source, tmp_path)
     write(source, {"c.csv": "image,caption,split\na.jpg,x,train\nb.jpg,x,\na.jpg,y,test\n"})
     with pytest.raises(CaptionsError, match=r"c\.csv:4: 'a\.jpg' is in the split test, and in train at .*c\.csv:2"):
@@ -98,13 +98,13 @@ def test_splits_that_are_none_or_contradict_each_other_are_told_with_their_rows(
 def test_captions_that_are_not_the_only_candidate_have_to_be_named(tmp_path: Path) -> None:
     source = write(tmp_path / "mine", {"c.csv": table(TWO), "x/d.json": "{}", **pictures([*TWO])})
     with pytest.raises(
-        CaptionsError, match=r"holds 2 files that may hold the captions \(c\.csv, x/d\.json\); name the right"
+        CaptionsError, match=r"has 2 possible caption files \(c\.csv, x/d\.json\); set dataset\.captions to the right"
     ):
         collect(source, tmp_path)
     assert collect(source, tmp_path, "c.csv") == RECORDS
-    with pytest.raises(CaptionsError, match=r"dataset\.captions is no\.csv, and .* holds no such file"):
+    with pytest.raises(CaptionsError, match=r"dataset\.captions is no\.csv, and .* has no such file"):
         collect(source, tmp_path, "no.csv")
-    with pytest.raises(CaptionsError, match=r"mine holds no file of captions; name the right one"):
+    with pytest.raises(CaptionsError, match=r"mine has no caption file; set dataset\.captions"):
         collect(write(tmp_path / "empty" / "mine", {"a.jpg": b"", "b.txt": "My dog."}), tmp_path)
 
 
@@ -115,7 +115,7 @@ def test_malformed_captions_are_told_with_file_and_row(tmp_path: Path) -> None:
     with pytest.raises(CaptionsError, match=r"mine/c\.csv:3 has 3 columns, the header 2"):
         collect(source, tmp_path)
     write(source, {"c.csv": "image,caption\na.jpg,x\nb.jpg,\n"})
-    with pytest.raises(CaptionsError, match=r"mine/c\.csv:3: no reference of 'b\.jpg'"):
+    with pytest.raises(CaptionsError, match=r"mine/c\.csv:3: 'b\.jpg' has no reference"):
         collect(source, tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_a_picture_that_is_not_there_stays_for_the_audit_and_no_name_leads_out(t
     assert len(collect(source, tmp_path)) == 4
     assert images(tmp_path / "raw").keys() == {"a.jpg"}
     write(source, {"c.csv": table({"../secret.jpg": ["x"]})})
-    with pytest.raises(DownloadError, match="holds none of the 1 captioned pictures"):
+    with pytest.raises(DownloadError, match="has none of the 1 captioned images"):
         collect(source, tmp_path)
 
 
@@ -154,7 +154,7 @@ def test_pictures_without_captions_and_hidden_ones_are_left_out(
     with caplog.at_level(logging.INFO):
         collect(source, tmp_path)
     assert images(tmp_path / "raw").keys() == {"a.jpg", "b.jpg"}
-    assert "1 of 3 pictures" in caplog.text
+    assert "1 of 3 images" in caplog.text
 
 
 def test_a_name_too_long_for_a_file_becomes_a_checksum(tmp_path: Path) -> None:
@@ -167,13 +167,13 @@ def test_a_name_too_long_for_a_file_becomes_a_checksum(tmp_path: Path) -> None:
 def test_only_so_many_pictures_are_copied(tmp_path: Path) -> None:
     captions = {f"{n}.jpg": ["x"] for n in range(40)}
     source = write(tmp_path / "mine", {"c.csv": table(captions), **pictures([*captions])})
-    records = collect(source, tmp_path, choice=Choice(5, 1, 1))
+    records = collect(source, tmp_path, subset=Subset(5, 1, 1))
     assert sorted(filter(None, (record.split for record in records))) == ["dev", "test", *["train"] * 5]
     assert images(tmp_path / "raw").keys() == {record.image for record in records}
 
 
 def test_what_is_no_local_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="takes a folder on this machine"):
+    with pytest.raises(DownloadError, match="needs a local folder"):
         Folder("https://somewhere/pictures", "", tmp_path)
     with pytest.raises(DownloadError, match="no such folder"):
         collect(tmp_path / "none", tmp_path)

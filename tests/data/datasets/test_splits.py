@@ -137,4 +137,4 @@ def test_captioned_pictures_that_are_missing_are_not_chosen(tmp_path: Path, capl
         tmp_path, **made, source=str(tmp_path / "source"), max_train_images=3, max_dev_images=1, max_test_images=1
     )
     assert len(chosen) == 5
-    assert "10 of 20 captioned pictures are not there" in caplog.text
+    assert "10 of 20 captioned images are missing" in caplog.text

@@ -58,14 +58,14 @@ def test_coco_crowds_are_kept_on_demand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (annotation(7, 1, [0, 0, 1, 1]), r"annotations\[1\] has the image_id 7, which the file does not tell of"),
+        (annotation(7, 1, [0, 0, 1, 1]), r"annotations\[1\] has the image_id 7, which the file does not define"),
         (annotation(9, 2, [0, 0, 1, 1]), r"annotations\[1\] has the category_id 2"),
         (annotation(9, 1, [0, 0, 1]), r"annotations\[1\] has the bbox \[0, 0, 1\] instead of"),
         (annotation(9, 1, [0, 0, "1", 1]), "has the bbox"),
         (annotation(9, 1, [0, 0, float("nan"), 1]), "has the bbox"),
         (annotation(9, 1, None), "has the bbox None"),
         ({"image_id": 9, "category_id": 1}, r"annotations\[1\] is not an object with image_id, category_id, bbox"),
-        ({"image_id": [9], "category_id": 1, "bbox": [0, 0, 1, 1]}, r"image_id \[9\], which is no whole number"),
+        ({"image_id": [9], "category_id": 1, "bbox": [0, 0, 1, 1]}, r"image_id \[9\], which is not an integer"),
     ],
 )
 def test_a_broken_coco_annotation_is_told_by_its_place(tmp_path: Path, broken: dict[str, Any], message: str) -> None:
@@ -78,9 +78,9 @@ def test_a_broken_coco_annotation_is_told_by_its_place(tmp_path: Path, broken: d
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON"),
-        ("\ufeff[", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
+        ("{", "is not valid JSON"),
+        ("\ufeff[", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
         ("[]", "no list of categories"),
         ('{"images": [], "annotations": []}', "no list of categories; give a COCO instances file, not one of captions"),
         ('{"categories": [], "images": [3]}', r"images\[0\] is not an object with id, file_name"),
@@ -149,9 +149,9 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]>' + XML.replace("<nam
 @pytest.mark.parametrize(
     ("xml", "message"),
     [
-        (XML[:200].encode(), "is no annotation of Flickr30k Entities"),
+        (XML[:200].encode(), "is not an annotation of Flickr30k Entities"),
         (XML.replace("206", "many").encode(), "many"),
-        (XML.replace("<ymax>326</ymax>", "").encode(), "is no annotation"),
+        (XML.replace("<ymax>326</ymax>", "").encode(), "is not an annotation"),
         (XML.replace("206", "0").encode(), r"it has the box \(1, 75, 0, 326\)"),
         (BOMB.encode(), "declares the document type 'a'"),
         (f'<?xml version="1.0" encoding="utf-16"?>{BOMB}'.encode("utf-16"), "declares the document type 'a'"),
@@ -177,8 +177,8 @@ def test_broken_sentences_are_told_by_file_and_line(tmp_path: Path, sentences: b
 
 
 def test_missing_files_of_flickr30k_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no Annotations/\*\.xml"):
+    with pytest.raises(DataError, match=r"contains no Annotations/\*\.xml"):
         flickr30k_boxes(tmp_path)
     (entities(tmp_path) / "Sentences/1000092795.txt").unlink()
-    with pytest.raises(DataError, match=r"1000092795\.txt is missing, yet its picture has annotations"):
+    with pytest.raises(DataError, match=r"1000092795\.txt is missing, but its image has annotations"):
         flickr30k_boxes(tmp_path)

@@ -76,7 +76,7 @@ def test_a_column_or_a_key_is_chosen_by_its_name(tmp_path: Path) -> None:
     assert read_captions(table, "beam 5") == {"a.jpg": "two"}
     assert read_references(table, "greedy") == {"a.jpg": ["one"]}
     assert read_captions(lines, "best") == {"a.jpg": "two"}
-    with pytest.raises(CaptionsError, match=r"image, greedy, beam 5, references, and none is nucleus"):
+    with pytest.raises(CaptionsError, match=r"image, greedy, beam 5, references, but not nucleus"):
         read_captions(table, "nucleus")
 
 
@@ -108,7 +108,7 @@ def test_captions_in_a_coco_annotation_file_match_references_by_file_name(tmp_pa
 
 def test_a_picture_by_both_of_its_names_is_refused(tmp_path: Path) -> None:
     references = read_references(write(tmp_path, "annotations.json", ANNOTATIONS))
-    with pytest.raises(CaptionsError, match=r"'000000000017.jpg' and '17' are the same picture"):
+    with pytest.raises(CaptionsError, match=r"'000000000017.jpg' and '17' are the same image"):
         matched({"17": "cat", "000000000017.jpg": "cat", "285": "bear"}, references)
 
 
@@ -139,39 +139,39 @@ def test_references_without_a_caption_pass_only_where_they_are_allowed() -> None
         ("a.csv", b"image,caption\n", "holds no captions"),
         ("a.json", "[]", "holds no captions"),
         ("a.csv", b"image,caption\nb.jpg,caf\xe9\n", r"not UTF-8 at byte 23 \(0xe9, in line 2\)"),
-        ("a.txt", "a dog runs\n", r"unknown format, first line 'a dog runs'; known are COCO results.*Flickr8k tokens"),
+        ("a.txt", "a dog runs\n", r"unknown format, first line 'a dog runs'; the known formats are COCO results.*Flickr8k tokens"),
         ("a.xml", "<captions/>", "unknown format"),
-        ("a.json", {"a.jpg": "a dog"}, "JSON of an unknown form"),
-        ("a.json", [{"a.jpg": "a dog"}], r"a.json\[0\] has no id; name it one of image_id, image"),
-        ("a.json", '{\n "a": 1}', "JSON of an unknown form; known are COCO results"),
+        ("a.json", {"a.jpg": "a dog"}, "JSON of unknown structure"),
+        ("a.json", [{"a.jpg": "a dog"}], r"a.json\[0\] has no id; its key must be one of image_id, image"),
+        ("a.json", '{\n "a": 1}', "JSON of unknown structure; the known formats are COCO results"),
         ("a.json", '[{"image_id": 1, "caption": "x"},\n {"image_id" 2}]', "broken JSON at line 2, column 14"),
         ("a.jsonl", '{"image": "a", "caption": "x"}\n{"image": "b"', "a.jsonl:2: broken JSON at line 1, column 14"),
         ("a.json", "[" * 100_000, "JSON that cannot be read"),
-        ("a.json", '["a dog"]', r"a.json\[0\] is no object but 'a dog'"),
+        ("a.json", '["a dog"]', r"a.json\[0\] is not an object but 'a dog'"),
         ("a.json", '[{"image_id": 1, "caption": "x"}, {"image_id": 2}]', r"a.json\[1\] \(2\) has no caption"),
-        ("a.json", '[{"image_id": 1, "caption": NaN}]', r"a.json\[0\] \(1\): caption is nan where a text should be"),
-        ("a.json", '[{"image_id": 1, "caption": 12}]', "caption is 12 where a text should be"),
-        ("a.json", '[{"image_id": 1, "caption": null}]', "caption is None where a text should be"),
-        ("a.json", '[{"image_id": 1.5, "caption": "x"}]', "image_id is 1.5; an id is a text or a whole number"),
+        ("a.json", '[{"image_id": 1, "caption": NaN}]', r"a.json\[0\] \(1\): caption is nan instead of a text"),
+        ("a.json", '[{"image_id": 1, "caption": 12}]', "caption is 12 instead of a text"),
+        ("a.json", '[{"image_id": 1, "caption": null}]', "caption is None instead of a text"),
+        ("a.json", '[{"image_id": 1.5, "caption": "x"}]', "image_id is 1.5; an id is a text or an integer"),
         ("a.json", '[{"image_id": " ", "caption": "x"}]', "image_id is ' '; an id"),
-        ("a.json", r'[{"image_id": 1, "caption": "\ud83d dog"}]', r"a.json\[0\]: '\\ud83d dog' has half a character"),
-        ("a.json", [{"image_id": 1, "caption": "x"}, {"image_id": "1", "caption": "y"}], r"\[1\]: the id '1' comes twice"),
+        ("a.json", r'[{"image_id": 1, "caption": "\ud83d dog"}]', r"a.json\[0\]: '\\ud83d dog' contains a lone surrogate"),
+        ("a.json", [{"image_id": 1, "caption": "x"}, {"image_id": "1", "caption": "y"}], r"\[1\]: the id '1' is repeated"),
         ("a.json", {"annotations": [{"image_id": 1}]}, r"annotations\[0\] \(1\) has no caption"),
-        ("a.json", {"images": 1}, "images is no list"),
+        ("a.json", {"images": 1}, "images is not a list"),
         ("a.json", {"images": [{"filename": "a.jpg"}]}, r"images\[0\] lacks sentences with raw"),
         ("a.json", {"images": [{"sentences": [{"raw": "x"}]}]}, r"images\[0\] has no id"),
         ("a.json", {"images": [{"id": 1}], "annotations": []}, r"images\[0\] lacks id or file_name"),
-        ("a.json", {"images": 1, "annotations": []}, "images is no list"),
-        ("a.json", {"annotations": 1}, "unknown form"),
-        ("a.jsonl", '{"image": "a", "captions": ["x", "y"]}', "a.jsonl:1: 2 captions of 'a'; leave one"),
-        ("a.csv", "image,caption\na,one\n\na,two\n", "a.csv:4: the id 'a' comes twice"),
-        ("a.csv", "image,caption\na,nan\n", r"a.csv:2 \(a\): 'nan' is no caption"),
-        ("a.csv", "image,caption\na,0.25\n", "'0.25' is no caption; is caption the right column"),
-        ("a.csv", "image,score\na,0.25\n", "the columns image, score, and none is caption or beam"),
+        ("a.json", {"images": 1, "annotations": []}, "images is not a list"),
+        ("a.json", {"annotations": 1}, "unknown structure"),
+        ("a.jsonl", '{"image": "a", "captions": ["x", "y"]}', "a.jsonl:1: 2 captions of 'a'; keep one"),
+        ("a.csv", "image,caption\na,one\n\na,two\n", "a.csv:4: the id 'a' is repeated"),
+        ("a.csv", "image,caption\na,nan\n", r"a.csv:2 \(a\): 'nan' is not a caption"),
+        ("a.csv", "image,caption\na,0.25\n", "'0.25' is not a caption; is caption the right column"),
+        ("a.csv", "image,score\na,0.25\n", "the columns image, score, but not caption or beam"),
         ("a.csv", "image,caption\na,the sea, at night\n", "a.csv:2 has 3 columns, the header 2"),
         ("a.csv", "image| n| comment\nb.jpg| 4   A dog runs\n", "a.csv:2 has 2 columns, the header 3"),
         ("a.csv", "image,caption\n ,a dog\n", "the column image is empty"),
-        ("a.csv", 'image,caption\na,"the sea\nb,a dog\n', "a.csv:3 is no row of a table"),
+        ("a.csv", 'image,caption\na,"the sea\nb,a dog\n', "a.csv:3 is not a row of a table"),
         ("a.txt", "a.jpg#0\tone\nb.jpg two\n", "a.txt:2 is not 'name.jpg#0<TAB>caption': 'b.jpg two'"),
     ],
 )  # fmt: skip
@@ -192,7 +192,7 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, name: str, content: A
     ],
 )
 def test_an_id_without_references_is_refused(tmp_path: Path, name: str, content: str) -> None:
-    with pytest.raises(CaptionsError, match=r"a\.\w+:2: no reference of 'a'"):
+    with pytest.raises(CaptionsError, match=r"a\.\w+:2: 'a' has no reference"):
         read_references(write(tmp_path, name, content))
 
 

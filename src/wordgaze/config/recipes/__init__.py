@@ -1,7 +1,7 @@
-"""Recipes: published systems as settings of ``params.yaml``, one file each beside this module.
+"""Recipes: published systems as settings of ``params.yaml``, one YAML file each in this folder.
 
-Each recipe sets the same keys, so that one takes the place of another without a trace of it; keys that no recipe sets
-(devices, seeds, where the data lies) stay as they are.
+All recipes set the same keys, so that one replaces another completely. Keys that no recipe sets (devices, seeds, the
+source of the data) keep their values.
 """
 
 import difflib
@@ -29,7 +29,7 @@ RECIPES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Recipe:
-    """``settings`` maps dotted keys of ``params.yaml`` to their values."""
+    """A named set of settings. ``settings`` maps dotted keys of ``params.yaml`` to their values."""
 
     name: str
     about: str
@@ -37,16 +37,16 @@ class Recipe:
 
 
 def list_recipes() -> list[Recipe]:
-    """All recipes of the project, by name. Raises ParamsError where one cannot be read."""
+    """All recipes of the package, sorted by name. Raises ParamsError if one cannot be read."""
     return [_read(path) for path in _files().values()]
 
 
 def load_recipe(name: str) -> Recipe:
-    """One recipe. Raises ParamsError, with the names near to it where there is none of this one."""
+    """One recipe. Raises ParamsError, which lists similar names, if there is none of this name."""
     files = _files()
     if name not in files:
         near = ", ".join(difflib.get_close_matches(name, files, 3, 0.4) or files)
-        raise ParamsError(f"recipe {name!r} is unknown; near it: {near}")
+        raise ParamsError(f"recipe {name!r} is unknown; similar names: {near}")
     return _read(files[name])
 
 
@@ -58,11 +58,11 @@ def overrides(recipe: Recipe) -> list[str]:
 def use_recipe(name: str, extra: Sequence[str] = ()) -> list[str]:
     """Writes a recipe's settings, then those of ``extra`` (``key=value``, read as YAML), into ``params.yaml``.
 
-    Nothing else in the file changes, and nothing at all unless the whole is valid. Returns the keys whose values are
-    others now. Raises ParamsError.
+    Comments and all other keys stay unchanged, and nothing is written unless the result is valid. Returns the keys
+    whose values have changed. Raises ParamsError.
     """
     settings = load_recipe(name).settings | dict(_setting(text) for text in extra)
-    read_yaml(paths.PARAMS)  # told as YAML that is broken or missing, before it is to be changed
+    read_yaml(paths.PARAMS)  # reports a missing or broken file before it is changed
     text, changed = _changed(paths.PARAMS.read_text(encoding="utf-8"), settings)
     origin = f"{paths.PARAMS} with recipe {name}"
     parse_params(parse_yaml(text, origin), origin)
@@ -81,18 +81,18 @@ def print_recipes() -> None:
 
 
 def print_recipe(name: str) -> None:
-    """Prints a recipe's settings beside the present ones, and the command that runs it as an experiment of DVC."""
+    """Prints a recipe's settings beside the current ones, and the command that runs it as a DVC experiment."""
     recipe = load_recipe(name)
-    present = dict(_flat(load_params(paths.PARAMS).model_dump(mode="json")))
-    others = {key: value for key, value in recipe.settings.items() if present.get(key) != value}
-    table = Table("key", "present", "recipe")
+    current = dict(_flat(load_params(paths.PARAMS).model_dump(mode="json")))
+    changes = {key: value for key, value in recipe.settings.items() if current.get(key) != value}
+    table = Table("key", "current", "recipe")
     for key, value in recipe.settings.items():
-        row = (key, _hydra(present.get(key, "")), _hydra(value))
-        table.add_row(*map(escape, row), style="bold" if key in others else "")
+        row = (key, _hydra(current.get(key, "")), _hydra(value))
+        table.add_row(*map(escape, row), style="bold" if key in changes else "")
     console = _console()
     console.print(recipe.about, markup=False)
     console.print(table)
-    command = ["dvc exp run", *(f"-S {shlex.quote(one)}" for one in overrides(replace(recipe, settings=others)))]
+    command = ["dvc exp run", *(f"-S {shlex.quote(one)}" for one in overrides(replace(recipe, settings=changes)))]
     console.print(" ".join(command), markup=False, soft_wrap=True)
 
 
@@ -104,7 +104,7 @@ def _read(path: Path) -> Recipe:
     match read_yaml(path):
         case {"about": str(about), "params": dict(params), **rest} if not rest and params:
             return Recipe(path.stem, about, dict(_flat(params)))
-    raise ParamsError(f"{path} is no recipe; it needs about: (a sentence) and params: (settings), and nothing else")
+    raise ParamsError(f"{path} is not a recipe; it needs about: (a sentence) and params: (settings), and nothing else")
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -118,12 +118,12 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
 def _setting(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not key or not equals:
-        raise ParamsError(f"--set {text!r} is no key=value; write it as train_stage1.epochs=2")
+        raise ParamsError(f"--set {text!r} is not key=value; write it as train_stage1.epochs=2")
     return key, parse_yaml(value, f"--set {text!r}") if value else ""
 
 
 def _changed(text: str, settings: Mapping[str, object]) -> tuple[str, list[str]]:
-    """``text`` with these settings, comments and layout as they were, and the keys whose values differ."""
+    """``text`` with these settings but unchanged comments and layout, and the keys whose values differ."""
     yaml = YAML()
     yaml.preserve_quotes, yaml.width, yaml.default_flow_style = True, sys.maxsize, None
     document = yaml.load(text) or CommentedMap()
@@ -135,7 +135,7 @@ def _changed(text: str, settings: Mapping[str, object]) -> tuple[str, list[str]]
             section = section.setdefault(name, CommentedMap()) if isinstance(section, dict) else None
         if not isinstance(section, dict):
             raise ParamsError(f"{key} is not a parameter")
-        # True equals 1, but is another value.
+        # True == 1, but they are different values in YAML.
         if last not in section or section[last] != value or isinstance(section[last], bool) != isinstance(value, bool):
             section[last] = value
             changed.append(key)
@@ -145,7 +145,7 @@ def _changed(text: str, settings: Mapping[str, object]) -> tuple[str, list[str]]
 
 
 def _hydra(value: object) -> str:
-    """A value in Hydra's grammar: what is no plain word or number is quoted, and backslashes before a quote doubled."""
+    """A value in Hydra's grammar: all text but plain words is quoted, with backslashes doubled before a quote."""
     if isinstance(value, list):
         return f"[{','.join(_hydra(one) for one in value)}]"
     if not isinstance(value, str):

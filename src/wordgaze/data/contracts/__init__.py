@@ -1,11 +1,11 @@
-"""The contracts of the hand-overs between stages: expectations in YAML, checked with great-expectations.
+"""Contracts for the tables between stages: expectations in YAML, validated with great-expectations.
 
 A contract is ``NAME.yaml`` beside this module: a ``description``, and a list ``expectations`` whose entries are
 ``NAME: {ARGUMENTS}``, where NAME is an expectation of great-expectations without its leading ``expect_``. An argument
 may be ``{$PARAMETER: EXPRESSION}`` over ``rows``, the number of rows of the table.
 
-great-expectations takes seconds to import, so it is imported when a contract is checked and not before. It runs in
-memory: no project folder, no progress bars, no network.
+great-expectations takes seconds to import, so it is only imported when a contract is checked. It runs in memory,
+without a project folder, progress bars or network access.
 """
 
 import difflib
@@ -35,10 +35,10 @@ Entry = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class ContractReport:
-    """What was checked, and that it held.
+    """The result of a successful check.
 
     ``expectations`` has one mapping for each entry of the contract, in its order: ``expectation``, ``arguments``,
-    ``success``, ``observed``. In ``observed``, ``element_count`` counts the rows looked at.
+    ``success``, ``observed``. In ``observed``, ``element_count`` is the number of rows that were checked.
     """
 
     name: str
@@ -47,20 +47,20 @@ class ContractReport:
     validation: "ExpectationSuiteValidationResult" = field(repr=False, compare=False)
 
     def to_json(self) -> str:
-        """JSON text with a newline at its end: no times and no ids, so that equal tables give equal bytes."""
+        """JSON text that ends with a newline, without times and ids, so that equal tables give equal bytes."""
         return stable_json({"name": self.name, "rows": self.rows, "expectations": self.expectations}) + "\n"
 
     def data_docs(self, folder: Path) -> Path:
         """Writes the Data Docs page of this check to ``folder/NAME.html`` and returns that path.
 
-        The page carries the time of the check, so it must not become a DVC output. Its text is complete in the file;
-        a browser that is online loads its style sheets from public servers.
+        The page contains the time of the check, so it must not become a DVC output. Its text is complete; a browser
+        with network access loads the style sheets from public servers.
         """
         from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
         from great_expectations.render.view.view import DefaultJinjaPageView
 
         page = folder / f"{self.name}.html"
-        view: Any = DefaultJinjaPageView()  # untyped there
+        view: Any = DefaultJinjaPageView()  # untyped in great-expectations
         write_text(page, view.render(ValidationResultsPageRenderer().render(self.validation)))
         return page
 
@@ -68,32 +68,32 @@ class ContractReport:
 def check(name: str, table: "pandas.DataFrame", folder: Path = CONTRACTS) -> ContractReport:
     """Checks ``table`` against the contract ``folder/NAME.yaml``; rows are numbered from 0 in the order given.
 
-    Raises ContractError where the contract cannot be used, where the table has no rows or lacks a column that the
-    contract names, and where an expectation is broken: every breach is told, with the first offending rows.
+    Raises ContractError if the contract is invalid, if the table has no rows or lacks a column of the contract, and if
+    expectations are violated: the message lists all of them, with the first violating rows.
     """
     file = folder / f"{name}.yaml"
     entries = _read(file)
     expectations = [_expectation(file, number, entry) for number, entry in enumerate(entries, start=1)]
     if len(table) == 0:
-        raise ContractError(f"{file}: the table has 0 rows; find out why the stage wrote none and run it again")
+        raise ContractError(f"{file}: the table has 0 rows; find out why the stage wrote none, and run it again")
     missing = sorted(_columns(entries) - set(table.columns))
     if missing:
         raise ContractError(
             f"{file}: the table has no column {', '.join(missing)}, only {', '.join(map(str, table.columns))}; "
-            "let the stage write what its contract names, or change the contract"
+            "make the stage write it, or change the contract"
         )
     table = table.reset_index(drop=True)
     validation = _validate(name, table, file, expectations)
     results = _in_order(validation)
     report = ContractReport(name, len(table), tuple(map(_outcome, entries, results)), validation)
-    breaches = [
-        _breach(outcome, result, table)
+    violations = [
+        _violation(outcome, result, table)
         for outcome, result in zip(report.expectations, results, strict=True)
         if not outcome["success"]
     ]
-    if breaches:
+    if violations:
         raise ContractError(
-            f"{file} is broken: {'; '.join(breaches)}; correct what wrote the table and run its stage again, "
+            f"{file} is violated: {'; '.join(violations)}; correct what wrote the table and run its stage again, "
             "or change the contract if the table is right"
         )
     return report
@@ -111,7 +111,7 @@ def _read(file: Path) -> list[Entry]:
     except (YAMLError, UnicodeDecodeError) as error:
         raise ContractError(f"{file} is not YAML: {_line(error)}; correct it there") from error
     if not isinstance(contract, dict) or set(contract) != {"description", "expectations"}:
-        raise ContractError(f"{file} must hold a description and expectations, and nothing else")
+        raise ContractError(f"{file} must have a description and expectations, and nothing else")
     if not isinstance(contract["expectations"], list) or not contract["expectations"]:
         raise ContractError(f"{file}: expectations must be a list of one or more NAME: {{ARGUMENTS}}")
     return [_entry(file, number, entry) for number, entry in enumerate(contract["expectations"], start=1)]
@@ -175,7 +175,7 @@ def _validate(
 
 
 def _in_order(validation: "ExpectationSuiteValidationResult") -> list[dict[str, Any]]:
-    """The results as plain values, in the order of the contract: great-expectations has an order of its own."""
+    """The results as plain values in the order of the contract; great-expectations returns another order."""
     results: list[dict[str, Any]] = [dict(result.to_json_dict()) for result in validation.results]
     return sorted(results, key=lambda result: int(result["expectation_config"]["meta"]["number"]))
 
@@ -192,7 +192,7 @@ def _outcome(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _breach(outcome: dict[str, Any], result: dict[str, Any], table: "pandas.DataFrame") -> str:
+def _violation(outcome: dict[str, Any], result: dict[str, Any], table: "pandas.DataFrame") -> str:
     call, details = _call(outcome["expectation"], outcome["arguments"]), result["result"]
     numbers = details.get("partial_unexpected_index_list")
     if numbers:
@@ -200,13 +200,13 @@ def _breach(outcome: dict[str, Any], result: dict[str, Any], table: "pandas.Data
         return f"{call} fails in {details['unexpected_count']} of {len(table)} rows: {rows}"
     if not details:
         return f"{call} cannot be evaluated on {len(table)} rows: {_exception(result['exception_info'])}"
-    found = {
+    values = {
         "observed": details.get("observed_value"),
         "unexpected": details.get("partial_unexpected_list"),
         "missing": details.get("partial_missing_list"),
     }
-    told = ", ".join(f"{key} {value}" for key, value in found.items() if value not in (None, []))
-    return f"{call} fails over {len(table)} rows: {told}"
+    shown = ", ".join(f"{key} {value}" for key, value in values.items() if value not in (None, []))
+    return f"{call} fails over {len(table)} rows: {shown}"
 
 
 def _row(table: "pandas.DataFrame", number: int) -> str:
@@ -215,9 +215,9 @@ def _row(table: "pandas.DataFrame", number: int) -> str:
 
 
 def _exception(info: dict[str, Any]) -> str:
-    """The message in great-expectations' account of an error, which is flat or one level deeper, by metric."""
-    accounts = [info] if "exception_message" in info else info.values()
-    return "; ".join(dict.fromkeys(_line(account["exception_message"]) for account in accounts))
+    """The message in an exception record of great-expectations, which is flat or nested by metric."""
+    records = [info] if "exception_message" in info else info.values()
+    return "; ".join(dict.fromkeys(_line(record["exception_message"]) for record in records))
 
 
 def _call(name: str, arguments: dict[str, Any]) -> str:
@@ -225,7 +225,7 @@ def _call(name: str, arguments: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Whole numbers as integers: great-expectations turns every bound into a float."""
+    """Integers instead of integral floats: great-expectations converts every bound to float."""
     return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
 
 
@@ -239,7 +239,7 @@ def _line(error: object) -> str:
 
 
 def _great_expectations() -> ModuleType:
-    """Its import loads two modules of the standard library that are deprecated, which is not the user's to mend."""
+    """Imports great-expectations without the warnings about deprecated modules of the standard library."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"module 'sre_(constants|parse)' is deprecated", DeprecationWarning)
         import great_expectations

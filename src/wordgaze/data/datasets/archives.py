@@ -1,4 +1,4 @@
-"""Zips and tars: what is in them, and members written out. No name in an archive ever becomes a path by itself."""
+"""Safe reading of zip and tar archives. A member is only ever written to a path that the caller gives."""
 
 import errno
 import gzip
@@ -21,7 +21,7 @@ MAX_TOTAL = 64 * 2**30
 MAX_RATIO = 100
 
 _CHUNK = 2**20
-_HARMLESS = 64 * 2**20  # so little may be packed at any ratio: a short file of one repeated line is no bomb
+_HARMLESS = 64 * 2**20  # bytes that may be packed at any ratio: a short repetitive file is not a bomb
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
@@ -30,7 +30,7 @@ _BROKEN = (
 
 
 class _Member(NamedTuple):
-    """A file in an archive: its name with ``/`` between the parts, its unpacked bytes, how to read it."""
+    """A file in an archive: its name with ``/`` between the parts, its unpacked size in bytes, how to open it."""
 
     name: str
     size: int
@@ -38,21 +38,20 @@ class _Member(NamedTuple):
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file of this name is one that :func:`members` reads."""
+    """Whether a file of this name is an archive that :func:`members` reads."""
     return name.lower().endswith(_SUFFIXES)
 
 
 def members(archive: Path, max_entry: int = MAX_ENTRY) -> list[str]:
-    """The names of an archive's files, in its order, with ``/`` between their parts.
+    """The names of the files in an archive, in its order, with ``/`` between their parts.
 
-    Every member is checked. Raises DownloadError, naming the archive and the member, for names that lead out of a
-    folder, links and devices, encryption, a member of more than ``max_entry`` bytes, a name that comes twice, and
-    whatever is broken.
+    Every member is checked. Raises DownloadError, which names the archive and the member, for names that lead out of a
+    folder, links and devices, encryption, a member of more than ``max_entry`` bytes, a repeated name, and broken data.
     """
     names: dict[str, None] = {}
     for member in _members(archive, max_entry):
         if member.name in names:
-            raise _refused(archive, member.name, "its name comes twice")
+            raise _refused(archive, member.name, "its name is repeated")
         names[member.name] = None
     return list(names)
 
@@ -66,10 +65,10 @@ def extract(
     max_total: int = MAX_TOTAL,
     max_ratio: float = MAX_RATIO,
 ) -> None:
-    """Writes the members that ``targets`` names to new files, in the archive's order; ``progress`` counts members.
+    """Writes the members named in ``targets`` to new files, in the order of the archive; ``progress`` counts members.
 
-    Raises DownloadError as :func:`members` does, and for more than ``max_total`` bytes in all or more than
-    ``max_ratio`` times the archive's own size (a bomb). What the disk refuses is an OSError, as everywhere.
+    Raises DownloadError like :func:`members`, and if the members have more than ``max_total`` bytes or more than
+    ``max_ratio`` times the size of the archive (a decompression bomb). Raises OSError if a file cannot be written.
     """
     size, total = archive.stat().st_size, 0
     wanted = (member for member in _members(archive, max_entry) if member.name in targets)
@@ -80,17 +79,17 @@ def extract(
             for chunk in _chunks(archive, member):
                 sink.write(chunk)
         progress(done, len(targets))
-        if done == len(targets):  # the rest of a tar would be decompressed for nothing
+        if done == len(targets):  # saves decompressing the rest of a tar
             break
 
 
 def read_member(archive: Path, name: str) -> bytes:
-    """The bytes of one member. Raises DownloadError as :func:`extract` does, and where there is no such member."""
+    """The bytes of one member. Raises DownloadError like :func:`extract`, and if there is no such member."""
     for member in _members(archive, MAX_ENTRY):
         if member.name == name:
             _check_total(archive, archive.stat().st_size, member.size, MAX_TOTAL, MAX_RATIO)
             return _read(archive, member)
-    raise DownloadError(f"{archive} holds no {name}; get a fresh copy of it")
+    raise DownloadError(f"{archive} has no member {name}; get a fresh copy of it")
 
 
 def read_members(
@@ -101,10 +100,11 @@ def read_members(
     max_total: int = MAX_TOTAL,
     max_ratio: float = MAX_RATIO,
 ) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """The members that ``names`` holds, in the archive's order, each with what reads it; read it before the next.
+    """The members in ``names``, in the order of the archive, each with a function that reads it, to be called before
+    the next member is requested.
 
-    Raises DownloadError as :func:`extract` does, and at once: before anything is unpacked. What reads a member raises
-    it where that one is broken; the next can be read all the same.
+    Raises DownloadError like :func:`extract`, before anything is unpacked. The function raises it if its member is
+    broken; the next one can still be read.
     """
     total = sum(member.size for member in _members(archive, max_entry) if member.name in names)
     _check_total(archive, archive.stat().st_size, total, max_total, max_ratio)
@@ -141,7 +141,7 @@ def _zipped(archive: Path) -> Iterator[_Member]:
 def _tarred(archive: Path) -> Iterator[_Member]:
     with tarfile.open(archive) as opened:
         for info in opened:
-            if info.isdir():  # among them "./", which has no name
+            if info.isdir():  # among them "./", which is not a safe name
                 continue
             name = _safe_name(archive, info.name)
             if not info.isreg():
@@ -156,29 +156,29 @@ def _tar_file(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _chunks(archive: Path, member: _Member) -> Iterator[bytes]:
-    """A generator, so that what fails in writing the chunks is not taken for a broken archive."""
+    """A generator, so that an error in writing the chunks is not mistaken for a broken archive."""
     with _broken_as_download_error(archive, member.name), member.open() as source:
         while chunk := source.read(_CHUNK):
             yield chunk
 
 
 def _safe_name(archive: Path, name: str) -> str:
-    path = PureWindowsPath(name)  # knows both separators, and drive letters
+    path = PureWindowsPath(name)  # handles both separators, and drive letters
     if path.anchor or ".." in path.parts or not path.parts:
         raise _refused(archive, name, "its name leads out of the folder")
     return "/".join(path.parts)
 
 
 def _refused(archive: Path, name: str, reason: str) -> DownloadError:
-    return DownloadError(f"{archive}: {name!r} is not unpacked: {reason}; take an archive you trust")
+    return DownloadError(f"{archive}: {name!r} is not unpacked: {reason}; use an archive that you trust")
 
 
 def _check_total(archive: Path, size: int, total: int, max_total: int, max_ratio: float) -> None:
     if total > max_total:
-        raise DownloadError(f"{archive} holds {total} bytes unpacked, more than the {max_total} allowed")
+        raise DownloadError(f"{archive} has {total} bytes unpacked, more than the {max_total} allowed")
     if total > max(_HARMLESS, max_ratio * size):
         raise DownloadError(
-            f"{archive} holds {total} bytes in {size}, more than {max_ratio:g} times: it looks like a bomb"
+            f"{archive} has {total} bytes unpacked, more than {max_ratio:g} times its own {size}: a decompression bomb"
         )
 
 
@@ -187,7 +187,7 @@ def _broken_as_download_error(archive: Path, name: str = "") -> Iterator[None]:
     try:
         yield
     except (*_BROKEN, OSError) as error:
-        # Decompressors raise an OSError without a number, a seek to nowhere is EINVAL; the disk's own errors pass.
+        # Decompressors raise OSError without errno, an invalid seek is EINVAL; errors of the disk are passed on.
         disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
         if disk and not isinstance(error, _BROKEN):
             raise

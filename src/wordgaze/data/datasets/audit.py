@@ -1,6 +1,5 @@
-"""What of a data set can be used: every picture is decoded once, and what is faulty is dropped and counted."""
+"""The audit of a data set: every image is decoded once, and faulty records and images are dropped and counted."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wordgaze.core.errors import DataError, ImageError
+from wordgaze.core.parallel import available_cpus
 from wordgaze.core.progress import track
 from wordgaze.data.records import Record
 from wordgaze.vision.images import load_image
@@ -17,7 +17,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """How often something was found, with the first few places."""
+    """The number of faults of one kind, with the first few examples."""
 
     count: int
     examples: tuple[str, ...]
@@ -25,10 +25,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What :func:`audit` saw: ``seen`` = ``kept`` + all of the counts but ``blank_captions``.
+    """The result of :func:`audit`: ``seen`` = ``kept`` + all counts except ``blank_captions``.
 
-    ``seen`` counts records and the pictures that no record names. Of several faults of one record the first in
-    the order of the fields counts. Examples are picture names, relative to ``images/``.
+    ``seen`` counts records and images without a record. If a record has several faults, the first in the order of the
+    fields counts. Examples are image names, relative to ``images/``.
     """
 
     seen: int
@@ -42,25 +42,25 @@ class AuditReport:
 
     @property
     def share(self) -> float:
-        """The faulty part of what was seen, 0 to 1."""
+        """The fraction of faulty records and images, from 0 to 1."""
         return (self.seen - self.kept) / self.seen if self.seen else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for :func:`wordgaze.core.files.write_json`, the same for the same data set."""
+        """Values for :func:`wordgaze.core.files.write_json`, equal for equal data sets."""
         return {**asdict(self), "share": self.share}
 
 
 def audit(records: Sequence[Record], folder: Path, max_faulty: float) -> tuple[list[Record], AuditReport]:
-    """The records that can be used, in their order and without blank captions, and what was wrong with the others.
+    """The usable records, in their order and without blank captions, and a report about the others.
 
-    Pictures lie in ``folder/images``. Raises DataError where more than the share ``max_faulty`` (0 to 1) is faulty
-    and where nothing is left. Nothing on disk is changed.
+    Images are in ``folder/images``. Raises DataError if more than the fraction ``max_faulty`` is faulty or if no record
+    is left. Files are not changed.
     """
     images = folder / "images"
     present = {path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()}
     first: dict[str, Record] = {}
     duplicates = [record.image for record in records if first.setdefault(record.image, record) is not record]
-    unique = [replace(record, captions=_told(record)) for record in first.values()]
+    unique = [replace(record, captions=_nonblank(record)) for record in first.values()]
     broken = _broken([record.image for record in unique if record.image in present], images)
     sound = [record for record in unique if record.image in present and record.image not in broken]
     kept = [record for record in sound if record.captions]
@@ -79,22 +79,22 @@ def audit(records: Sequence[Record], folder: Path, max_faulty: float) -> tuple[l
     return kept, report
 
 
-def _told(record: Record) -> tuple[str, ...]:
+def _nonblank(record: Record) -> tuple[str, ...]:
     return tuple(caption for caption in record.captions if caption.strip())
 
 
 def _broken(names: list[str], images: Path) -> dict[str, str]:
-    """Decodes each picture; of the broken ones, the name with the reason."""
+    """Decodes each image and returns the names of the broken ones, each with the reason."""
 
     def reason(name: str) -> str | None:
         try:
             load_image(images / name)
         except ImageError as error:
-            return str(error).replace(str(images / name), name)  # no folder: the report is the same everywhere
+            return str(error).replace(str(images / name), name)  # without the folder, so the report is equal everywhere
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = track(pool.map(reason, names), "check pictures", len(names))
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        reasons = track(pool.map(reason, names), "check images", len(names))
         return {name: why for name, why in zip(names, reasons, strict=True) if why is not None}
 
 
@@ -104,11 +104,11 @@ def _finding(names: list[str]) -> Finding:
 
 def _check(report: AuditReport, folder: Path, max_faulty: float) -> None:
     kinds = {name.replace("_", " "): value for name, value in vars(report).items() if isinstance(value, Finding)}
-    found = "; ".join(f"{f.count} {kind} ({', '.join(f.examples)})" for kind, f in kinds.items() if f.count)
+    faults = "; ".join(f"{f.count} {kind} ({', '.join(f.examples)})" for kind, f in kinds.items() if f.count)
     if not report.kept:
-        raise DataError(f"{folder} has no picture with a caption that can be used: {found or 'it is empty'}")
+        raise DataError(f"{folder} has no usable image with a caption: {faults or 'it is empty'}")
     if report.share > max_faulty:
         raise DataError(
-            f"{folder}: {report.share:.2%} of {report.seen} pictures are faulty, more than dataset.max_faulty = "
-            f"{max_faulty:g} allows: {found}; mend the data or raise dataset.max_faulty"
+            f"{folder}: {report.share:.2%} of {report.seen} images are faulty, more than dataset.max_faulty = "
+            f"{max_faulty:g}: {faults}; correct the data or raise dataset.max_faulty"
         )

@@ -1,4 +1,4 @@
-"""What all data sets share: their interface, which of their pictures are taken, and splits under any of their names."""
+"""The common parts of all data sets: their interface, the selection of a subset, and the names of splits."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -13,11 +13,11 @@ from wordgaze.data.datasets.archives import is_archive, members
 from wordgaze.data.datasets.fetch import fetch
 from wordgaze.data.datasets.source import Found, Source
 from wordgaze.data.readers.captions import ById, read_references
-from wordgaze.data.records import Record, Split, assign_splits, hash_place
+from wordgaze.data.records import Record, Split, assign_splits, hash_fraction
 
 _SPLITS: dict[str, Split] = {
     "train": "train",
-    "restval": "train",  # Karpathy's name for what of COCO's val is trained on
+    "restval": "train",  # Karpathy's name for the part of COCO's val that belongs to train
     "dev": "dev",
     "val": "dev",
     "valid": "dev",
@@ -29,25 +29,25 @@ _log = logging.getLogger(__name__)
 
 
 class DataSet(Protocol):
-    """One data set. ``collect`` is all that the pipeline asks of it."""
+    """The interface of a data set."""
 
     name: str
 
     def collect(self, folder: Path) -> list[Record]:
-        """Puts the pictures into ``folder/images`` and tells what is known of each.
+        """Writes the images to ``folder/images`` and returns the records.
 
-        Records may name pictures that are missing or broken, and pictures may have no record: the audit that
-        follows counts and drops both. Raises DataError where the source itself cannot be used.
+        Records may name images that are missing or broken, and images may have no record: the audit counts and drops
+        both. Raises DataError if the source cannot be used.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which pictures are taken: at most so many of each split, 0 for all of them.
+class Subset:
+    """The maximum number of images per split, 0 for all.
 
-    Where a number is asked for, ``dev_share`` and ``test_share`` split what has no official split; else that is left
-    to ``prepare``, which does the same.
+    With a maximum, images without an official split are split by ``dev_share`` and ``test_share``; otherwise that is
+    left to stage ``prepare``, which does the same.
     """
 
     train: int = 0
@@ -56,52 +56,54 @@ class Choice:
     dev_share: float = 0.1
     test_share: float = 0.1
 
-    def of(self, records: Sequence[Record], there: Collection[str]) -> list[Record]:
-        """The chosen records, in their order; ``there`` are the pictures that exist.
+    def select(self, records: Sequence[Record], available: Collection[str]) -> list[Record]:
+        """The selected records, in their order; ``available`` are the images that exist.
 
-        They are spread over the whole set, and those of a smaller number are among those of a larger one. Without a
-        number all records are chosen, those without a picture too.
+        The selection is pseudo-random, and a smaller selection is part of every larger one. Without any maximum all
+        records are selected, even those without an image.
         """
-        most: dict[Split, int] = {"train": self.train, "dev": self.dev, "test": self.test}
-        if not any(most.values()):
+        maximum: dict[Split, int] = {"train": self.train, "dev": self.dev, "test": self.test}
+        if not any(maximum.values()):
             return list(records)
-        present = [record for record in records if record.image in there]
+        present = [record for record in records if record.image in available]
         if missing := len(records) - len(present):
-            _log.warning("%d of %d captioned pictures are not there; the others are chosen from", missing, len(records))
-        taken: set[str] = set()
+            _log.warning(
+                "%d of %d captioned images are missing; the subset is selected from the others", missing, len(records)
+            )
+        selected: set[str] = set()
         split = assign_splits(present, self.dev_share, self.test_share)
-        for name, count in most.items():
+        for name, count in maximum.items():
             images = {record.image for record in split if record.split == name}
-            taken.update(sorted(images, key=hash_place)[: count or None])
-        return [record for record in split if record.image in taken]
+            selected.update(sorted(images, key=hash_fraction)[: count or None])
+        return [record for record in split if record.image in selected]
 
 
-ALL = Choice()
+ALL = Subset()
 
 
 def gather(
-    source: Source, records: Sequence[Record], pictures: Mapping[str, Found], choice: Choice, folder: Path
+    source: Source, records: Sequence[Record], pictures: Mapping[str, Found], subset: Subset, folder: Path
 ) -> list[Record]:
-    """Copies what is chosen of ``pictures``, which go by ``Record.image``, to ``folder/images``; gives the chosen.
+    """Copies the images of the selected records to ``folder/images`` and returns these records.
 
-    Raises DownloadError where no record has a picture.
+    ``pictures`` maps ``Record.image`` to its file. Raises DownloadError if no record has an image.
     """
     if records and not any(record.image in pictures for record in records):
         raise DownloadError(
-            f"{source.address} holds none of the {len(records)} captioned pictures, such as {records[0].image}; "
-            "check that captions and pictures are of one data set"
+            f"{source.address} has none of the {len(records)} captioned images, such as {records[0].image}; "
+            "check that captions and images belong to one data set"
         )
-    chosen = choice.of(records, pictures.keys())
-    with atomic_directory(folder / "images") as images:
-        source.copy({images / r.image: pictures[r.image] for r in chosen if r.image in pictures})
-    return chosen
+    selected = subset.select(records, pictures.keys())
+    with atomic_directory(folder / "images", sync=False) as images:  # many small files, which can be copied again
+        source.copy({images / r.image: pictures[r.image] for r in selected if r.image in pictures})
+    return selected
 
 
 def karpathy_records(address: str, name: str, cache: Path) -> list[Record]:
-    """Captions and splits as Karpathy and Li 2015 made them, sorted by picture name; ``restval`` is trained on.
+    """Captions and splits of Karpathy and Li 2015, sorted by image name; ``restval`` belongs to train.
 
-    ``address`` is that of ``dataset_NAME.json`` or of an archive that holds it. Raises DownloadError where it cannot
-    be had, CaptionsError where it cannot be used.
+    ``address`` is that of ``dataset_NAME.json`` or of an archive with this file. Raises DownloadError if it cannot be
+    fetched, and CaptionsError if it cannot be used.
     """
     with transfer(f"download {PurePosixPath(address).name}") as report:
         path = fetch(address, cache / fingerprint(address), progress=report)
@@ -110,28 +112,30 @@ def karpathy_records(address: str, name: str, cache: Path) -> list[Record]:
         wanted = f"dataset_{name}.json"
         inside = [PurePosixPath(member) for member in members(path) if PurePosixPath(member).name == wanted]
         if not inside:
-            raise DownloadError(f"{path} holds no {wanted}; give Karpathy's caption_datasets.zip or that file itself")
+            raise DownloadError(
+                f"{path} does not contain {wanted}; give Karpathy's caption_datasets.zip or that file itself"
+            )
         file = Found(path, inside[0], packed=True)
     references = read_references(file.label, data=file.read())
-    untold = next((key for key in references if key not in references.splits), None)
-    if untold is not None:
+    unsplit = next((key for key in references if key not in references.splits), None)
+    if unsplit is not None:
         raise CaptionsError(
-            f"{references.places[untold]}: {untold!r} has no split; give Karpathy's dataset_{name}.json"
+            f"{references.places[unsplit]}: {unsplit!r} has no split; give Karpathy's dataset_{name}.json"
         )
     return [Record(key, tuple(references[key]), split_of(references, [key])) for key in sorted(references)]
 
 
 def split_of(references: ById[list[str]], keys: Sequence[str]) -> Split | None:
-    """The split that a picture, named by ``keys``, is said to be in. Raises CaptionsError where that is unclear."""
-    found: dict[Split, str] = {}
-    for told, place in ((told, place) for key in keys for told, place in references.splits.get(key, {}).items()):
-        split = _SPLITS.get(told.lower())
+    """The split of the image with the ids ``keys``, if given. Raises CaptionsError if it is unknown or ambiguous."""
+    splits: dict[Split, str] = {}
+    for name, place in ((name, place) for key in keys for name, place in references.splits.get(key, {}).items()):
+        split = _SPLITS.get(name.lower())
         if split is None:
-            raise CaptionsError(f"{place}: {told!r} is no split; write one of {', '.join(_SPLITS)}, or leave it empty")
-        found.setdefault(split, place)
-    if len(found) > 1:
-        (one, first), (other, second) = list(found.items())[:2]
+            raise CaptionsError(f"{place}: {name!r} is not a split; use one of {', '.join(_SPLITS)}, or leave it empty")
+        splits.setdefault(split, place)
+    if len(splits) > 1:
+        (one, first), (other, second) = list(splits.items())[:2]
         raise CaptionsError(
-            f"{second}: {keys[0]!r} is in the split {other}, and in {one} at {first}; leave one of them"
+            f"{second}: {keys[0]!r} is in the split {other}, and in {one} at {first}; remove one of them"
         )
-    return next(iter(found), None)
+    return next(iter(splits), None)

@@ -1,6 +1,6 @@
 """COCO captions, 2014 and 2017: 123,287 photographs with five captions each (Chen et al. 2015).
 
-The pictures of both years are the same; 2014 names them ``COCO_val2014_000000391895.jpg``, 2017 ``000000391895.jpg``.
+The images of both years are the same; 2014 names them ``COCO_val2014_000000391895.jpg``, 2017 ``000000391895.jpg``.
 """
 
 import re
@@ -8,40 +8,51 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import ALL, Choice, gather, karpathy_records
+from wordgaze.data.datasets.base import ALL, Subset, gather, karpathy_records
 from wordgaze.data.datasets.folder import matched_pictures
 from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
 from wordgaze.data.readers.captions import ById, read_references
-from wordgaze.data.records import SPLITS, Record, Split, hash_place
+from wordgaze.data.records import SPLITS, Record, Split, hash_fraction
 
-PUBLIC = "http://images.cocodataset.org"  # its certificate is another host's: https fails there
+PUBLIC = "https://s3.amazonaws.com/images.cocodataset.org"
+"""The bucket behind ``http://images.cocodataset.org``, whose certificate does not cover that name."""
+CHECKSUMS = {
+    "annotations_trainval2017.zip": "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+    "train2017.zip": "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+    "val2017.zip": "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+}
+"""SHA-256 checksums of the public zips, as other libraries that load COCO publish them."""
 _PUBLIC_NAMES = ("annotations/annotations_trainval2017.zip", "zips/train2017.zip", "zips/val2017.zip")
+_ALIASES = ("http://images.cocodataset.org", "https://images.cocodataset.org")
 _YEARS = ("2017", "2014")
 _NAMES = tuple(f"{name}{year}.zip" for year in _YEARS for name in ("annotations_trainval", "train", "val"))
 _OF_2014 = re.compile(r"COCO_(?:train|val)2014_(\d{12}\.jpg)")
 
 
 class Coco:
-    """COCO from a folder or an address (``http(s)://``, ``file://``), unpacked or in its zips; empty is the public one.
+    """COCO from a folder or an address (``http(s)://``, ``file://``), unpacked or zipped; "" is the public address.
 
-    Official train is train; official val is divided into two halves, dev and test, by the hash of the picture's name:
-    the official test has no public captions. With ``karpathy``, the address of ``dataset_coco.json``, captions and
-    splits are Karpathy's. A single caption file with its pictures has no splits, which are then left to ``prepare``.
+    The official train set is train. The official val set is divided into dev and test by the hash of the image name,
+    because the captions of the official test set are not public. With ``karpathy``, the address of
+    ``dataset_coco.json``, captions and splits are Karpathy's. A single caption file with its images has no splits;
+    they are left to stage ``prepare``.
     """
 
     name = "coco"
 
-    def __init__(self, source: str, cache: Path, karpathy: str = "", choice: Choice = ALL) -> None:
+    def __init__(self, source: str, cache: Path, karpathy: str = "", subset: Subset = ALL) -> None:
         address = source.rstrip("/") or PUBLIC
-        public = address == PUBLIC
-        self._source = Source(address, cache, _PUBLIC_NAMES if public else _NAMES, checked=not public)
-        self._cache, self._karpathy, self._choice = cache, karpathy, choice
+        if address in (PUBLIC, *_ALIASES):
+            self._source = Source(PUBLIC, cache, _PUBLIC_NAMES, pinned=CHECKSUMS)
+        else:
+            self._source = Source(address, cache, _NAMES)
+        self._cache, self._karpathy, self._subset = cache, karpathy, subset
 
     def collect(self, folder: Path) -> list[Record]:
-        """The chosen pictures, sorted by name. Raises DownloadError where captions or pictures are not there, and
-        CaptionsError where a caption file is broken or has a picture of the other."""
+        """The selected records, sorted by image name. Raises DownloadError if captions or images are missing, and
+        CaptionsError if a caption file is broken or train and val share an image."""
         records, pictures = self._found()
-        return gather(self._source, records, pictures, self._choice, folder)
+        return gather(self._source, records, pictures, self._subset, folder)
 
     def _found(self) -> tuple[list[Record], dict[str, Found]]:
         if self._karpathy:
@@ -56,13 +67,13 @@ class Coco:
         for split in SPLITS:
             if (named := [r.image for r in records if r.split == split]) and not found.keys() & set(named):
                 raise DownloadError(
-                    f"{self._source.address} has no picture of {split}; put train2017.zip and val2017.zip, or the "
+                    f"{self._source.address} has no image of {split}; put train2017.zip and val2017.zip, or the "
                     "folders train2017/ and val2017/, beside the captions (or those of 2014)"
                 )
         return records, found
 
     def _parts(self) -> list[Found]:
-        """The caption files of train and val; empty where there are not both, of one year."""
+        """The caption files of train and val of one year; empty if one of them is missing."""
         for year in _YEARS:
             found = [self._first(f"captions_{part}{year}.json") for part in ("train", "val")]
             both = [file for file in found if file is not None]
@@ -76,7 +87,7 @@ class Coco:
             shown = f"{len(found)} files captions*.json" if found else "no captions*.json"
             raise DownloadError(
                 f"{self._source.address} holds {shown}; put captions_train2017.json and captions_val2017.json there, "
-                "or annotations_trainval2017.zip (or those of 2014), or a single caption file with its pictures"
+                "or annotations_trainval2017.zip (or those of 2014), or a single caption file with its images"
             )
         return found[0]
 
@@ -92,11 +103,11 @@ class Coco:
 
 
 def _official(train: Found, val: Found) -> list[Record]:
-    """Train, and val in two halves."""
+    """The records of train, and those of val in two halves."""
     trained, others = _captions(train), _captions(val)
     if both := sorted(trained.keys() & others.keys()):
-        raise CaptionsError(f"{val.label}: {both[0]!r} is in {train.path.name} too; get the original files")
-    ordered = sorted(others, key=hash_place)
+        raise CaptionsError(f"{val.label}: {both[0]!r} is in {train.path.name} too; download the original files")
+    ordered = sorted(others, key=hash_fraction)
     splits: dict[str, Split] = dict.fromkeys(trained, "train")
     splits |= {name: "test" if place % 2 else "dev" for place, name in enumerate(ordered)}
     captions = trained | others
@@ -104,12 +115,12 @@ def _official(train: Found, val: Found) -> list[Record]:
 
 
 def _captions(file: Found) -> dict[str, tuple[str, ...]]:
-    """Captions by picture name. Raises CaptionsError where a picture has captions and no name."""
+    """Captions by image name. Raises CaptionsError if an image with captions has no name."""
     references: ById[list[str]] = read_references(file.label, data=file.read())
     names = {key: PurePosixPath(name).name for name, key in references.names.items()}
     unnamed = next((key for key in references if key not in names), None)
     if unnamed is not None:
-        raise CaptionsError(f"{references.places[unnamed]}: no image has the id {unnamed}; get the original file")
+        raise CaptionsError(f"{references.places[unnamed]}: no image has the id {unnamed}; download the original file")
     return {names[key]: tuple(captions) for key, captions in references.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where a data set's own files are: loose in a folder, or in archives that lie in a folder or at an address."""
+"""The files of a data set: loose in a folder, or in archives in a folder or at an address."""
 
 import logging
 import os
@@ -28,25 +28,27 @@ class Found:
 
     @property
     def label(self) -> Path:
-        """What to call it in a message."""
+        """The path to show in a message."""
         return self.place / self.path
 
     def read(self) -> bytes:
-        """Its bytes."""
+        """The bytes of the file."""
         return read_member(self.place, str(self.path)) if self.packed else self.label.read_bytes()
 
 
 class Source:
     """The files of a folder or an address (``http(s)://``, ``file://``), and those in its archives.
 
-    ``address`` may be a single archive too. Of a folder all files are known, of an address of the web those that
-    ``names`` tells: it cannot be listed. Downloads are kept in ``cache``, and made when :meth:`find` comes to them.
-    Where there is a ``SHA256SUMS``, archives are checked against it, unless ``checked`` is False.
+    ``address`` may also be a single archive. A folder is listed; an address of the web cannot be, so ``names`` are the
+    files to request there. Downloads are stored in ``cache`` and made when :meth:`find` needs them. They are verified
+    by ``pinned``, checksums by base name, or if that is None by the ``SHA256SUMS`` at the address, if there is one.
     """
 
-    def __init__(self, address: str, cache: Path, names: Sequence[str] = (), *, checked: bool = True) -> None:
+    def __init__(
+        self, address: str, cache: Path, names: Sequence[str] = (), *, pinned: Mapping[str, str] | None = None
+    ) -> None:
         self.address = address.rstrip("/")
-        self._names, self._checked = names, checked
+        self._names, self._pinned = names, pinned
         self._single = is_archive(self.address)
         base, _, name = self.address.rpartition("/") if self._single else (self.address, "", "")
         local = local_path(self.address)
@@ -60,9 +62,9 @@ class Source:
         self._members: dict[str, list[Found]] = {}
 
     def find(self, wanted: Callable[[PurePosixPath], bool]) -> list[Found]:
-        """The files whose path is ``wanted``, the least nested first, sorted by path; empty where there is none.
+        """The files whose path is ``wanted``, the least nested first, then sorted by path; empty if there are none.
 
-        All are from one place: loose files go before archives, for an unpacked archive often lies beside the files.
+        All come from one place, and loose files precede archives: an archive often lies beside its unpacked files.
         """
         for place in chain([self._loose(wanted)], map(self._packed, self._archives)):
             if found := [file for file in place if wanted(file.path)]:
@@ -70,7 +72,7 @@ class Source:
         return []
 
     def copy(self, targets: Mapping[Path, Found]) -> None:
-        """Writes the content of files, a linked one's too, to new files."""
+        """Copies files to new paths; symbolic links are resolved."""
         loose = [(target, file) for target, file in targets.items() if not file.packed]
         for target, file in track(loose, "copy pictures"):
             shutil.copyfile(file.label, target)
@@ -99,7 +101,7 @@ class Source:
 
     @cached_property
     def _archives(self) -> list[str]:
-        """The archives to look into, relative to the address: those expected first, then zips, which are quick."""
+        """The archives to search, relative to the address: the expected ones first, then zips, which list quickly."""
         expected = [name for name in self._names if is_archive(name)]
         if self._folder is None or self._single:
             return expected
@@ -108,15 +110,15 @@ class Source:
 
     @cached_property
     def _files(self) -> list[Found]:
-        """All loose files of a folder here."""
+        """All loose files of a local folder."""
         assert self._folder is not None
         if not self._folder.is_dir():
             raise NotThereError(f"{self._folder}: there is no such folder; check dataset.source")
         return [Found(self._folder, PurePosixPath(path)) for path in _walk(self._folder, "")]
 
     @cached_property
-    def _sums(self) -> dict[str, str]:
-        return checksums(self._base) if self._checked else {}
+    def _sums(self) -> Mapping[str, str]:
+        return checksums(self._base) if self._pinned is None else self._pinned
 
     def _bring(self, name: str) -> Path | None:
         base_name = PurePosixPath(name).name
@@ -130,22 +132,22 @@ class Source:
 
 
 def is_picture(path: PurePosixPath) -> bool:
-    """Whether a file of this name is a picture, and none that macOS puts into archives."""
+    """Whether a file of this name is an image, and not one of those that macOS adds to archives."""
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith("._") and "__MACOSX" not in path.parts
 
 
 def by_name(files: Iterable[Found]) -> dict[str, Found]:
-    """Files by their name without folders: of equal ones the first."""
-    found: dict[str, Found] = {}
+    """Files by base name; of several files with one name, the first."""
+    named: dict[str, Found] = {}
     for file in files:
-        found.setdefault(file.path.name, file)
-    return found
+        named.setdefault(file.path.name, file)
+    return named
 
 
 def _walk(folder: Path, below: str) -> Iterator[str]:
-    """Paths relative to ``folder``. Hidden files are passed over; a link to a folder may lead anywhere, or in rings."""
-    with os.scandir(folder / below) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    """Paths relative to ``folder``. Hidden files are skipped, and links to folders, which may form cycles."""
+    with os.scandir(folder / below) as listed:
+        entries = sorted(listed, key=lambda entry: entry.name)
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -154,4 +156,4 @@ def _walk(folder: Path, below: str) -> Iterator[str]:
         elif entry.is_file():
             yield below + entry.name
         elif entry.is_dir():
-            _log.warning("%s is a link to a folder and is not followed; copy its files in if they belong", entry.path)
+            _log.warning("%s is a link to a folder and is not followed; copy its files if they are needed", entry.path)

@@ -1,7 +1,7 @@
-"""Where the named things are, from the box files of two data sets: picture name → its boxes.
+"""Reads bounding boxes from the files of two data sets: image name → its boxes.
 
-Both readers give boxes in pixels of the data set's own pictures, right and bottom exclusive. A picture that was made
-larger or smaller needs its boxes scaled alike.
+Boxes are in pixels of the original images, right and bottom exclusive. If an image was resized, its boxes have to be
+scaled accordingly.
 """
 
 import json
@@ -28,18 +28,18 @@ _NO_NOUNS = {
 
 
 def coco_boxes(path: Path, crowds: bool = False) -> Boxes:
-    """The boxes of a COCO instances file (``instances_val2017.json``), in its order, by the pictures' ``file_name``.
+    """The boxes of a COCO instances file (``instances_val2017.json``) by the ``file_name`` of the images, in its order.
 
-    A noun is the category's name, as it stands. Fractions of pixels are rounded outwards. Left out are boxes without
-    area and, unless ``crowds``, those of crowds: one box about many things that were not told apart. Pictures without
-    annotations have no boxes. Raises DataError, naming the place, where the file is no such file or broken.
+    A noun is the name of the category. Fractions of pixels are rounded outwards. Boxes without area are omitted, and
+    unless ``crowds``, so are crowds: one box around many objects. Images without annotations have no boxes. Raises
+    DataError, which names the place, if the file is missing, of another format or broken.
     """
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; give a COCO instances file") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON ({error}); get the file anew") from error
+        raise DataError(f"{path} is not valid JSON ({error}); download the file again") from error
     names: dict[int, str] = {}
     for _, category in _entries(path, content, "categories", ("id", "name")):
         names[category["id"]] = str(category["name"])
@@ -50,44 +50,48 @@ def coco_boxes(path: Path, crowds: bool = False) -> Boxes:
     for place, annotation in _entries(path, content, "annotations", ("image_id", "category_id", "bbox")):
         for key, known in (("image_id", pictures), ("category_id", names)):
             if annotation[key] not in known:
-                raise DataError(f"{place} has the {key} {annotation[key]!r}, which the file does not tell of; mend it")
+                raise DataError(
+                    f"{place} has the {key} {annotation[key]!r}, which the file does not define; correct it"
+                )
         corners = _corners(place, annotation["bbox"])
         if corners and (crowds or not annotation.get("iscrowd")):
             boxes[pictures[annotation["image_id"]]].append(Box(names[annotation["category_id"]], corners))
-    return {name: tuple(found) for name, found in boxes.items()}
+    return {name: tuple(of_image) for name, of_image in boxes.items()}
 
 
 def flickr30k_boxes(folder: Path) -> Boxes:
-    """The boxes of Flickr30k Entities (Plummer et al. 2015): ``folder`` holds ``Annotations/`` and ``Sentences/``.
+    """The boxes of Flickr30k Entities (Plummer et al. 2015); ``folder`` contains ``Annotations/`` and ``Sentences/``.
 
-    People and things are chains of phrases across a picture's captions. A box of a chain is given once for each noun
-    that the captions have for it: the last word of each phrase in lower case and in the singular, without pronouns and
-    numbers. Chains without a box (not visible, or the whole scene) have none here. Raises DataError, naming the file,
-    where one is missing, broken, or declares a document type (entities of XML could fill the memory).
+    An object is a coreference chain of phrases across the captions of an image. A box of a chain is returned once for
+    each of its nouns: the last word of each phrase in lower case and in the singular, without pronouns and numbers.
+    Chains without a box (not visible, or the whole scene) are omitted. Raises DataError, which names the file, if one
+    is missing, broken, or declares a document type (XML entities could exhaust the memory).
     """
     files = sorted((folder / "Annotations").glob("*.xml"))
     if not files:
-        raise DataError(f"{folder} holds no Annotations/*.xml; give the unpacked folder of Flickr30k Entities")
+        raise DataError(f"{folder} contains no Annotations/*.xml; give the unpacked folder of Flickr30k Entities")
     boxes: Boxes = {}
     for path in files:
         nouns = _nouns(folder / "Sentences" / f"{path.stem}.txt")
-        found = [Box(noun, box) for chain, box in _chain_boxes(path) for noun in nouns.get(chain, ())]
-        boxes[f"{path.stem}.jpg"] = tuple(dict.fromkeys(found))
+        of_image = [Box(noun, box) for chain, box in _chain_boxes(path) for noun in nouns.get(chain, ())]
+        boxes[f"{path.stem}.jpg"] = tuple(dict.fromkeys(of_image))
     return boxes
 
 
 def _entries(path: Path, content: Any, name: str, keys: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects in a list of a COCO file, each with the place to name in an error, its ``keys`` checked."""
+    """The objects in a list of a COCO file, each with its place for errors; they have all ``keys``."""
     entries = content.get(name) if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise DataError(f"{path} has no list of {name}; give a COCO instances file, not one of captions")
     for number, entry in enumerate(entries):
         place = f"{path}: {name}[{number}]"
         if not isinstance(entry, dict) or not entry.keys() >= set(keys):
-            raise DataError(f"{place} is not an object with {', '.join(keys)}; get the file anew")
+            raise DataError(f"{place} is not an object with {', '.join(keys)}; download the file again")
         for key in keys:
             if key.endswith("id") and type(entry[key]) is not int:
-                raise DataError(f"{place} has the {key} {entry[key]!r}, which is no whole number; get the file anew")
+                raise DataError(
+                    f"{place} has the {key} {entry[key]!r}, which is not an integer; download the file again"
+                )
         yield place, entry
 
 
@@ -95,7 +99,7 @@ def _corners(place: str, bbox: Any) -> tuple[int, int, int, int] | None:
     """COCO's (x, y, width, height) → (left, top, right, bottom), None for a box without area."""
     numbers = bbox if isinstance(bbox, list) else []
     if len(numbers) != 4 or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
-        raise DataError(f"{place} has the bbox {bbox!r} instead of [x, y, width, height]; get the file anew")
+        raise DataError(f"{place} has the bbox {bbox!r} instead of [x, y, width, height]; download the file again")
     x, y, width, height = numbers
     if width <= 0 or height <= 0:
         return None
@@ -103,35 +107,39 @@ def _corners(place: str, bbox: Any) -> tuple[int, int, int, int] | None:
 
 
 def _nouns(path: Path) -> dict[str, list[str]]:
-    """The nouns of each chain of a picture, in the order of its captions."""
+    """The nouns of each chain of an image, in the order of its captions."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing, yet its picture has annotations; get Flickr30k Entities anew") from error
+        raise DataError(
+            f"{path} is missing, but its image has annotations; download Flickr30k Entities again"
+        ) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error.reason}); get Flickr30k Entities anew") from error
+        raise DataError(f"{path} is not UTF-8 ({error.reason}); download Flickr30k Entities again") from error
     nouns: dict[str, list[str]] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         phrases = _PHRASE.findall(line)
         if len(phrases) != line.count("[/EN#"):
-            raise DataError(f"{path}:{number} has a phrase that is not '[/EN#id/type words]': {line[:80]!r}; mend it")
+            raise DataError(
+                f"{path}:{number} has a phrase that is not '[/EN#id/type words]': {line[:80]!r}; correct it"
+            )
         for chain, phrase in phrases:
             words = [word for word in phrase.lower().split() if word[0].isalpha()]
             if words and words[-1] not in _NO_NOUNS:
                 nouns.setdefault(chain, []).append(singular(words[-1]))
-    return {chain: list(dict.fromkeys(found)) for chain, found in nouns.items()}
+    return {chain: list(dict.fromkeys(of_chain)) for chain, of_chain in nouns.items()}
 
 
 class _PlainXml(ElementTree.TreeBuilder):
-    """Builds a tree, and stops at a document type: entities are declared in one, and these files have none."""
+    """Builds a tree and refuses a document type, in which entities would be declared; these files have none."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        """Called before anything that the document type declares is read."""
+        """Called before the declarations of a document type are read."""
         raise ValueError(f"it declares the document type {name!r}")
 
 
 def _chain_boxes(path: Path) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
-    """Every box of an annotation file with every chain that it belongs to."""
+    """(chain, box) for every box of an annotation file and every chain to which it belongs."""
     try:
         root = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_PlainXml()))
         for thing in root.iter("object"):
@@ -139,8 +147,10 @@ def _chain_boxes(path: Path) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
                 left, top, right, bottom = (int(box.findtext(key, "")) for key in ("xmin", "ymin", "xmax", "ymax"))
                 if left > right or top > bottom:
                     raise ValueError(f"it has the box {(left, top, right, bottom)}")
-                # Counted from 1 with the last pixel inside, as the data set's own reader has it.
+                # The file counts from 1 and includes the last pixel, as the authors' reader does.
                 corners = (max(left - 1, 0), max(top - 1, 0), max(right, 1), max(bottom, 1))
                 yield from ((name.text or "", corners) for name in thing.iter("name"))
     except (ElementTree.ParseError, ValueError) as error:
-        raise DataError(f"{path} is no annotation of Flickr30k Entities ({error}); get the file anew") from error
+        raise DataError(
+            f"{path} is not an annotation of Flickr30k Entities ({error}); download the file again"
+        ) from error

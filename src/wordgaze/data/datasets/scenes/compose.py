@@ -1,4 +1,4 @@
-"""What is in a scene and where: places, times, objects and their boxes, all from one random generator a scene."""
+"""Composes a scene from one random generator: place, time, objects and their boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ Point = tuple[float, float]
 
 BACKDROPS = 6  # drawn variants of each place at each time
 
-_SMALL, _LARGE = (0.20, 0.24), (0.34, 0.42)  # longest side as a share of the picture: no size in between
+_SMALL, _LARGE = (0.20, 0.24), (0.34, 0.42)  # longest side as a fraction of the image; there is no size in between
 _MOST_THINGS = 4
 _WIDTH, _BOTTOM, _CEILING, _SKY = 0.94, 0.96, 0.03, 0.47  # the usable width; airborne things stay in _CEILING.._SKY
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a scene plays. ``ground`` is the highest line that things may stand on, as a share of the height."""
+    """The place of a scene. ``ground`` is the highest line that things may stand on, as a share of the height."""
 
     name: str
     preposition: str
@@ -75,7 +75,7 @@ class Scene:
 
 @dataclass
 class _Plan:
-    """A group before it has a position; lengths are shares of the picture, ``offsets`` bottom-left corners."""
+    """A group before it has a position; lengths are fractions of the image, ``offsets`` bottom-left corners."""
 
     noun: str
     width: float
@@ -94,7 +94,7 @@ class _Plan:
 
 
 def compose(seed: int, index: int, size: int) -> Scene:
-    """Scene ``index`` of the data set of ``seed``, for pictures of ``size`` by ``size`` pixels."""
+    """Scene ``index`` of the data set with this ``seed``, for images of ``size`` x ``size`` pixels."""
     rng = np.random.default_rng(np.random.SeedSequence((seed, index)))
     place = PLACES[rng.integers(len(PLACES))]
     time = _time(rng, place)

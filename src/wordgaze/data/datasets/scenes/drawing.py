@@ -1,4 +1,4 @@
-"""A scene as a picture: the backdrop, and on it shadows and pictograms from far to near."""
+"""Draws a scene: the backdrop, then shadows and pictograms from far to near."""
 
 from functools import cache
 
@@ -15,7 +15,7 @@ _SHADOW: Colour = (24, 26, 48)
 
 
 def draw(scene: Scene) -> Image.Image:
-    """The RGB picture of a scene, ``scene.size`` pixels wide and high."""
+    """The RGB image of a scene, ``scene.size`` pixels wide and high."""
     picture = backdrop(scene.place.name, scene.time, scene.backdrop, scene.size).copy()
     things = [(group.noun, thing) for group in scene.groups for thing in group.things]
     for noun, thing in sorted(things, key=lambda pair: pair[1].box[3]):

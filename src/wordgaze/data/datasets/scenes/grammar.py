@@ -14,7 +14,7 @@ _TIMES = {"day": "", "sunset": " at sunset", "night": " at night"}
 
 
 def describe(scene: Scene) -> tuple[str, ...]:
-    """Five captions, each in its own form; the last one tells sizes. All that they say is true of the picture."""
+    """Five captions, one per form; the last one mentions sizes. Every statement is true of the image."""
     view = f"a {scene.place.name}{_TIMES[scene.time]}"
     where = f"{scene.place.preposition} {view}"
     everything = _listing(scene.groups)

@@ -1,0 +1,44 @@
+"""A folder for unfinished work that several processes may need at the same time."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from wordgaze.core import paths
+
+
+@contextmanager
+def shared_scratch(name: str) -> Iterator[Path]:
+    """Yields the scratch folder ``name`` for exclusive use; a second process waits until the first one has finished.
+
+    If the block raises, the folder is kept, and the next run resumes from it. If the block succeeds, the folder is
+    deleted, unless another process is waiting, which then finds all results and deletes the folder itself.
+    """
+    folder, locks = paths.scratch(name), paths.scratch("locks")
+    locks.mkdir(parents=True, exist_ok=True)
+    user = locks / f"{name}.{os.getpid()}"
+    user.touch()
+    try:
+        with FileLock(locks / f"{name}.lock"):
+            folder.mkdir(parents=True, exist_ok=True)
+            yield folder
+            user.unlink()
+            if not any(_is_running(other.suffix[1:]) for other in locks.glob(f"{name}.*")):
+                shutil.rmtree(folder)
+    finally:
+        user.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    """Whether a process with this id exists; False for a text that is not an id."""
+    try:
+        os.kill(int(process), 0)
+    except PermissionError:
+        return True
+    except (ValueError, ProcessLookupError):
+        return False
+    return True

@@ -1,0 +1,153 @@
+"""Two runs with equal inputs share their work, unfinished work depends on the code, and memory is bounded."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from wordgaze.config.params import FeaturesParams, Params
+from wordgaze.core import paths
+from wordgaze.data.records import Record, write_records
+from wordgaze.stages import features
+from wordgaze.vision.feature_store import FeatureStore
+
+SOURCE = Path(__file__).parents[2] / "src"
+SETTINGS = FeaturesParams(
+    encoder="timm/test_efficientnet", weights="random", image_size=64, batch_size=2, shard_size=3, device="cpu",
+    precision="fp32",
+)  # fmt: skip
+IMAGES = [f"{n}.png" for n in range(7)]
+LIMIT = 120
+
+
+def write_images(folder: Path) -> None:
+    for number, name in enumerate(IMAGES):
+        path = folder / "data" / "raw" / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.linear_gradient("L").rotate(40 * number).resize((40, 30)).convert("RGB").save(path)
+    write_records(folder / "data" / "raw" / "captions.jsonl", [Record(name, ("a dog",)) for name in IMAGES])
+
+
+def run_untracked(gate: Path | None = None) -> None:
+    """The stage without MLflow and contracts; prints each image that it reads, the first after ``gate`` exists."""
+    patch = pytest.MonkeyPatch()
+    load = features.load_image
+
+    def read(path: Path) -> Image.Image:
+        while gate is not None and not gate.exists():
+            time.sleep(0.01)
+        sys.stdout.write(f"{path.name}\n")  # in one piece: several threads write
+        return load(path)
+
+    @contextlib.contextmanager
+    def untracked(*_: object) -> Iterator[Any]:
+        yield SimpleNamespace(metrics=lambda values: None)
+
+    with patch.context() as patched:
+        patched.setattr(features, "load_image", read)
+        patched.setattr(features, "stage_run", untracked)
+        patched.setattr(features, "check", lambda *_: SimpleNamespace(to_json=lambda: "{}"))
+        patched.setattr(features, "log_contract", lambda *_: None)
+        features.run(Params(features=SETTINGS))
+
+
+def start(folder: Path, root: Path, *arguments: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "DVC_ROOT": str(root), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    return subprocess.Popen(
+        [sys.executable, __file__, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for(condition: Any, process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_two_processes_with_equal_inputs_share_their_work(tmp_path: Path) -> None:
+    """Fault 8: two queued experiments wrote one scratch folder, and the second failed when the first moved it away."""
+    write_images(tmp_path / "one")
+    write_images(tmp_path / "two")
+    locks = tmp_path / ".scratch" / "locks"
+    first = start(tmp_path / "one", tmp_path, str(tmp_path / "gate"))
+    wait_for(lambda: list(locks.glob(f"*.{first.pid}")), first)
+    wait_for(lambda: list((tmp_path / ".scratch").glob("features-*")), first)
+    second = start(tmp_path / "two", tmp_path)
+    wait_for(lambda: list(locks.glob(f"*.{second.pid}")), second)
+    (tmp_path / "gate").touch()
+    outputs = [process.communicate(timeout=LIMIT) for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), outputs
+    assert sorted(outputs[0][0].split()) == IMAGES
+    assert outputs[1][0] == ""  # every shard came from the first process
+    stores = [FeatureStore(tmp_path / name / "data" / "features") for name in ("one", "two")]
+    assert torch.equal(stores[0].read(IMAGES), stores[1].read(IMAGES))
+    assert not list((tmp_path / ".scratch").glob("features-*"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_images(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def test_unfinished_work_is_not_resumed_by_other_code(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault 2: the scratch key had settings and data, so that shards of old code were taken for those of new code."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(features, "write_manifest", interrupted)
+        run_untracked()
+    assert len(capsys.readouterr().out.split()) == len(IMAGES)
+    monkeypatch.setattr(features, "code_fingerprint", lambda stage: f"another {stage}")
+    run_untracked()
+    assert len(capsys.readouterr().out.split()) == len(IMAGES)
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    run_untracked()
+    assert capsys.readouterr().out == ""
+    assert not list((project / ".scratch").glob("features-*"))
+
+
+def test_reading_uses_all_cpus_and_bounded_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 14: two reader threads on every machine, and a whole shard of pixels at once."""
+    calls: list[tuple[int, int]] = []
+
+    def watched(function: Any, items: Any, threads: int, ahead: int) -> Any:
+        calls.append((threads, ahead))
+        return map(function, items)
+
+    monkeypatch.setattr(features, "map_ahead", watched)
+    monkeypatch.setattr(features, "available_cpus", lambda: 11)
+    run_untracked()
+    assert set(calls) == {(11, 4)}
+    expected = FeatureStore(paths.FEATURES).read(IMAGES)
+    calls.clear()
+    monkeypatch.setattr(features, "PIXEL_MEMORY", 3 * 64 * 64 * 3)
+    run_untracked()
+    assert set(calls) == {(11, 3)}
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    run_untracked()
+    assert torch.equal(FeatureStore(paths.FEATURES).read(IMAGES), expected)
+
+
+if __name__ == "__main__":  # one of the two processes
+    run_untracked(Path(sys.argv[1]) if sys.argv[1:] else None)
