@@ -47,7 +47,7 @@ def random_decoder() -> tuple[Decoder, Vocabulary]:
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.mul_(2.5)
-        decoder.biases[END] += 4.2
+        decoder.lm_head.bias[END] += 4.2
     return decoder, vocabulary
 
 

@@ -77,7 +77,7 @@ def test_helpers_see_the_weights_change() -> None:
         two.learn(batch(), None)
         for of in (together, alone):
             with torch.no_grad():
-                of.decoder.biases[4:] += 1.0
+                of.decoder.lm_head.bias[4:] += 1.0
         changed = two.learn(batch(), None).total
     parts = divided(batch(), 2)
     assert changed == pytest.approx(sum(len(p.images) / 5 * alone.learn(p, None).total for p in parts), rel=1e-6)

@@ -58,7 +58,7 @@ class TrainingTask:
         """The decoder that training begins with. Raises ModelError where ``start`` has other sizes or other words."""
         if self.start:
             decoder, vocabulary = load_decoder(self.start)
-            if decoder.sizes != self.model or vocabulary != self.prepared.vocabulary:
+            if decoder.config != self.model or vocabulary != self.prepared.vocabulary:
                 raise ModelError(f"{self.start} was trained with other settings of model or other words; run dvc repro")
             return decoder
         width = self.vectors.matrix.shape[1] if self.vectors else 0
@@ -68,7 +68,7 @@ class TrainingTask:
             decoder.standardise(self.store.read(images[:: max(1, len(images) // MEASURED)][:MEASURED]))
         if self.vectors:
             with torch.no_grad():
-                decoder.embed.weight.copy_(self.vectors.matrix)
+                decoder.embedding.weight.copy_(self.vectors.matrix)
         return decoder
 
     def tuned(self) -> FinetunedEncoder | None:

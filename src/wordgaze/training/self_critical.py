@@ -54,7 +54,7 @@ class SelfCriticalLoss:
         decoder.train()
         words = [[self._indices(caption) for caption in of_one] for of_one in drawn]
         taught = teach(features, pad_captions(words).to(features.device))
-        rewards = self.reward(batch.images, drawn)
+        rewards = self.reward(batch.images, drawn).gather(1, taught.order.cpu())  # in the order of ``taught``
         # In nats a word, as cross entropy is; the length is that of the captions given, which no drawing changes.
         length = (batch.captions != PAD).sum() / (batch.captions != PAD).any(2).sum()
         total = policy_loss(taught, rewards - others_mean(rewards), self.decode.temperature) / length.to(
@@ -64,10 +64,9 @@ class SelfCriticalLoss:
         return LossOutput(total, -reward, {"train_reward": reward, **guards(list(chain.from_iterable(drawn)))})
 
     def draw(self, decoder: Decoder, features: Tensor) -> list[list[Caption]]:
-        """Captions of each picture, the longest first, as ``teach`` orders them."""
+        """Captions of each image in the order of drawing."""
         seed = int(torch.randint(2**62, ()))
-        drawn = generate(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, seed=seed)
-        return [sorted(of_one, key=lambda caption: -len(_tokens(caption))) for of_one in drawn]
+        return generate(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, seed=seed)
 
     def _indices(self, caption: Caption) -> list[int]:
         return [self.vocabulary.index[word] for word in _tokens(caption)]
@@ -106,7 +105,7 @@ def others_mean(rewards: Tensor) -> Tensor:
 
 
 def policy_loss(taught: DecoderOutput, advantages: Tensor, temperature: float) -> Tensor:
-    """-Σ advantage · log p(caption) / number of captions; advantages (B, K) in the order of ``taught``.
+    """-Σ advantage · log p(caption) / number of captions; advantages (B, K) in the order that ``taught.order`` gives.
 
     Probabilities are those that captions are drawn with: at ``temperature``, and none of words that are never said.
     """
@@ -114,7 +113,7 @@ def policy_loss(taught: DecoderOutput, advantages: Tensor, temperature: float) -
     never = torch.tensor([PAD, START, UNK], device=logits.device)
     log_probs = torch.log_softmax(logits.index_fill(1, never, -torch.inf), dim=1)
     of_words = log_probs.gather(1, taught.targets.unsqueeze(1)).squeeze(1)
-    caption = torch.div(taught.place, taught.weights.shape[1], rounding_mode="floor")
+    caption = torch.div(taught.positions, taught.weights.shape[1], rounding_mode="floor")
     each = advantages.flatten().to(of_words)
     return -(each[caption] * of_words).sum() / len(each)
 
