@@ -54,7 +54,9 @@ def energy(kind: str, p: dict[str, Tensor], cell: list[float], query: list[float
         mixed = times(whole, query + cell)
     else:
         projected, bias = times(p["score.query_projection.weight"], query), p["score.key_projection.bias"].tolist()
-        mixed = [k + b + q for k, b, q in zip(times(p["score.key_projection.weight"], cell), bias, projected, strict=True)]
+        mixed = [
+            k + b + q for k, b, q in zip(times(p["score.key_projection.weight"], cell), bias, projected, strict=True)
+        ]
     return dot(p["score.energy.weight"][0].tolist(), [math.tanh(x) for x in mixed])
 
 
@@ -63,7 +65,10 @@ def formula(values: dict[str, Any], p: dict[str, Tensor], cells: list[list[float
     scores = [energy(values["attention"], p, cell, query) for cell in cells]
     sigma, middle = values["window"] / 2, min(values["window_stride"] * t, L - 1)
     if values["span"] == "local_p":  # p_t = S · sigmoid(v · tanh(W h_t)), equation 9
-        inner = dot(p["center_predictor.2.weight"][0].tolist(), [math.tanh(x) for x in times(p["center_predictor.0.weight"], query)])
+        inner = dot(
+            p["center_predictor.2.weight"][0].tolist(),
+            [math.tanh(x) for x in times(p["center_predictor.0.weight"], query)],
+        )
         middle = L / (1 + math.exp(-inner))
     inside = [values["span"] == "global" or abs(s - middle) <= values["window"] for s in range(L)]
     total = sum(math.exp(score) for score, near in zip(scores, inside, strict=True) if near)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from tests.models.variants import CELLS, HIDDEN, VARIANTS, decoder_of, padded, pictures
 from wordgaze.generation.outputs import take
-from wordgaze.models.attention import RowIndex
 from wordgaze.models import kernels
+from wordgaze.models.attention import RowIndex
 from wordgaze.models.decoder import MAX_DEVIATION, Decoder, DecoderOutput, StepOutput
 from wordgaze.text.vocabulary import END, START
 
@@ -263,7 +263,7 @@ def test_a_layer_is_the_librarys_cell(cell: str, library: type[nn.LSTMCell] | ty
 
 
 def one_step(decoder: Decoder) -> tuple[dict[str, Tensor], StepOutput, Tensor, Tensor]:
-    """The parameters, the second word that is said of one picture, its features as projected, and h, m before it."""
+    """The parameters, the step of the second word of one image, its projected features, and h, m before that step."""
     features = pictures()[:1]
     memory = decoder.encode(features)
     state = decoder.step(
@@ -288,49 +288,63 @@ def lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 def test_adaptive_attention_is_the_papers() -> None:
     """Lu et al. 2017, equations 4 to 13, with x_t = [word; mean of the features]."""
     decoder = decoder_of(attention_position="last", sentinel=True, gate=False, output="plain")
-    p, found, cells, (h, m) = one_step(decoder)
-    x = p["word_to_gates.weight"] @ p["embedding.weight"][4] + p["word_to_gates.bias"] + p["mean_to_gates.weight"] @ cells.mean(0)
+    p, output, cells, (h, m) = one_step(decoder)
+    x = (
+        p["word_to_gates.weight"] @ p["embedding.weight"][4]
+        + p["word_to_gates.bias"]
+        + p["mean_to_gates.weight"] @ cells.mean(0)
+    )
     gates = x + p["layers.0.recurrent_projection.weight"] @ h
     h, m = lstm(gates[: 4 * HIDDEN], m)
     s = gates[4 * HIDDEN :].sigmoid() * m.tanh()
     asked, v = p["attention.score.query_projection.weight"] @ h, p["attention.score.energy.weight"][0]
-    z = (cells @ p["attention.score.key_projection.weight"].T + p["attention.score.key_projection.bias"] + asked).tanh() @ v
-    own = (p["attention.sentinel_key_projection.weight"] @ s + p["attention.sentinel_key_projection.bias"] + asked).tanh() @ v
+    z = (
+        cells @ p["attention.score.key_projection.weight"].T + p["attention.score.key_projection.bias"] + asked
+    ).tanh() @ v
+    own = (
+        p["attention.sentinel_key_projection.weight"] @ s + p["attention.sentinel_key_projection.bias"] + asked
+    ).tanh() @ v
     alpha = torch.cat([z, own.unsqueeze(0)]).softmax(0)
     beta = alpha[-1]
     alone = z.softmax(0)  # equation 7; ĉ = β s + (1 − β) c, equation 11
     c = beta * s + (1 - beta) * (alone @ cells)
-    torch.testing.assert_close(found.weights[0], alpha[:-1])
-    torch.testing.assert_close(found.logits[0], p["lm_head.weight"] @ (c + h) + p["lm_head.bias"])
+    torch.testing.assert_close(output.weights[0], alpha[:-1])
+    torch.testing.assert_close(output.logits[0], p["lm_head.weight"] @ (c + h) + p["lm_head.bias"])
 
 
 @torch.no_grad()
 def test_the_top_down_decoder_is_the_papers() -> None:
     """Anderson et al. 2018, equations 1 to 6."""
     decoder = decoder_of(attention_position="between", num_layers=2, gate=False, output="plain")
-    p, found, cells, (h1, m1, h2, m2) = one_step(decoder)
+    p, output, cells, (h1, m1, h2, m2) = one_step(decoder)
     gates = p["word_to_gates.weight"] @ p["embedding.weight"][4] + p["word_to_gates.bias"]
     gates = gates + p["mean_to_gates.weight"] @ cells.mean(0) + p["top_to_gates.weight"] @ h2
     h1, _ = lstm(gates + p["layers.0.recurrent_projection.weight"] @ h1, m1)
     keys = cells @ p["attention.score.key_projection.weight"].T + p["attention.score.key_projection.bias"]
     a = (keys + p["attention.score.query_projection.weight"] @ h1).tanh() @ p["attention.score.energy.weight"][0]
     alpha = a.softmax(0)
-    gates = p["layers.1.input_projection.weight"] @ h1 + p["layers.1.input_projection.bias"] + p["context_to_gates.weight"] @ (alpha @ cells)
+    gates = (
+        p["layers.1.input_projection.weight"] @ h1
+        + p["layers.1.input_projection.bias"]
+        + p["context_to_gates.weight"] @ (alpha @ cells)
+    )
     h2, _ = lstm(gates + p["layers.1.recurrent_projection.weight"] @ h2, m2)
-    torch.testing.assert_close(found.weights[0], alpha)
-    torch.testing.assert_close(found.logits[0], p["lm_head.weight"] @ h2 + p["lm_head.bias"])
+    torch.testing.assert_close(output.weights[0], alpha)
+    torch.testing.assert_close(output.logits[0], p["lm_head.weight"] @ h2 + p["lm_head.bias"])
 
 
 @torch.no_grad()
 def test_show_attend_and_tell_is_the_papers() -> None:
     """Xu et al. 2015, equations 1 to 9 and 13, with the gating scalar of section 4.2.1."""
-    p, found, cells, (h, m) = one_step(decoder_of())
+    p, output, cells, (h, m) = one_step(decoder_of())
     keys = cells @ p["attention.score.key_projection.weight"].T + p["attention.score.key_projection.bias"]
-    alpha = ((keys + p["attention.score.query_projection.weight"] @ h).tanh() @ p["attention.score.energy.weight"][0]).softmax(0)
+    alpha = (
+        (keys + p["attention.score.query_projection.weight"] @ h).tanh() @ p["attention.score.energy.weight"][0]
+    ).softmax(0)
     z = (p["context_gate.weight"][0] @ h + p["context_gate.bias"][0]).sigmoid() * (alpha @ cells)
     word = p["embedding.weight"][4]
     gates = p["word_to_gates.weight"] @ word + p["word_to_gates.bias"] + p["context_to_gates.weight"] @ z
     h, _ = lstm(gates + p["layers.0.recurrent_projection.weight"] @ h, m)
     mixed = word + p["hidden_to_output.weight"] @ h + p["hidden_to_output.bias"] + p["context_to_output.weight"] @ z
-    torch.testing.assert_close(found.weights[0], alpha)
-    torch.testing.assert_close(found.logits[0], p["lm_head.weight"] @ mixed.tanh() + p["lm_head.bias"])
+    torch.testing.assert_close(output.weights[0], alpha)
+    torch.testing.assert_close(output.logits[0], p["lm_head.weight"] @ mixed.tanh() + p["lm_head.bias"])

@@ -20,7 +20,7 @@ def settings(smoothing: float = 0.0, weight: float = 0.0, **values: object) -> T
     return TrainParams.model_validate({"label_smoothing": smoothing, "doubly_stochastic": weight, **values})
 
 
-def example_output() -> DecoderOutput:
+def sample_output() -> DecoderOutput:
     """Two captions of two and three words over three cells, and a rank that no caption fills."""
     torch.manual_seed(3)
     weights = torch.softmax(torch.randn(3, 3, 3), dim=-1)
@@ -32,17 +32,17 @@ def example_output() -> DecoderOutput:
     return DecoderOutput(torch.randn(N, V), targets, positions, weights, weights, torch.zeros(3, 3), order)
 
 
-def cross_entropy(example: DecoderOutput, smoothing: float) -> float:
+def cross_entropy(output: DecoderOutput, smoothing: float) -> float:
     total = 0.0
-    for logits, target in zip(example.logits.tolist(), example.targets.tolist(), strict=True):
+    for logits, target in zip(output.logits.tolist(), output.targets.tolist(), strict=True):
         norm = math.log(sum(math.exp(x) for x in logits))
         wanted = [smoothing / V + (1 - smoothing) * (v == target) for v in range(V)]
         total -= sum(p * (x - norm) for p, x in zip(wanted, logits, strict=True))
     return total / N
 
 
-def spread(example: DecoderOutput) -> float:
-    captions = example.distribution.tolist()[:2]  # the third holds no caption
+def spread(output: DecoderOutput) -> float:
+    captions = output.distribution.tolist()[:2]  # the third holds no caption
     missed = [1 - sum(weights[cell] for weights in steps) for steps in captions for cell in range(3)]
     return sum(m * m for m in missed) / len(missed)
 
@@ -50,40 +50,42 @@ def spread(example: DecoderOutput) -> float:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
 def test_the_loss_is_the_formula(smoothing: float, weight: float) -> None:
-    loss = captioning_loss(example_output(), settings(smoothing, weight))
-    assert float(loss.total) == pytest.approx(cross_entropy(example_output(), smoothing) + weight * spread(example_output()), rel=1e-5)
-    assert float(loss.plain) == pytest.approx(cross_entropy(example_output(), 0.0), rel=1e-5)
+    loss = captioning_loss(sample_output(), settings(smoothing, weight))
+    assert float(loss.total) == pytest.approx(
+        cross_entropy(sample_output(), smoothing) + weight * spread(sample_output()), rel=1e-5
+    )
+    assert float(loss.plain) == pytest.approx(cross_entropy(sample_output(), 0.0), rel=1e-5)
     assert loss.reward is None
 
 
 def test_without_smoothing_and_regulariser_the_loss_is_what_is_reported() -> None:
-    loss = captioning_loss(example_output(), settings())
+    loss = captioning_loss(sample_output(), settings())
     assert float(loss.total) == float(loss.plain)
 
 
 def test_attending_each_cell_once_costs_nothing() -> None:
-    example = example_output()._replace(distribution=torch.eye(3).expand(2, 3, 3), sample_log_prob=torch.zeros(2, 3))
-    with_it, without = (captioning_loss(example, settings(0.1, weight)).total for weight in (5.0, 0.0))
+    output = sample_output()._replace(distribution=torch.eye(3).expand(2, 3, 3), sample_log_prob=torch.zeros(2, 3))
+    with_it, without = (captioning_loss(output, settings(0.1, weight)).total for weight in (5.0, 0.0))
     assert float(with_it) == pytest.approx(float(without))
 
 
 def test_gradients_come_from_words_and_from_weights_but_not_through_the_reported_number() -> None:
-    example = example_output()
-    example.logits.requires_grad_()
-    example.distribution.requires_grad_()
-    loss = captioning_loss(example, settings(0.1, 1.0))
+    output = sample_output()
+    output.logits.requires_grad_()
+    output.distribution.requires_grad_()
+    loss = captioning_loss(output, settings(0.1, 1.0))
     loss.total.backward()  # type: ignore[no-untyped-call]
     assert not loss.plain.requires_grad
-    assert example.logits.grad is not None
-    assert example.logits.grad.any()
-    assert example.distribution.grad is not None
-    assert example.distribution.grad[:2].any()
-    assert not example.distribution.grad[2].any()
+    assert output.logits.grad is not None
+    assert output.logits.grad.any()
+    assert output.distribution.grad is not None
+    assert output.distribution.grad[:2].any()
+    assert not output.distribution.grad[2].any()
 
 
 def test_bf16_logits_are_summed_in_fp32() -> None:
-    example = example_output()
-    rounded = example._replace(logits=example.logits.bfloat16(), distribution=example.distribution.bfloat16())
+    output = sample_output()
+    rounded = output._replace(logits=output.logits.bfloat16(), distribution=output.distribution.bfloat16())
     assert captioning_loss(rounded, settings(0.0, 1.0)).total.dtype == torch.float32
 
 
@@ -91,13 +93,13 @@ def test_hard_attention_adds_the_papers_terms() -> None:
     """λ_r Σ_t (Σ_u≥t log p(y_u) − b) log p(s_t) + λ_e H[s] of captions whose cells were drawn: here the second."""
     drawn = torch.zeros(3, 3)
     drawn[1] = torch.tensor([-0.5, -1.5, -0.25])
-    example = example_output()._replace(sample_log_prob=drawn)
-    loss = captioning_loss(example, settings(reinforce_weight=0.7, entropy_weight=0.3), baseline=-1.5)
-    log_probs = torch.log_softmax(example.logits, 1)[torch.arange(N), example.targets]
+    output = sample_output()._replace(sample_log_prob=drawn)
+    loss = captioning_loss(output, settings(reinforce_weight=0.7, entropy_weight=0.3), baseline=-1.5)
+    log_probs = torch.log_softmax(output.logits, 1)[torch.arange(N), output.targets]
     words = log_probs[[1, 3, 4]].tolist()
     to_come = [sum(w + 1.5 for w in words[t:]) for t in range(3)]
     rewarded = sum(gain * log_prob for gain, log_prob in zip(to_come, (-0.5, -1.5, -0.25), strict=True))
-    entropy = float(-(example.distribution[1] * example.distribution[1].log()).sum())
+    entropy = float(-(output.distribution[1] * output.distribution[1].log()).sum())
     expected = 0.7 * rewarded + 0.3 * entropy
     assert loss.reward == pytest.approx(sum(words) / 3)
     assert float(loss.total) == pytest.approx(float(loss.plain) - expected / N, rel=1e-5)

@@ -257,8 +257,15 @@ class Decoder(nn.Module):
         )
         embedded = packing.words_only(embedded)
         logits = self._logits(embedded, hidden, context, *self._padded_output_layer())  # (N, V)
-        attention_maps = (packing.unpack(part) for part in (weights, distribution, sample_log_prob))
-        return DecoderOutput(logits, packing.targets, packing.positions, *attention_maps, packing.order)
+        return DecoderOutput(
+            logits,
+            packing.targets,
+            packing.positions,
+            packing.unpack(weights),
+            packing.unpack(distribution),
+            packing.unpack(sample_log_prob),
+            packing.order,
+        )
 
     def _recurrent_step(
         self, word_gates: Tensor, step_inputs: StepInputs, memory: Memory, rows: RowIndex | None
@@ -267,7 +274,7 @@ class Decoder(nn.Module):
         input_gates, attention = word_gates + step_inputs.input_gates, step_inputs.attention
         step, sentinel = step_inputs.state.step, None
         hidden = input_gates  # read by the layers above the first, when it is the hidden state of the layer below
-        states: list[LayerState] = []
+        new_states: list[LayerState] = []
         for n, layer_state in enumerate(step_inputs.state.layers):
             layer = self._layer(n)
             if layer.input_projection is not None:
@@ -275,12 +282,12 @@ class Decoder(nn.Module):
             if 0 < n == self.attention_layer:
                 attention = self._attend(hidden, memory, step, rows, sentinel)
                 input_gates = input_gates + self.context_to_gates(attention.context)
-            hidden, layer_state, sentinel = layer(input_gates, step_inputs.recurrent_gates[n], layer_state)
-            states.append(layer_state)
+            hidden, new_state, sentinel = layer(input_gates, step_inputs.recurrent_gates[n], layer_state)
+            new_states.append(new_state)
         if self.attention_layer == len(self.layers):
             attention = self._attend(hidden, memory, step, rows, sentinel)
         assert isinstance(attention, AttentionOutput)
-        return hidden, attention, State(tuple(states), step + 1)
+        return hidden, attention, State(tuple(new_states), step + 1)
 
     def _attend(
         self, query: Tensor, memory: Memory, step: Tensor, rows: RowIndex | None, sentinel: Tensor | None

@@ -1,4 +1,4 @@
-"""The loss of a captioning model."""
+"""What training minimises."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ from wordgaze.models.decoder import DecoderOutput
 
 
 class LossOutput(NamedTuple):
-    """``total`` is minimised; ``plain`` is its part of the training curve's ``train_loss``, ``shown`` are further
-    columns of that curve; ``reward`` is that of hard attention, None where it was not used."""
+    """``total`` is to be minimised; ``plain`` is what the curve shows of it, ``shown`` are more of its columns;
+    ``reward`` is hard attention's, None where it was not used."""
 
     total: Tensor
     plain: float
@@ -20,8 +20,8 @@ class LossOutput(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """``total`` is minimised; ``plain`` is the cross entropy per word in nats, without smoothing; ``reward`` is the
-    mean log p(word) of the captions whose cells were drawn, None where none were."""
+    """``total`` is to be minimised; ``plain`` is the cross entropy a word in nats, without smoothing, to be reported;
+    ``reward`` is the mean log p(word) of those captions whose cells were drawn, None where none was."""
 
     total: Tensor
     plain: Tensor

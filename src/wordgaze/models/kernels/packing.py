@@ -19,11 +19,11 @@ from wordgaze.text.vocabulary import PAD, START
 class StepRows(NamedTuple):
     """The rows of one step.
 
-    ``keep`` (N,) selects them from the rows of the step before, None for all; ``index`` assigns them to the images,
-    None where every image has the same number of rows."""
+    ``keep`` (N,) selects them from the rows of the step before, None for all; ``row_index`` assigns them to the
+    images, None where every image has the same number of rows."""
 
     keep: Tensor | None
-    index: RowIndex | None
+    row_index: RowIndex | None
 
 
 class Packing(NamedTuple):
@@ -69,11 +69,11 @@ def _packed(captions: Tensor) -> Packing:
     caption = image * num_captions + rank
     previous = torch.arange(batch_size * num_captions, device=captions.device)
     steps = []
-    of_steps = zip(image.split(counts), rank.split(counts), caption.split(counts), widths[: len(counts)], strict=True)
-    for images, ranks, rows, width in of_steps:
+    by_step = (torch.split(part, counts) for part in (image, rank, caption))
+    for images, ranks, rows, width in zip(*by_step, widths[: len(counts)], strict=True):
         keep = torch.searchsorted(previous, rows) if len(rows) < len(previous) else None
-        index = RowIndex(images * width + ranks, width) if len(rows) < batch_size * width else None
-        steps.append(StepRows(keep, index))
+        row_index = RowIndex(images * width + ranks, width) if len(rows) < batch_size * width else None
+        steps.append(StepRows(keep, row_index))
         previous = rows
     inputs, targets = _shifted(captions)[image, rank, step], captions[image, rank, step]
     return Packing(order, inputs, counts, steps, None, targets, caption * len(counts) + step)
