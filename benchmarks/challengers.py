@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.models.attention import RowIndex
 from wordgaze.models.config import DecoderConfig
-from wordgaze.models.decoder import FARTHEST, Decoder, DecoderOutput, StepOutput
+from wordgaze.models.decoder import MAX_DEVIATION, Decoder, DecoderOutput, StepOutput
 from wordgaze.text.vocabulary import END, PAD, START, Vocabulary
 
 Captions = dict[str, list[list[str]]]
@@ -27,8 +27,8 @@ class ScheduledSampling(Decoder):
 
     most, rise = 0.25, 300  # the share of words in the end, and the steps until then
 
-    def __init__(self, sizes: DecoderConfig, channels: int, vocabulary_size: int) -> None:
-        super().__init__(sizes, channels, vocabulary_size)
+    def __init__(self, config: DecoderConfig, channels: int, vocabulary_size: int) -> None:
+        super().__init__(config, channels, vocabulary_size)
         self.steps = 0
 
     def forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
@@ -45,7 +45,9 @@ class ScheduledSampling(Decoder):
             said = torch.where(own, drawn, first.targets)
             shape = (*captions.shape[:2], first.weights.shape[1])
             mixed = captions.new_full((shape[0] * shape[1] * shape[2],), PAD)
-            mixed = mixed.index_copy(0, first.place, said).view(shape)
+            mixed = mixed.index_copy(0, first.positions, said).view(shape)
+            # In the order that was passed in, as ``order`` of the output counts them.
+            mixed = torch.empty_like(mixed).scatter(1, first.order.unsqueeze(2).expand_as(mixed), mixed)
         return super().forward(features, mixed)._replace(targets=first.targets)
 
 
@@ -112,14 +114,14 @@ class Transformer(nn.Module):
 
     layers, heads = 2, 8
 
-    def __init__(self, sizes: DecoderConfig, channels: int, vocabulary_size: int) -> None:
+    def __init__(self, config: DecoderConfig, channels: int, vocabulary_size: int) -> None:
         super().__init__()
-        self.sizes, width = sizes, sizes.hidden_size
-        self.register_buffer("shift", torch.zeros(channels))
-        self.register_buffer("scale", torch.ones(channels))
+        self.config, width = config, config.hidden_size
+        self.register_buffer("feature_mean", torch.zeros(channels))
+        self.register_buffer("feature_scale", torch.ones(channels))
         self.project, self.embed = nn.Linear(channels, width), nn.Embedding(vocabulary_size, width, padding_idx=PAD)
         self.places = nn.Parameter(0.02 * torch.randn(64, width))
-        self.blocks = nn.ModuleList(_Block(width, self.heads, sizes.dropout_output) for _ in range(self.layers))
+        self.blocks = nn.ModuleList(_Block(width, self.heads, config.dropout_output) for _ in range(self.layers))
         self.norm, self.classify = nn.LayerNorm(width), nn.Linear(width, vocabulary_size)
         nn.init.normal_(self.embed.weight, std=0.1)
 
@@ -134,8 +136,8 @@ class Transformer(nn.Module):
         return self.places.dtype
 
     def encode(self, features: Tensor) -> Grid:
-        away = ((features - self.shift) * self.scale).clamp(-FARTHEST, FARTHEST)
-        grid = dropout(relu(self.project(away)), self.sizes.dropout_features, self.training)
+        away = ((features - self.feature_mean) * self.feature_scale).clamp(-MAX_DEVIATION, MAX_DEVIATION)
+        grid = dropout(relu(self.project(away)), self.config.dropout_features, self.training)
         return Grid(grid, tuple(block.grid(grid) for block in self.blocks))
 
     def init_state(self, memory: Grid, captions: int) -> Past:
@@ -152,7 +154,7 @@ class Transformer(nn.Module):
     def step(
         self, words: Tensor, step_inputs: Past, memory: Grid, rows: RowIndex | None = None, table: object = None
     ) -> StepOutput:
-        each = torch.div(rows.place, rows.width, rounding_mode="floor") if rows else None
+        each = rows.image if rows else None
         x = (self.embed(words) + self.places[step_inputs.step]).unsqueeze(1)
         past = []
         for block, own, grid in zip(self.blocks, step_inputs.layers, memory.layers, strict=True):
@@ -163,7 +165,7 @@ class Transformer(nn.Module):
 
     def forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
         _, ranks, length = captions.shape
-        memory, rate = self.encode(features), self.sizes.dropout_embedding
+        memory, rate = self.encode(features), self.config.dropout_embedding
         flat = captions.flatten(0, 1)
         said = pad(flat[:, :-1], (1, 0), value=START)
         x = dropout(self.embed(said) + self.places[:length], rate, self.training)
@@ -172,10 +174,12 @@ class Transformer(nn.Module):
             x, _, weights = block(x, own, grid, None, later)
         real = flat != PAD
         place = real.flatten().nonzero().squeeze(1)
-        hidden = dropout(self.norm(x.flatten(0, 1)[place]), self.sizes.dropout_output, self.training)
+        hidden = dropout(self.norm(x.flatten(0, 1)[place]), self.config.dropout_output, self.training)
         logits = self.classify(hidden)
         weights = weights * real.unsqueeze(2)
-        return DecoderOutput(logits, flat.flatten()[place], place, weights, torch.zeros_like(flat, dtype=torch.float))
+        undrawn = torch.zeros_like(flat, dtype=torch.float)
+        order = torch.arange(ranks).expand(len(captions), -1)
+        return DecoderOutput(logits, flat.flatten()[place], place, weights, weights, undrawn, order)
 
 
 def in_pieces(captions: Captions, known: Vocabulary, min_count: int) -> tuple[Captions, Vocabulary]:

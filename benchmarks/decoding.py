@@ -42,12 +42,12 @@ def random_decoder() -> tuple[Decoder, Vocabulary]:
     """Weights larger than at the start of training, so that words differ, and END likely once it is allowed."""
     torch.manual_seed(0)
     vocabulary = Vocabulary(SPECIAL + tuple(f"w{i}" for i in range(WORDS - len(SPECIAL))))
-    sizes = DecoderConfig(embedding_size=WIDTH, hidden_size=WIDTH, attention_size=256, feature_size=WIDTH)
-    decoder = Decoder(sizes, CHANNELS, len(vocabulary)).eval()
+    config = DecoderConfig(embedding_size=WIDTH, hidden_size=WIDTH, attention_size=256, feature_size=WIDTH)
+    decoder = Decoder(config, CHANNELS, len(vocabulary)).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.mul_(2.5)
-        decoder.biases[END] += 4.2
+        decoder.lm_head.bias[END] += 4.2
     return decoder, vocabulary
 
 
@@ -119,7 +119,7 @@ def main() -> None:
     decoder = decoder.to(device)
     with torch.inference_mode():
         table = decoder.word_table()  # once a captioner
-    channels = decoder.project.in_features if decoder.sizes.feature_size else CHANNELS
+    channels = decoder.feature_projection.in_features if decoder.config.feature_size else CHANNELS
     features = torch.rand(given.pictures, CELLS, int(channels), generator=torch.Generator().manual_seed(1)).to(device)
     weights = sum(p.numel() * p.element_size() for p in decoder.parameters())
     print(f"{len(vocabulary)} words, {weights / 1e6:.1f} MB of weights, {torch.get_num_threads()} threads, {device}")

@@ -41,7 +41,7 @@ METRICS = ("bleu_4", "cider", "meteor")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--teachers", type=Path, nargs="+", force_words=True)
+    parser.add_argument("--teachers", type=Path, nargs="+", required=True)
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--split", choices=["dev", "test"], default="dev")
     parser.add_argument("--captions", type=int, default=2, help="of the teachers, a picture")

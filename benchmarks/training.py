@@ -78,49 +78,52 @@ class PlainDecoder(nn.Module):
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         own = copy.deepcopy(decoder)
-        self.sizes, self.top_down = own.sizes, own.before == 1
-        self.project, self.embed, self.first_state = own.project, own.embed, own.first_state
-        self.key, self.query, self.energy = own.attend.score.key, own.attend.score.query, own.attend.score.energy
-        self.hidden_out, self.context_out = own.hidden_out, own.context_out
-        self.gate = own.gate if own.sizes.gate else None
-        self.classify = nn.Linear(own.classes.shape[1], own.vocabulary_size)
-        self.classify.weight, self.classify.bias = own.classes, own.biases
+        self.config, self.top_down = own.config, own.attention_layer == 1
+        self.feature_projection, self.embedding = own.feature_projection, own.embedding
+        self.init_state_projection = own.init_state_projection
+        score = own.attention.score
+        self.key_projection, self.query_projection = score.key_projection, score.query_projection
+        self.energy = score.energy
+        self.hidden_to_output, self.context_to_output = own.hidden_to_output, own.context_to_output
+        self.gate = own.context_gate if own.config.gate else None
+        self.classify = nn.Linear(own.lm_head.weight.shape[1], own.vocabulary_size)
+        self.classify.weight, self.classify.bias = own.lm_head.weight, own.lm_head.bias
         first, *upper = own.layers
         if self.top_down:
-            under = (own.word_gates.weight, own.mean_gates.weight, own.top_gates.weight)
-            cells = [_cell(under, own.word_gates.bias, first.recurrent.weight)]
-            above = (upper[0].below.weight, own.context_gates.weight)
-            cells.append(_cell(above, upper[0].below.bias, upper[0].recurrent.weight))
+            under = (own.word_to_gates.weight, own.mean_to_gates.weight, own.top_to_gates.weight)
+            cells = [_cell(under, own.word_to_gates.bias, first.recurrent_projection.weight)]
+            above = (upper[0].input_projection.weight, own.context_to_gates.weight)
+            cells.append(_cell(above, upper[0].input_projection.bias, upper[0].recurrent_projection.weight))
         else:
-            under = (own.word_gates.weight, own.context_gates.weight)
-            cells = [_cell(under, own.word_gates.bias, first.recurrent.weight)]
+            under = (own.word_to_gates.weight, own.context_to_gates.weight)
+            cells = [_cell(under, own.word_to_gates.bias, first.recurrent_projection.weight)]
         self.cells = nn.ModuleList(cells)
 
     def forward(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
         """features (N, L, channels), captions (N, T) → logits (N, T, V), weights (N, T, L)."""
-        sizes = self.sizes
-        grid = dropout(torch.relu(self.project(features)), sizes.dropout_features, self.training)
-        keys, mean = self.key(grid), grid.mean(1)
-        parts = torch.tanh(self.first_state(mean)).chunk(2 * sizes.num_layers, 1)
+        config = self.config
+        grid = dropout(torch.relu(self.feature_projection(features)), config.dropout_features, self.training)
+        keys, mean = self.key_projection(grid), grid.mean(1)
+        parts = torch.tanh(self.init_state_projection(mean)).chunk(2 * config.num_layers, 1)
         states = list(zip(parts[::2], parts[1::2], strict=True))
         said = pad(captions[:, :-1], (1, 0), value=START)
-        words = dropout(self.embed(said), sizes.dropout_embedding, self.training)
+        words = dropout(self.embedding(said), config.dropout_embedding, self.training)
         logits, shown = [], []
         for t in range(captions.shape[1]):
             word = words[:, t]
             if self.top_down:
                 states[0] = self.cells[0](torch.cat([word, mean, states[1][0]], 1), states[0])
             query = states[0][0]
-            energy = self.energy(torch.tanh(keys + self.query(query).unsqueeze(1))).squeeze(2)
+            energy = self.energy(torch.tanh(keys + self.query_projection(query).unsqueeze(1))).squeeze(2)
             weights = torch.softmax(energy, 1)
             context = (weights.unsqueeze(2) * grid).sum(1)
             if self.gate is not None:
                 context = torch.sigmoid(self.gate(query)) * context
             below = states[0][0] if self.top_down else word
             states[-1] = self.cells[-1](torch.cat([below, context], 1), states[-1])
-            hidden = dropout(states[-1][0], sizes.dropout_output, self.training)
-            mixed = torch.tanh(word + self.hidden_out(hidden) + self.context_out(context))
-            logits.append(self.classify(dropout(mixed, sizes.dropout_output, self.training)))
+            hidden = dropout(states[-1][0], config.dropout_output, self.training)
+            mixed = torch.tanh(word + self.hidden_to_output(hidden) + self.context_to_output(context))
+            logits.append(self.classify(dropout(mixed, config.dropout_output, self.training)))
             shown.append(weights)
         return torch.stack(logits, 1), torch.stack(shown, 1)
 
@@ -210,9 +213,9 @@ def compare(decoder: Decoder, batch: Batch, params: TrainParams, device: torch.d
     pairs = {
         "loss": (mine.loss, theirs[0]), "cross entropy": (torch.tensor(mine.metrics["train_loss"]), theirs[1].cpu())
     }  # fmt: skip
-    for name in ("project.weight", "key.weight", "query.weight", "energy.weight", "hidden_out.weight", "embed.weight"):
-        inner = name if hasattr(decoder, name.split(".")[0]) else f"attend.score.{name}"
-        pairs[name] = (decoder.get_parameter(inner).grad, plain.get_parameter(name).grad)
+    for name in ("feature_projection", "key_projection", "query_projection", "energy", "hidden_to_output", "embedding"):
+        inner = name if hasattr(decoder, name) else f"attention.score.{name}"
+        pairs[name] = (decoder.get_parameter(f"{inner}.weight").grad, plain.get_parameter(f"{name}.weight").grad)
     apart = {name: float((a - b).detach().norm() / b.detach().norm()) for name, (a, b) in pairs.items()}
     if wrong := {name: value for name, value in apart.items() if not value < 1e-3}:
         raise SystemExit(f"the plain loop and the project differ: {wrong}")
@@ -255,8 +258,8 @@ def parts_of_a_step(
     kept = (train_step.captioning_loss, Tensor.backward, nn.utils.clip_grad_norm_)
     decoder.encode = clock.time("features, keys", decoder.encode)  # type: ignore[method-assign]
     decoder.forward = clock.time("recurrence", decoder.forward)  # type: ignore[method-assign]
-    decoder.attend.forward = clock.time("attention", decoder.attend.forward)  # type: ignore[method-assign]
-    decoder._output = clock.time("classifier, loss", decoder._output)  # type: ignore[method-assign]
+    decoder.attention.forward = clock.time("attention", decoder.attention.forward)  # type: ignore[method-assign]
+    decoder._logits = clock.time("classifier, loss", decoder._logits)  # type: ignore[method-assign]
     train_step.captioning_loss = clock.time("classifier, loss", train_step.captioning_loss)
     Tensor.backward = clock.time("backward", Tensor.backward)  # type: ignore[method-assign]
     nn.utils.clip_grad_norm_ = clock.time("optimiser", nn.utils.clip_grad_norm_)

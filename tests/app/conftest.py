@@ -141,8 +141,8 @@ def _sharpen(path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     weights = load_file(path)
-    for name, factor in (("energy", 100), ("query", 10), ("key", 10)):
-        weights[f"decoder.attend.score.{name}.weight"] *= factor
+    for name, factor in (("energy", 100), ("query_projection", 10), ("key_projection", 10)):
+        weights[f"decoder.attention.score.{name}.weight"] *= factor
     save_file(weights, path)
 
 

@@ -33,13 +33,13 @@ def decoder_of(vocabulary: Vocabulary, seed: int) -> tuple[Decoder, Vocabulary]:
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.8)
     with torch.no_grad():
-        decoder.biases[END] += 1.0  # captions of all lengths
+        decoder.lm_head.bias[END] += 1.0  # captions of all lengths
     return decoder, vocabulary
 
 
 def with_bias(decoder: Decoder, word: int, value: float) -> Decoder:
     with torch.no_grad():
-        decoder.biases[word] = value
+        decoder.lm_head.bias[word] = value
     return decoder
 
 

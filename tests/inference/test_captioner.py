@@ -81,9 +81,62 @@ def test_a_folder_without_a_captioner_is_told_with_the_way_out(tmp_path: Path) -
 
 def test_another_version_of_the_format_is_told(captioner_folder: Path) -> None:
     edit(captioner_folder, format=1)
-    assert "has format 1, this wordgaze reads format 3" in told(captioner_folder)
+    refusal = told(captioner_folder)
+    assert "has format 1, and this version of wordgaze reads formats 3 and 4; train the captioner again" in refusal
     (captioner_folder / "captioner.json").write_text("[]")
     assert "has format None" in told(captioner_folder)
+
+
+OLD_KEYS = {
+    "num_layers": "layers", "attention_position": "look", "window_stride": "pace", "hard_attention": "hard",
+    "soft_attention_share": "soft_share", "tie_embeddings": "tied", "word_vectors": "vectors",
+    "freeze_word_vectors": "vectors_frozen",
+}  # fmt: skip
+OLD_TENSORS = {
+    "attention.score.energy.weight": "attend.score.energy.weight",
+    "attention.score.key_projection.bias": "attend.score.key.bias",
+    "attention.score.key_projection.weight": "attend.score.key.weight",
+    "attention.score.query_projection.weight": "attend.score.query.weight",
+    "context_gate.bias": "gate.bias",
+    "context_gate.weight": "gate.weight",
+    "context_to_gates.weight": "context_gates.weight",
+    "context_to_output.weight": "context_out.weight",
+    "embedding.weight": "embed.weight",
+    "feature_projection.bias": "project.bias",
+    "feature_projection.weight": "project.weight",
+    "hidden_to_output.bias": "hidden_out.bias",
+    "hidden_to_output.weight": "hidden_out.weight",
+    "init_state_projection.bias": "first_state.bias",
+    "init_state_projection.weight": "first_state.weight",
+    "layers.0.recurrent_projection.weight": "layers.0.recurrent.weight",
+    "lm_head.bias": "biases",
+    "lm_head.weight": "classes",
+    "word_to_gates.bias": "word_gates.bias",
+    "word_to_gates.weight": "word_gates.weight",
+}
+
+
+def write_format3(folder: Path) -> None:
+    """Turns a captioner folder into what wordgaze 0.1 would have written."""
+    card, state = json.loads((folder / "captioner.json").read_text()), load_file(folder / "weights.safetensors")
+    edit(folder, format=3, model={OLD_KEYS.get(key, key): value for key, value in card["model"].items()})
+    decoder = {name: state.pop(f"decoder.{name}") for name in OLD_TENSORS}
+    assert not [name for name in state if name.startswith("decoder.")]
+    save_file({**state, **{f"decoder.{OLD_TENSORS[name]}": tensor for name, tensor in decoder.items()}},
+              folder / "weights.safetensors")  # fmt: skip
+
+
+def test_a_folder_of_format_3_gives_the_same_captioner(captioner_folder: Path, pictures: list[Image.Image]) -> None:
+    now = Captioner.load(captioner_folder, "cpu")
+    write_format3(captioner_folder)
+    before = Captioner.load(captioner_folder, "cpu")
+    assert before.decoder.config == now.decoder.config
+    assert all(torch.equal(before.decoder.get_parameter(k), p) for k, p in now.decoder.named_parameters())
+    assert [[c.text for c in captions] for captions in before.caption(pictures, WIDE)] == [
+        [c.text for c in captions] for captions in now.caption(pictures, WIDE)
+    ]
+    edit(captioner_folder, model={**json.loads((captioner_folder / "captioner.json").read_text())["model"], "color": 1})
+    assert "holds a broken captioner (" in told(captioner_folder)
 
 
 def cut(folder: Path) -> None:
@@ -100,11 +153,11 @@ def drop(folder: Path) -> None:
 
 
 def half(folder: Path) -> None:
-    (folder / "captioner.json").write_text('{"format": 3')
+    (folder / "captioner.json").write_text('{"format": 4')
 
 
 def bare(folder: Path) -> None:
-    (folder / "captioner.json").write_text('{"format": 3}')
+    (folder / "captioner.json").write_text('{"format": 4}')
 
 
 def twice(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Decoders of every kind, and one of each small enough to enumerate."""
+"""A small decoder of every kind."""
 
 import torch
 from torch import Tensor
@@ -38,16 +38,16 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 
 
-def sizes(**values: object) -> DecoderConfig:
+def config(**values: object) -> DecoderConfig:
     small = {"embedding_size": 5, "hidden_size": HIDDEN, "attention_size": 6, "feature_size": 5}
     dropouts = dict.fromkeys(("dropout_embedding", "dropout_features", "dropout_output"), 0.0)
     return DecoderConfig.model_validate({**small, **dropouts, **values})
 
 
 def decoder_of(vector_size: int = 0, **values: object) -> Decoder:
-    """A decoder whose weights are large enough for everything to matter."""
+    """A decoder whose weights are large enough for every part to matter."""
     torch.manual_seed(1)
-    decoder = Decoder(sizes(**values), CHANNELS, WORDS, vector_size).eval()
+    decoder = Decoder(config(**values), CHANNELS, WORDS, vector_size).eval()
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return decoder

@@ -155,11 +155,11 @@ def test_training_begins_with_the_word_vectors(task: TrainingTask, tmp_path: Pat
     frozen = SIZES.model_copy(update={"word_vectors": "file", "freeze_word_vectors": True})
     begun = replace(task, vectors=vectors(width), model=frozen)
     weights = trained(begun, tmp_path / "frozen")
-    assert torch.equal(weights["decoder.embed.weight"], vectors(width).matrix)
+    assert torch.equal(weights["decoder.embedding.weight"], vectors(width).matrix)
     second = trained(replace(task, model=frozen, start=tmp_path / "frozen/captioner"), tmp_path / "second")
-    assert torch.equal(second["decoder.embed.weight"], vectors(width).matrix)
+    assert torch.equal(second["decoder.embedding.weight"], vectors(width).matrix)
     free = replace(begun, model=SIZES.model_copy(update={"word_vectors": "file"}))
-    moved = trained(free, tmp_path / "free")["decoder.embed.weight"] - vectors(width).matrix
+    moved = trained(free, tmp_path / "free")["decoder.embedding.weight"] - vectors(width).matrix
     assert moved.abs().max() > 1e-4
     assert moved.abs().max() < 0.5
 

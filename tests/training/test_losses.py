@@ -20,27 +20,29 @@ def settings(smoothing: float = 0.0, weight: float = 0.0, **values: object) -> T
     return TrainParams.model_validate({"label_smoothing": smoothing, "doubly_stochastic": weight, **values})
 
 
-def taught() -> DecoderOutput:
+def sample_output() -> DecoderOutput:
     """Two captions of two and three words over three cells, and a rank that no caption fills."""
     torch.manual_seed(3)
     weights = torch.softmax(torch.randn(3, 3, 3), dim=-1)
     weights[0, 2:] = 0
     weights[2] = 0
-    place = torch.tensor([0, 3, 1, 4, 5])  # three steps a caption: words 0, 2 of the first, 1, 3, 4 of the second
-    return DecoderOutput(torch.randn(N, V), torch.tensor([2, 3, 1, 3, 2]), place, weights, torch.zeros(3, 3))
+    positions = torch.tensor([0, 3, 1, 4, 5])  # three steps a caption: words 0, 2 of the first, 1, 3, 4 of the second
+    order = torch.arange(3).view(1, 3)
+    targets = torch.tensor([2, 3, 1, 3, 2])
+    return DecoderOutput(torch.randn(N, V), targets, positions, weights, weights, torch.zeros(3, 3), order)
 
 
-def cross_entropy(example: DecoderOutput, smoothing: float) -> float:
+def cross_entropy(output: DecoderOutput, smoothing: float) -> float:
     total = 0.0
-    for logits, target in zip(example.logits.tolist(), example.targets.tolist(), strict=True):
+    for logits, target in zip(output.logits.tolist(), output.targets.tolist(), strict=True):
         norm = math.log(sum(math.exp(x) for x in logits))
         wanted = [smoothing / V + (1 - smoothing) * (v == target) for v in range(V)]
         total -= sum(p * (x - norm) for p, x in zip(wanted, logits, strict=True))
     return total / N
 
 
-def spread(example: DecoderOutput) -> float:
-    captions = example.weights.tolist()[:2]  # the third holds no caption
+def spread(output: DecoderOutput) -> float:
+    captions = output.distribution.tolist()[:2]  # the third holds no caption
     missed = [1 - sum(weights[cell] for weights in steps) for steps in captions for cell in range(3)]
     return sum(m * m for m in missed) / len(missed)
 
@@ -48,40 +50,42 @@ def spread(example: DecoderOutput) -> float:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
 def test_the_loss_is_the_formula(smoothing: float, weight: float) -> None:
-    loss = captioning_loss(taught(), settings(smoothing, weight))
-    assert float(loss.loss) == pytest.approx(cross_entropy(taught(), smoothing) + weight * spread(taught()), rel=1e-5)
-    assert loss.metrics["train_loss"] == pytest.approx(cross_entropy(taught(), 0.0), rel=1e-5)
+    loss = captioning_loss(sample_output(), settings(smoothing, weight))
+    assert float(loss.loss) == pytest.approx(
+        cross_entropy(sample_output(), smoothing) + weight * spread(sample_output()), rel=1e-5
+    )
+    assert loss.metrics["train_loss"] == pytest.approx(cross_entropy(sample_output(), 0.0), rel=1e-5)
     assert loss.reward is None
 
 
 def test_without_smoothing_and_regulariser_the_loss_is_what_is_reported() -> None:
-    loss = captioning_loss(taught(), settings())
+    loss = captioning_loss(sample_output(), settings())
     assert float(loss.loss) == loss.metrics["train_loss"]
 
 
-def test_looking_at_each_cell_once_costs_nothing() -> None:
-    example = taught()._replace(weights=torch.eye(3).expand(2, 3, 3), drawn=torch.zeros(2, 3))
-    with_it, without = (captioning_loss(example, settings(0.1, weight)).loss for weight in (5.0, 0.0))
+def test_attending_each_cell_once_costs_nothing() -> None:
+    output = sample_output()._replace(distribution=torch.eye(3).expand(2, 3, 3), sample_log_prob=torch.zeros(2, 3))
+    with_it, without = (captioning_loss(output, settings(0.1, weight)).loss for weight in (5.0, 0.0))
     assert float(with_it) == pytest.approx(float(without))
 
 
 def test_gradients_come_from_words_and_from_weights_but_not_through_the_reported_number() -> None:
-    example = taught()
-    example.logits.requires_grad_()
-    example.weights.requires_grad_()
-    loss = captioning_loss(example, settings(0.1, 1.0))
+    output = sample_output()
+    output.logits.requires_grad_()
+    output.distribution.requires_grad_()
+    loss = captioning_loss(output, settings(0.1, 1.0))
     loss.loss.backward()  # type: ignore[no-untyped-call]
     assert isinstance(loss.metrics["train_loss"], float)
-    assert example.logits.grad is not None
-    assert example.logits.grad.any()
-    assert example.weights.grad is not None
-    assert example.weights.grad[:2].any()
-    assert not example.weights.grad[2].any()
+    assert output.logits.grad is not None
+    assert output.logits.grad.any()
+    assert output.distribution.grad is not None
+    assert output.distribution.grad[:2].any()
+    assert not output.distribution.grad[2].any()
 
 
 def test_bf16_logits_are_summed_in_fp32() -> None:
-    example = taught()
-    rounded = example._replace(logits=example.logits.bfloat16(), weights=example.weights.bfloat16())
+    output = sample_output()
+    rounded = output._replace(logits=output.logits.bfloat16(), distribution=output.distribution.bfloat16())
     assert captioning_loss(rounded, settings(0.0, 1.0)).loss.dtype == torch.float32
 
 
@@ -89,13 +93,13 @@ def test_hard_attention_adds_the_papers_terms() -> None:
     """λ_r Σ_t (Σ_u≥t log p(y_u) − b) log p(s_t) + λ_e H[s] of captions whose cells were drawn: here the second."""
     drawn = torch.zeros(3, 3)
     drawn[1] = torch.tensor([-0.5, -1.5, -0.25])
-    example = taught()._replace(drawn=drawn)
-    loss = captioning_loss(example, settings(reinforce_weight=0.7, entropy_weight=0.3), baseline=-1.5)
-    log_probs = torch.log_softmax(example.logits, 1)[torch.arange(N), example.targets]
+    output = sample_output()._replace(sample_log_prob=drawn)
+    loss = captioning_loss(output, settings(reinforce_weight=0.7, entropy_weight=0.3), baseline=-1.5)
+    log_probs = torch.log_softmax(output.logits, 1)[torch.arange(N), output.targets]
     words = log_probs[[1, 3, 4]].tolist()
     to_come = [sum(w + 1.5 for w in words[t:]) for t in range(3)]
     rewarded = sum(gain * log_prob for gain, log_prob in zip(to_come, (-0.5, -1.5, -0.25), strict=True))
-    entropy = float(-(example.weights[1] * example.weights[1].log()).sum())
+    entropy = float(-(output.distribution[1] * output.distribution[1].log()).sum())
     expected = 0.7 * rewarded + 0.3 * entropy
     assert loss.reward
     assert loss.reward == (pytest.approx(sum(words) / 3), 3)
@@ -111,36 +115,45 @@ CAPTION, DRAWS = [4, 5, END], 50
 PICTURE = 3 * torch.randn(1, 3, 6, generator=torch.Generator().manual_seed(4))  # three cells
 
 
-def hard() -> Decoder:
-    return decoder_of(hard_attention=True, soft_attention_share=0.0)
+SPANS: dict[str, dict[str, object]] = {"global": {}, "local_p": {"span": "local_p", "window": 2}}
+every_span = pytest.mark.parametrize("values", SPANS.values(), ids=SPANS.keys())
+
+
+def hard(values: dict[str, object]) -> Decoder:
+    return decoder_of(hard_attention=True, soft_attention_share=0.0, **values)
 
 
 def exact_gradient(decoder: Decoder) -> Tensor:
-    """Of Σ_s p(s | a) log p(y | s, a), all sequences s of cells enumerated; Xu et al. 2015, equations 10 and 11."""
+    """Of Σ_s p(s | a) log p(y | s, a), all sequences s of cells enumerated; Xu et al. 2015, equations 10 and 11.
+
+    p(s_t) is the softmax over the window, for local-p times the Gaussian, and made to sum to 1."""
     bound = torch.zeros(())
     for cells in product(range(3), repeat=len(CAPTION)):
         memory = decoder.encode(PICTURE)
-        state, last, said, looked = decoder.init_state(memory, 1), START, torch.zeros(()), torch.ones(())
+        state, last = decoder.init_state(memory, 1), START
+        log_prob, probability = torch.zeros(()), torch.ones(())
         for cell, word in zip(cells, CAPTION, strict=True):
             step_inputs = decoder.prepare_step(state, memory)
-            assert step_inputs.looked
-            looked = looked * step_inputs.looked.weights[0, cell]
-            gate = torch.sigmoid(decoder.gate(state.layers[0][0]))
+            assert step_inputs.attention
+            distribution = step_inputs.attention.distribution[0]
+            probability = probability * distribution[cell] / distribution.sum()
+            gate = torch.sigmoid(decoder.context_gate(state.layers[0][0]))
             context = gate * memory.features[:, cell]
-            seen = step_inputs._replace(
-                inputs=decoder.context_gates(context), looked=step_inputs.looked._replace(context=context)
+            attended = step_inputs._replace(
+                input_gates=decoder.context_to_gates(context),
+                attention=step_inputs.attention._replace(context=context),
             )
-            after = decoder.step(torch.tensor([last]), seen, memory)
-            said = said + torch.log_softmax(after.logits[0], 0)[word]
-            state, last = after.state, word
-        bound = bound + looked * said
+            output = decoder.step(torch.tensor([last]), attended, memory)
+            log_prob = log_prob + torch.log_softmax(output.logits[0], 0)[word]
+            state, last = output.state, word
+        bound = bound + probability * log_prob
     return flat_gradient(decoder, bound)
 
 
 def flat_gradient(decoder: Decoder, value: Tensor) -> Tensor:
-    slopes = torch.autograd.grad(value, list(decoder.parameters()), allow_unused=True)
-    every = zip(slopes, decoder.parameters(), strict=True)
-    return torch.cat([(torch.zeros_like(p) if s is None else s).flatten() for s, p in every])
+    gradients = torch.autograd.grad(value, list(decoder.parameters()), allow_unused=True)
+    every = zip(gradients, decoder.parameters(), strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in every])
 
 
 def estimates(decoder: Decoder, baseline: float, count: int) -> Tensor:
@@ -164,8 +177,9 @@ def flat_through_words(decoder: Decoder) -> Tensor:
     return flat_gradient(decoder, -len(CAPTION) * loss.loss)
 
 
-def test_the_mean_of_hard_attentions_estimates_is_the_exact_gradient() -> None:
-    decoder, count = hard(), 100
+@every_span
+def test_the_mean_of_hard_attentions_estimates_is_the_exact_gradient(values: dict[str, object]) -> None:
+    decoder, count = hard(values), 100
     exact = exact_gradient(decoder)
     found = estimates(decoder, baseline=-2.3, count=count)
     error = (found.mean(0) - exact).norm()
@@ -177,7 +191,7 @@ def test_the_mean_of_hard_attentions_estimates_is_the_exact_gradient() -> None:
 
 
 def test_the_baseline_lowers_the_variance_of_the_estimates() -> None:
-    decoder = hard()
+    decoder = hard({})
     mean = -captioning_loss(decoder(PICTURE, torch.tensor([[CAPTION]])), settings()).metrics["train_loss"]
     without, with_it = (estimates(decoder, baseline, 20).var(0).sum() for baseline in (0.0, mean))
     assert with_it < 0.5 * without

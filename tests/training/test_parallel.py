@@ -40,7 +40,7 @@ def test_the_gradient_is_that_of_one_process_on_the_whole_batch(two: DataParalle
 
 def test_workers_see_the_weights_change(two: DataParallel) -> None:
     before = float(two(UNEQUAL).loss)
-    biases = two.train_step.decoder.biases
+    biases = two.train_step.decoder.lm_head.bias
     with torch.no_grad():
         biases[4:] += 1.0
     alone = SumStep([UNEQUAL], two.train_step)

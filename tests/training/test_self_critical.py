@@ -102,6 +102,24 @@ def test_the_mean_of_the_others_lowers_the_variance(monkeypatch: pytest.MonkeyPa
     assert with_it.var(0).sum() < 0.85 * without.var(0).sum()
 
 
+def test_each_caption_gets_its_own_reward_in_whatever_order_they_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four captions of each image, not sorted by length, against log-probabilities computed one caption at a time."""
+    drawn = [["a", "a b", "", "b c"], ["d e", "", "c a", "c"]]
+    captions = [[caption(text, "length" if " " in text else "end") for text in texts] for texts in drawn]
+    decoder, minimise = decoder_of(), critical()
+    monkeypatch.setattr(minimise, "draw", lambda *_: captions)
+    batch = Batch(pictures(2), pad_captions([GIVEN] * 2), ("p", "q"))
+    loss = minimise(decoder, decoder.eval(), batch.features, batch)
+    rewards = minimise.reward(("p", "q"), captions)
+    assert len(set(rewards[0].tolist())) > 2
+    advantages, expected = rewards - others_mean(rewards), torch.zeros(())
+    for b, texts in enumerate(drawn):
+        for r, text in enumerate(texts):
+            words = [VOCABULARY.index[word] for word in text.split()] + ([] if " " in text else [END])
+            expected = expected - advantages[b, r] * probability(decoder, batch.features[b], words).log()
+    torch.testing.assert_close(loss.total, expected / 8 / 2.5, atol=1e-5, rtol=1e-4)
+
+
 def test_the_baseline_is_the_mean_of_the_others() -> None:
     rewards = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]])
     assert torch.equal(leave_one_out_baseline(rewards), torch.tensor([[4.0, 3.5, 1.5], [1.5, 1.5, 0.0]]))

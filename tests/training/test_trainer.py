@@ -302,19 +302,19 @@ def test_averaged_weights_are_scored_and_kept(tmp_path: Path) -> None:
     wanted: list[Tensor] = []
 
     def score(decoder: Decoder) -> float:
-        scored.append(decoder.biases.detach().clone())
+        scored.append(decoder.lm_head.bias.detach().clone())
         return float(len(scored))
 
     trained = trainer(tmp_path, changed(ema_decay=0.5), score)
-    expected = trained.decoder.biases.detach().clone()
+    expected = trained.decoder.lm_head.bias.detach().clone()
 
     def on_step(done: int, _: int) -> None:
         nonlocal expected
         kept = min(0.5, done / (done + 9))  # 1/10, 2/11, …
-        expected = kept * expected + (1 - kept) * trained.decoder.biases.detach()
+        expected = kept * expected + (1 - kept) * trained.decoder.lm_head.bias.detach()
         if done % STEPS == 0:
             wanted.append(expected)
 
     trained.train(nothing, on_step)
     torch.testing.assert_close(scored, wanted)
-    assert torch.equal(trained.decoder.biases, scored[-1])
+    assert torch.equal(trained.decoder.lm_head.bias, scored[-1])

@@ -32,12 +32,13 @@ from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder, WordTable
+from wordgaze.models.format3 import upgrade_config, upgrade_tensors
 from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import END, Vocabulary
 from wordgaze.vision.encoders import Encoder, EncoderSpec, encoder_from_spec
 from wordgaze.vision.feature_store import FeatureSource
 
-FORMAT = 3
+FORMAT = 4
 CARD, WEIGHTS = "captioner.json", "weights.safetensors"
 
 
@@ -170,8 +171,10 @@ def save_captioner(
     tuned: bool = False,
     neighbours: NeighbourReranker | None = None,
 ) -> None:
-    """Writes a captioner folder, whole or not at all. Equal weights give equal bytes. ``tuned``: the encoder has been
-    trained along, so that stored features are not its own."""
+    """Writes a captioner folder of format 4, whole or not at all. Equal weights give equal bytes.
+
+    ``tuned``: the encoder was trained too, so that stored features are not those of this encoder.
+    """
     state = {f"encoder.{k}": v for k, v in encoder_state.items()}
     state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
     state |= {f"neighbours.{k}": v for k, v in neighbours.tensors().items()} if neighbours else {}
@@ -179,7 +182,7 @@ def save_captioner(
         "format": FORMAT,
         "tokenizer": tokenizer.NAME,
         "vocabulary": list(vocabulary.words),
-        "model": decoder.sizes.model_dump(),
+        "model": decoder.config.model_dump(),
         "vector_size": decoder.vector_size,
         "tuned": tuned,
         "encoder": spec.model_dump(mode="json"),
@@ -219,25 +222,32 @@ def load_decoder(folder: Path) -> tuple[Decoder, Vocabulary]:
 
 
 def _decoder(folder: Path, card: dict[str, Any], state: dict[str, Tensor]) -> tuple[Decoder, Vocabulary, EncoderSpec]:
+    """The decoder of a captioner folder, its vocabulary, and its encoder's specification. Raises ModelError."""
     try:
         vocabulary = Vocabulary(tuple(card["vocabulary"]))
         spec = EncoderSpec.model_validate(card["encoder"])
-        sizes = DecoderConfig.model_validate(card["model"])
-        decoder = Decoder(sizes, spec.channels, len(vocabulary), card["vector_size"])
-        decoder.load_state_dict(_part(state, "decoder."))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        config, weights = card["model"], _part(state, "decoder.")
+        if card["format"] == 3:
+            config, weights = upgrade_config(config), upgrade_tensors(weights)
+        decoder = Decoder(DecoderConfig.model_validate(config), spec.channels, len(vocabulary), card["vector_size"])
+        decoder.load_state_dict(weights)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _broken(folder, error) from error
     return decoder, vocabulary, spec
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The contents of captioner.json and the tensors of a captioner folder. Raises ModelError."""
     if not (folder / CARD).is_file():
         raise ModelError(f"{folder} holds no captioner ({CARD} is missing); run dvc repro, or give --model a folder")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         version = card.get("format") if isinstance(card, dict) else None
-        if version != FORMAT:
-            raise ModelError(f"{folder / CARD} has format {version!r}, this wordgaze reads format {FORMAT}")
+        if version not in (FORMAT, 3):
+            raise ModelError(
+                f"{folder / CARD} has format {version!r}, and this version of wordgaze reads formats 3 and {FORMAT};"
+                f" train the captioner again with dvc repro, or use the version of wordgaze that has written it"
+            )
         return card, load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise _broken(folder, error) from error

@@ -1,4 +1,4 @@
-"""The sizes and kinds of a decoder: section ``model`` of ``params.yaml``."""
+"""The configuration of the decoder: section ``model`` of ``params.yaml``."""
 
 from typing import Literal, Self
 
@@ -8,10 +8,14 @@ from wordgaze.core.settings import Count, Dropout, Settings, Share
 
 
 class DecoderConfig(Settings):
-    """The decoder. ``num_layers`` counts all recurrent layers: with ``attention_position: between`` the first one stands before the
-    attention. ``feature_size`` 0 attends over the encoder's channels as they are. ``standardise``: each channel with
-    mean 0 and deviation 1 over the training images, which matters where networks or depths stand side by side.
-    ``dropout_channels`` hypotheses channels out in all cells of a picture."""
+    """The configuration of a Decoder.
+
+    ``num_layers`` counts all recurrent layers: with ``attention_position: between`` the first one comes before the
+    attention. ``feature_size`` 0 attends over the encoder's channels as they are. ``standardise`` gives each channel
+    mean 0 and standard deviation 1 over the training images, which matters where networks or depths are concatenated.
+    ``dropout_channels`` drops channels in all cells of an image at once. ``soft_attention_share`` of the images have
+    soft attention in a training step with ``hard_attention``.
+    """
 
     cell: Literal["lstm", "gru"] = "lstm"
     num_layers: int = Field(1, ge=1, le=8)
@@ -39,7 +43,7 @@ class DecoderConfig(Settings):
     dropout_output: Dropout = 0.3
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _is_consistent(self) -> Self:
         problems = [
             (
                 self.attention_position == "between" and self.num_layers < 2,
@@ -47,12 +51,12 @@ class DecoderConfig(Settings):
             ),
             (
                 self.sentinel and self.attention_position == "first",
-                "sentinel comes from the last word: attention_position must be between or last",
+                "sentinel depends on the last word: attention_position must be between or last",
             ),
             (self.sentinel and self.cell == "gru", "sentinel needs a memory cell: cell must be lstm"),
             (
                 self.sentinel and self.hard_attention,
-                "sentinel and hard_attention exclude each other: it is no place in the picture",
+                "sentinel and hard_attention exclude each other: the sentinel is not a cell of the grid",
             ),
             (self.sentinel and self.span != "global", "sentinel needs span: global"),
             (
@@ -66,8 +70,8 @@ class DecoderConfig(Settings):
             ),
             (
                 self.output == "plain" and self.attention_position == "last" and self.feature_size != self.hidden_size,
-                f"output: plain with attention_position: last adds features to states: feature_size ({self.feature_size}) must be"
-                f" hidden_size ({self.hidden_size})",
+                "output: plain with attention_position: last adds features to states:"
+                f" feature_size ({self.feature_size}) must be hidden_size ({self.hidden_size})",
             ),
             (
                 self.tie_embeddings and self.output == "plain" and self.embedding_size != self.hidden_size,

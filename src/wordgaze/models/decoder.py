@@ -1,8 +1,11 @@
-"""The decoder: recurrent layers that say a caption word by word, and an attention that looks before each word.
+"""The decoder: recurrent layers that generate a caption word by word, with attention over the image at each word.
 
-Where the attention stands among the layers makes the models of the field: before them all (``look: first``, "Show,
-Attend and Tell", Xu et al. 2015), behind the first (``between``, the top-down decoder, Anderson et al. 2018), behind
-the last (``last``, Luong et al. 2015; with a sentinel Lu et al. 2017).
+The position of the attention among the layers gives the models of the literature: before all layers
+(``attention_position: first``, "Show, Attend and Tell", Xu et al. 2015), after the first (``between``, the top-down
+decoder, Anderson et al. 2018), or after the last (``last``, Luong et al. 2015; with a sentinel Lu et al. 2017).
+
+Shapes: B images, R captions per image, T words per caption, L cells, D features, H hidden, E embedding, V words, G
+gates of the first layer; N rows, one for each caption that has a word at the step.
 """
 
 from typing import NamedTuple
@@ -13,34 +16,38 @@ from torch.nn.functional import dropout, dropout1d, linear, pad
 
 from wordgaze.models.attention import Attention, AttentionOutput, Memory, RowIndex
 from wordgaze.models.config import DecoderConfig
-from wordgaze.models.kernels.step_linear import StepLinear, one_sequence
+from wordgaze.models.kernels.packing import pack_captions
+from wordgaze.models.kernels.step_linear import StepLinear, deferred_weight_gradients
 from wordgaze.models.recurrent import CELLS, LayerState, RecurrentLayer
-from wordgaze.text.vocabulary import PAD, START
+from wordgaze.text.vocabulary import PAD
 
-FARTHEST = 8.0  # deviations: what a channel that is nearly always silent shows at most
+MAX_DEVIATION = 8.0  # standardised features are clipped here, because a channel may be silent in nearly all images
 
 
 class State(NamedTuple):
-    """The recurrent state: of each layer its tensors (N, H), and the number of words said (N,)."""
+    """The recurrent state: of each layer its tensors (N, H), and the number of words generated so far (N,)."""
 
     layers: tuple[LayerState, ...]
     step: Tensor
 
+    def select(self, rows: Tensor) -> "State":
+        """The state of these rows."""
+        return State(tuple(tuple(part[rows] for part in layer) for layer in self.layers), self.step[rows])
+
 
 class StepInputs(NamedTuple):
-    """What a state is worth to the next word, whichever that word will be; hypotheses that part at it share this.
-
-    The state itself; of each layer the product of its last hidden state (N, G); the rest of the first layer's input
-    (N, G); and where the attention stands first, what it saw."""
+    """The part of a step that does not depend on the word, which hypotheses with the same state share: the state; of
+    each layer U h (N, G); of the first layer's input what is not the word's (N, G); and the attention (N, …), where it
+    comes before all layers."""
 
     state: State
-    recurrent: tuple[Tensor, ...]
-    inputs: Tensor
-    looked: AttentionOutput | tuple[()]
+    recurrent_gates: tuple[Tensor, ...]
+    input_gates: Tensor
+    attention: AttentionOutput | tuple[()]
 
 
 class StepOutput(NamedTuple):
-    """logits (N, V) of the next words, the new state, and where the attention looked for them, weights (N, L)."""
+    """``logits`` (N, V) of the next word, the new ``state``, and the attention ``weights`` (N, L) of that word."""
 
     logits: Tensor
     state: State
@@ -48,139 +55,167 @@ class StepOutput(NamedTuple):
 
 
 class WordTable(NamedTuple):
-    """Every word's share of the gates (V, G), and the classifier, its rows rounded up (V', E) with biases (V',)."""
+    """What the steps compute from the vocabulary alone: every word's ``gates`` (V, G), and ``weight`` (V', E) and
+    ``bias`` (V',) of the output layer, V' being V rounded up to a multiple of 64."""
 
     gates: Tensor
-    classes: Tensor
-    biases: Tensor
+    weight: Tensor
+    bias: Tensor
 
 
 class DecoderOutput(NamedTuple):
-    """What teacher forcing gives: of the N real words logits (N, V), targets (N,) and their place (N,), caption · T +
-    step; of each step of each caption weights (B·R, T, L) and the logarithm of the probability of the cell that was
-    drawn (B·R, T), both zero where a caption is over."""
+    """The output of teacher forcing.
+
+    ``logits`` (N, V) and ``targets`` (N,) of the N words, without padding; ``positions`` (N,) of these words in
+    (B, R, T) as a flat index; ``weights``, ``distribution`` (B·R, T, L) and ``sample_log_prob`` (B·R, T) of the
+    attention (see AttentionOutput), zero after the end of a caption. ``order`` (B, R): the r-th caption of image b in
+    this output is the caption ``order[b, r]`` that was passed in.
+    """
 
     logits: Tensor
     targets: Tensor
-    place: Tensor
+    positions: Tensor
     weights: Tensor
-    drawn: Tensor
+    distribution: Tensor
+    sample_log_prob: Tensor
+    order: Tensor
 
 
-class _LayersOutput(NamedTuple):
-    hidden: Tensor
-    looked: AttentionOutput
-    state: State
+class LMHead(nn.Module):
+    """The output layer x W^T + b. With ``tied`` W is computed from the embeddings, and the layer has the bias alone."""
+
+    def __init__(self, input_size: int, vocabulary_size: int, tied: bool) -> None:
+        super().__init__()
+        self.weight = None if tied else nn.Parameter(torch.empty(vocabulary_size, input_size))
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def reset_parameters(self) -> None:
+        """Draws the weight as ``nn.Linear`` does."""
+        if self.weight is not None:
+            nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
 
 class Decoder(nn.Module):
-    """``vector_size`` is the width of word vectors that were trained elsewhere, where it is not ``embedding_size``.
+    """Generates captions from the features of images.
 
-    The product of the embedded words with the gates' weights does not wait for the recurrence, so it is computed for
-    all steps at once; what is left inside the loop is the attention and the products with context and states.
+    ``channels``: the number of channels of the features. ``vector_size``: the width of pretrained word vectors, where
+    it is not ``embedding_size``.
+
+    The gates of the first layer are W [word; mean feature; top hidden state; context] + U h. W is kept as one linear
+    layer for each part of the input, so that each product is computed where it is cheapest: the words' for all steps
+    at once, the mean feature's once per image, and only the others within the recurrence.
     """
 
-    def __init__(self, sizes: DecoderConfig, channels: int, vocabulary_size: int, vector_size: int = 0) -> None:
+    def __init__(self, config: DecoderConfig, channels: int, vocabulary_size: int, vector_size: int = 0) -> None:
         super().__init__()
-        self.sizes = sizes
-        width = sizes.feature_size or channels
-        embedding, hidden = sizes.embedding_size, sizes.hidden_size
-        self.vocabulary_size, self.vector_size = vocabulary_size, vector_size or embedding
-        self.before = {"first": 0, "between": 1, "last": sizes.num_layers}[
-            sizes.attention_position
-        ]  # layers under the attention
-        if sizes.standardise:
-            self.register_buffer("shift", torch.zeros(channels))
-            self.register_buffer("scale", torch.ones(channels))
-        self.project = nn.Linear(channels, sizes.feature_size) if sizes.feature_size else nn.Identity()
-        self.embed = nn.Embedding(vocabulary_size, self.vector_size, padding_idx=PAD)
-        self.embed.weight.requires_grad_(not sizes.freeze_word_vectors)
-        self.widen = nn.Linear(self.vector_size, embedding) if self.vector_size != embedding else nn.Identity()
-        self.attend = Attention(sizes, width)
+        self.config, self.vocabulary_size = config, vocabulary_size
+        embedding_size, hidden_size, num_layers = config.embedding_size, config.hidden_size, config.num_layers
+        feature_size = config.feature_size or channels  # D
+        self.vector_size = vector_size or embedding_size
+        self.attention_layer = {"first": 0, "between": 1, "last": num_layers}[config.attention_position]
+
+        # The order in which modules are made decides the random initial weights and the order of parameters().
+        output_size = embedding_size if config.output == "deep" else hidden_size
+        self.lm_head = LMHead(output_size, vocabulary_size, config.tie_embeddings)
+        if config.standardise:
+            self.register_buffer("feature_mean", torch.zeros(channels))
+            self.register_buffer("feature_scale", torch.ones(channels))
+        self.feature_projection = nn.Linear(channels, feature_size) if config.feature_size else nn.Identity()
+        self.embedding = nn.Embedding(vocabulary_size, self.vector_size, padding_idx=PAD)
+        self.embedding.weight.requires_grad_(not config.freeze_word_vectors)
+        has_projection = self.vector_size != embedding_size
+        self.embedding_projection = nn.Linear(self.vector_size, embedding_size) if has_projection else nn.Identity()
+        self.attention = Attention(config, feature_size)
         self.layers = nn.ModuleList(
-            RecurrentLayer(sizes.cell, hidden if n else 0, hidden, sizes.sentinel and n + 1 == self.before)
-            for n in range(sizes.num_layers)
+            RecurrentLayer(
+                config.cell, hidden_size if n else 0, hidden_size, config.sentinel and n + 1 == self.attention_layer
+            )
+            for n in range(num_layers)
         )
-        self.first_state = nn.Linear(width, sizes.num_layers * CELLS[sizes.cell].states * hidden)
-        if sizes.gate:
-            self.gate = nn.Linear(hidden, 1)
-        first = self._layer(0).width
-        self.word_gates = nn.Linear(embedding, first)
-        if self.before:
-            self.mean_gates = nn.Linear(width, first, bias=False)
-        if 0 < self.before < sizes.num_layers:
-            self.top_gates = StepLinear(hidden, first, bias=False)
-        if self.before < sizes.num_layers:
-            self.context_gates = StepLinear(width, self._layer(self.before).width, bias=False)
-        if sizes.output == "deep":
-            self.hidden_out = nn.Linear(hidden, embedding)
-            self.context_out = nn.Linear(width, embedding, bias=False)
-        if sizes.tie_embeddings:
-            with torch.no_grad():  # as classes, vectors of length one make a beginner's words about equally likely
-                self.embed.weight *= self.vector_size**-0.5
-        else:
-            self.classes = nn.Parameter(torch.empty(vocabulary_size, embedding if sizes.output == "deep" else hidden))
-            nn.init.kaiming_uniform_(self.classes, a=5**0.5)  # as nn.Linear begins
-        self.biases = nn.Parameter(torch.zeros(vocabulary_size))
+        self.init_state_projection = nn.Linear(feature_size, num_layers * CELLS[config.cell].num_states * hidden_size)
+        if config.gate:
+            self.context_gate = nn.Linear(hidden_size, 1)
+        first_size = self._layer(0).gate_size
+        self.word_to_gates = nn.Linear(embedding_size, first_size)
+        if self.attention_layer > 0:
+            self.mean_to_gates = nn.Linear(feature_size, first_size, bias=False)
+        if 0 < self.attention_layer < num_layers:
+            self.top_to_gates = StepLinear(hidden_size, first_size, bias=False)
+        if self.attention_layer < num_layers:
+            context_size = self._layer(self.attention_layer).gate_size
+            self.context_to_gates = StepLinear(feature_size, context_size, bias=False)
+        if config.output == "deep":
+            self.hidden_to_output = nn.Linear(hidden_size, embedding_size)
+            self.context_to_output = nn.Linear(feature_size, embedding_size, bias=False)
+        if config.tie_embeddings:
+            with torch.no_grad():  # rows of length 1 make all words about equally likely in the beginning
+                self.embedding.weight *= self.vector_size**-0.5
+        self.lm_head.reset_parameters()
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
-        return self.biases.device
+        """The device of the weights."""
+        return self.lm_head.bias.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The number format of the weights."""
-        return self.biases.dtype
+        return self.lm_head.bias.dtype
 
     @torch.no_grad()
     def standardise(self, features: Tensor) -> None:
-        """Takes mean and deviation of each channel from features (B, L, channels) of training images."""
-        deviation, mean = torch.std_mean(features.flatten(0, 1).float(), dim=0)
-        self.get_buffer("shift").copy_(mean)
-        self.get_buffer("scale").copy_(1 / (deviation + 1e-4))
+        """Sets mean and scale of each channel from features (B, L, channels) of training images."""
+        std, mean = torch.std_mean(features.flatten(0, 1).float(), dim=0)
+        self.get_buffer("feature_mean").copy_(mean)
+        self.get_buffer("feature_scale").copy_(1 / (std + 1e-4))
 
     def encode(self, features: Tensor) -> Memory:
-        """features (B, L, channels) → what the steps need of them."""
-        sizes = self.sizes
-        if sizes.standardise:
-            away = (features - self.get_buffer("shift")) * self.get_buffer("scale")
-            features = away.clamp(-FARTHEST, FARTHEST).to(features.dtype)
-        features = dropout1d(features.transpose(1, 2), sizes.dropout_channels, self.training).transpose(1, 2)
-        projected = torch.relu(self.project(features)) if sizes.feature_size else features
-        projected = dropout(projected, sizes.dropout_features, self.training)
-        gates = self.mean_gates(projected.mean(dim=1)) if self.before else projected[:, 0, :0]
-        soft = features.new_zeros(len(features), dtype=torch.bool)
-        if sizes.hard_attention and self.training:
-            soft = torch.rand(len(features), device=features.device) < sizes.soft_attention_share
-        return Memory(projected, self.attend.keys(projected), gates, soft)
+        """features (B, L, channels) → what is computed once per image."""
+        config = self.config
+        if config.standardise:
+            standardised = (features - self.get_buffer("feature_mean")) * self.get_buffer("feature_scale")
+            features = standardised.clamp(-MAX_DEVIATION, MAX_DEVIATION).to(features.dtype)
+        features = dropout1d(features.transpose(1, 2), config.dropout_channels, self.training).transpose(1, 2)
+        if config.feature_size:
+            features = torch.relu(self.feature_projection(features))
+        features = dropout(features, config.dropout_features, self.training)  # (B, L, D)
+        mean_gates = self.mean_to_gates(features.mean(dim=1)) if self.attention_layer > 0 else features[:, 0, :0]
+        is_soft = features.new_zeros(len(features), dtype=torch.bool)
+        if config.hard_attention and self.training:
+            is_soft = torch.rand(len(features), device=features.device) < config.soft_attention_share
+        return Memory(features, self.attention.keys(features), mean_gates, is_soft)
 
     def init_state(self, memory: Memory, captions: int) -> State:
-        """The state before the first word, from the mean feature (Xu et al., section 3.1.2), ``captions`` a picture."""
-        parts = torch.tanh(self.first_state(memory.features.mean(dim=1))).repeat_interleave(captions, dim=0)
-        each = iter(torch.split(parts, self.sizes.hidden_size, dim=1))
-        layers = tuple(tuple(next(each) for _ in range(CELLS[self.sizes.cell].states)) for _ in self.layers)
+        """The state before the first word, from the mean feature (Xu et al. 2015, section 3.1.2): B · ``captions``
+        rows."""
+        parts = torch.tanh(self.init_state_projection(memory.features.mean(dim=1)))
+        parts = parts.repeat_interleave(captions, dim=0)  # (B·R, layers · states · H)
+        split = iter(torch.split(parts, self.config.hidden_size, dim=1))
+        num_states = CELLS[self.config.cell].num_states
+        layers = tuple(tuple(next(split) for _ in range(num_states)) for _ in self.layers)
         return State(layers, torch.zeros(len(parts), device=parts.device))
 
     def word_table(self) -> WordTable:
-        """What the steps need of the words, for all of them at once: it pays where many words are to be said."""
-        return WordTable(self.word_gates(self.widen(self.embed.weight)), *self._classes())
+        """What :meth:`step` computes from the vocabulary alone, for all words at once; it pays for many steps."""
+        gates = self.word_to_gates(self.embedding_projection(self.embedding.weight))
+        return WordTable(gates, *self._padded_output_layer())
 
     def prepare_step(self, state: State, memory: Memory, rows: RowIndex | None = None) -> StepInputs:
-        """Looks ahead to the next word: state (B·R, …), or (N, …) with ``rows``."""
-        recurrent = tuple(self._layer(n).recurrent(state.layers[n][0]) for n in range(len(self.layers)))
-        top = state.layers[-1][0]
-        if not self.before:
-            looked = self._attend(top, memory, state.step, rows, None)
-            return StepInputs(state, recurrent, self.context_gates(looked.context), looked)
-        pictures = len(memory.gates)
+        """The part of the next step that does not depend on the word: state (B·R, …), or (N, …) with ``rows``."""
+        recurrent_gates = tuple(
+            self._layer(n).recurrent_projection(state.layers[n][0]) for n in range(len(self.layers))
+        )
+        top = state.layers[-1][0]  # (N, H)
+        if self.attention_layer == 0:
+            attention = self._attend(top, memory, state.step, rows, None)
+            return StepInputs(state, recurrent_gates, self.context_to_gates(attention.context), attention)
         if rows is None:
-            inputs = memory.gates.repeat_interleave(len(top) // pictures, dim=0)
+            input_gates = memory.mean_gates.repeat_interleave(len(top) // len(memory.mean_gates), dim=0)
         else:
-            inputs = memory.gates[torch.div(rows.place, rows.width, rounding_mode="floor")]
-        if self.before < len(self.layers):
-            inputs = inputs + self.top_gates(top)
-        return StepInputs(state, recurrent, inputs, ())
+            input_gates = memory.mean_gates[rows.image]
+        if self.attention_layer < len(self.layers):
+            input_gates = input_gates + self.top_to_gates(top)
+        return StepInputs(state, recurrent_gates, input_gates, ())
 
     def step(
         self,
@@ -190,114 +225,105 @@ class Decoder(nn.Module):
         rows: RowIndex | None = None,
         table: WordTable | None = None,
     ) -> StepOutput:
-        """words (N,), the last ones said, after a step_inputs → what comes next."""
-        embedded = self.widen(self.embed(words))
-        moved = self._move(table.gates[words] if table else self.word_gates(embedded), step_inputs, memory, rows)
-        classes = (table.classes, table.biases) if table else (self._class_weights(), self.biases)
-        logits = self._output(embedded, moved.hidden, moved.looked.context, classes)
-        return StepOutput(logits, moved.state, moved.looked.weights)
+        """One step of generation: the last words (N,) and the result of :meth:`prepare_step` → the next words' logits.
+
+        ``table`` is the result of :meth:`word_table`.
+        """
+        embedded = self.embedding_projection(self.embedding(words))  # (N, E)
+        word_gates = table.gates[words] if table else self.word_to_gates(embedded)
+        hidden, attention, state = self._recurrent_step(word_gates, step_inputs, memory, rows)
+        weight, bias = (table.weight, table.bias) if table else (self._output_weight(), self.lm_head.bias)
+        logits = self._logits(embedded, hidden, attention.context, weight, bias)
+        return StepOutput(logits, state, attention.weights)
 
     def forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
-        """Teacher forcing: features (B, L, channels), captions (B, R, T), padded behind END with PAD.
-
-        The real words alone are computed, packed step after step, each step's by picture; a picture's captions are
-        sorted by length, so that those which go on are its first.
-        """
-        batch, ranks, _ = captions.shape
-        captions = _longest_first(captions)
-        real = (captions != PAD).permute(2, 0, 1)  # (T, B, R)
-        step, picture, rank = real.nonzero().unbind(1)
-        counts = [n for n in real.sum((1, 2)).tolist() if n]
-        length = len(counts)
-        widths = real.any(1).sum(1).tolist()  # the most captions that a picture still has at step t
-        caption = picture * ranks + rank
-
+        """Teacher forcing: features (B, L, channels), captions (B, R, T), padded behind END with PAD."""
+        packing = pack_captions(captions)
         memory = self.encode(features)
-        said = pad(captions[:, :, :-1], (1, 0), value=START)[picture, rank, step]
-        embedded = dropout(self.widen(self.embed(said)), self.sizes.dropout_embedding, self.training)
-        state, before = self.init_state(memory, ranks), torch.arange(batch * ranks, device=captions.device)
-        steps: list[tuple[Tensor, ...]] = []
-        packed = (self.word_gates(embedded), picture, rank, caption)
-        by_step = zip(*(part.split(counts) for part in packed), widths[:length], strict=True)
-        with one_sequence(self):
-            for gates, pictures, own, now, width in by_step:
-                if len(now) < len(before):
-                    state, before = _taken(state, torch.searchsorted(before, now)), now
-                rows = RowIndex(pictures * width + own, width) if len(now) < batch * width else None
-                moved = self._move(gates, self.prepare_step(state, memory, rows), memory, rows)
-                state = moved.state
-                steps.append((moved.hidden, *moved.looked))
-        hidden, context, weights, drawn = (torch.cat(part) for part in zip(*steps, strict=True))
-        place = caption * length + step
-        everywhere = RowIndex(place, ranks * length)
-        weights = everywhere.spread(weights, batch).view(batch * ranks, length, -1)
-        drawn = everywhere.spread(drawn, batch).view(batch * ranks, length)
-        logits = self._output(embedded, hidden, context, self._classes())
-        return DecoderOutput(logits, captions[picture, rank, step], place, weights, drawn)
+        embedded = self.embedding_projection(self.embedding(packing.inputs))  # (M, E)
+        embedded = dropout(embedded, self.config.dropout_embedding, self.training)
+        state = self.init_state(memory, captions.shape[1])
+        word_gates = self.word_to_gates(embedded).split(packing.counts)  # T times (N, G)
+        outputs: list[tuple[Tensor, ...]] = []
+        with deferred_weight_gradients(self):
+            for gates, (keep, rows) in zip(word_gates, packing.steps, strict=True):
+                if keep is not None:
+                    state = state.select(keep)
+                step_inputs = self.prepare_step(state, memory, rows)
+                hidden, attention, state = self._recurrent_step(gates, step_inputs, memory, rows)
+                outputs.append((hidden, *attention))
+        hidden, context, weights, distribution, sample_log_prob = (
+            packing.words_only(torch.cat(part)) for part in zip(*outputs, strict=True)
+        )
+        embedded = packing.words_only(embedded)
+        logits = self._logits(embedded, hidden, context, *self._padded_output_layer())  # (N, V)
+        return DecoderOutput(
+            logits,
+            packing.targets,
+            packing.positions,
+            packing.unpack(weights),
+            packing.unpack(distribution),
+            packing.unpack(sample_log_prob),
+            packing.order,
+        )
 
-    def _move(
+    def _recurrent_step(
         self, word_gates: Tensor, step_inputs: StepInputs, memory: Memory, rows: RowIndex | None
-    ) -> _LayersOutput:
-        """One step through the layers, past the attention wherever it stands."""
-        inputs, looked = word_gates + step_inputs.inputs, step_inputs.looked
-        hidden, sentinel = inputs, None
-        states: list[LayerState] = []
-        for n, state in enumerate(step_inputs.state.layers):
+    ) -> tuple[Tensor, AttentionOutput, State]:
+        """word_gates (N, G) → the top hidden state (N, H), the attention, and the new state."""
+        input_gates, attention = word_gates + step_inputs.input_gates, step_inputs.attention
+        step, sentinel = step_inputs.state.step, None
+        hidden = input_gates  # read by the layers above the first, when it is the hidden state of the layer below
+        new_states: list[LayerState] = []
+        for n, layer_state in enumerate(step_inputs.state.layers):
             layer = self._layer(n)
-            if layer.below is not None:
-                inputs = layer.below(hidden)
-            if 0 < n == self.before:
-                looked = self._attend(hidden, memory, step_inputs.state.step, rows, sentinel)
-                inputs = inputs + self.context_gates(looked.context)
-            hidden, after, sentinel = layer(inputs, step_inputs.recurrent[n], state)
-            states.append(after)
-        if self.before == len(self.layers):
-            looked = self._attend(hidden, memory, step_inputs.state.step, rows, sentinel)
-        assert isinstance(looked, AttentionOutput)
-        return _LayersOutput(hidden, looked, State(tuple(states), step_inputs.state.step + 1))
+            if layer.input_projection is not None:
+                input_gates = layer.input_projection(hidden)
+            if 0 < n == self.attention_layer:
+                attention = self._attend(hidden, memory, step, rows, sentinel)
+                input_gates = input_gates + self.context_to_gates(attention.context)
+            hidden, new_state, sentinel = layer(input_gates, step_inputs.recurrent_gates[n], layer_state)
+            new_states.append(new_state)
+        if self.attention_layer == len(self.layers):
+            attention = self._attend(hidden, memory, step, rows, sentinel)
+        assert isinstance(attention, AttentionOutput)
+        return hidden, attention, State(tuple(new_states), step + 1)
 
     def _attend(
         self, query: Tensor, memory: Memory, step: Tensor, rows: RowIndex | None, sentinel: Tensor | None
     ) -> AttentionOutput:
-        looked: AttentionOutput = self.attend(query, memory, step, rows, sentinel)
-        if not self.sizes.gate:
-            return looked
-        return looked._replace(context=torch.sigmoid(self.gate(query)) * looked.context)
+        """query (N, H) → the attention, its context scaled by the gate β (Xu et al. 2015, section 4.2.1), if any."""
+        output: AttentionOutput = self.attention(query, memory, step, rows, sentinel)
+        if not self.config.gate:
+            return output
+        return output._replace(context=torch.sigmoid(self.context_gate(query)) * output.context)
 
-    def _class_weights(self) -> Tensor:
-        if not self.sizes.tie_embeddings:
-            return self.classes
-        weights: Tensor = self.widen(self.embed.weight)
-        return weights
-
-    def _classes(self) -> tuple[Tensor, Tensor]:
-        """The classifier with rows of zeros up to a multiple of 64: the product is up to twice as fast on a CPU."""
-        more = -self.vocabulary_size % 64
-        return pad(self._class_weights(), (0, 0, 0, more)), pad(self.biases, (0, more))
-
-    def _output(self, embedded: Tensor, hidden: Tensor, context: Tensor, classes: tuple[Tensor, Tensor]) -> Tensor:
-        """deep: p(word) ∝ exp(L_o tanh(E y + L_h h + L_z z)), Xu et al., equation 7; plain: p(word) ∝ exp(L_o h), with
-        the context added where no layer has taken it in (Lu et al. 2017, equation 13)."""
-        rate = self.sizes.dropout_output
-        if self.sizes.output == "deep":
+    def _logits(self, embedded: Tensor, hidden: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(N, E), (N, H), (N, D) → (N, V). deep: p(word) ∝ exp(L_o tanh(E y + L_h h + L_z z)), Xu et al. 2015,
+        equation 7; plain: p(word) ∝ exp(L_o h), with the context added if it is no layer's input (Lu et al. 2017,
+        equation 13)."""
+        rate = self.config.dropout_output
+        if self.config.output == "deep":
             hidden = dropout(hidden, rate, self.training)
-            mixed = torch.tanh(embedded + self.hidden_out(hidden) + self.context_out(context))
+            output = torch.tanh(embedded + self.hidden_to_output(hidden) + self.context_to_output(context))
         else:
-            mixed = hidden + context if self.before == len(self.layers) else hidden
-        return linear(dropout(mixed, rate, self.training), *classes)[:, : self.vocabulary_size]
+            output = hidden + context if self.attention_layer == len(self.layers) else hidden
+        return linear(dropout(output, rate, self.training), weight, bias)[:, : self.vocabulary_size]
+
+    def _output_weight(self) -> Tensor:
+        """The weight of the output layer (V, E), or (V, H) with plain output."""
+        if self.lm_head.weight is not None:
+            return self.lm_head.weight
+        weight: Tensor = self.embedding_projection(self.embedding.weight)
+        return weight
+
+    def _padded_output_layer(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias with rows of zeros up to a multiple of 64, which makes the product up to twice as fast on a
+        CPU."""
+        rows = -self.vocabulary_size % 64
+        return pad(self._output_weight(), (0, 0, 0, rows)), pad(self.lm_head.bias, (0, rows))
 
     def _layer(self, number: int) -> RecurrentLayer:
         layer = self.layers[number]
         assert isinstance(layer, RecurrentLayer)
         return layer
-
-
-def _longest_first(captions: Tensor) -> Tensor:
-    """captions (B, R, T), each picture's in the order of their lengths."""
-    order = (captions != PAD).sum(2).argsort(dim=1, descending=True, stable=True)
-    return captions.gather(1, order.unsqueeze(2).expand_as(captions))
-
-
-def _taken(state: State, rows: Tensor) -> State:
-    """The state of these rows."""
-    return State(tuple(tuple(part[rows] for part in layer) for layer in state.layers), state.step[rows])

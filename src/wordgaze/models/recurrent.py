@@ -1,7 +1,8 @@
-"""One recurrent layer whose gates are computed in parts, each where it is cheapest.
+"""Recurrent layers that take their gates' pre-activations in parts.
 
-The products with the words do not wait for the recurrence, and those with the last state are shared by hypotheses
-that part at a word: so a layer takes what its input and its last state are worth to the gates, not these themselves.
+A recurrent cell computes W x + U h + b. Here W x and U h are computed by the caller, each where it is cheapest: the
+products with the words do not depend on the recurrence and are computed for all steps at once, and the products with
+the last hidden state are shared by hypotheses that differ in their last word only.
 """
 
 import torch
@@ -9,58 +10,65 @@ from torch import Tensor, nn
 
 from wordgaze.models.kernels.step_linear import StepLinear
 
-LayerState = tuple[Tensor, ...]  # hidden (N, H), and the LSTM's memory cell (N, H)
+LayerState = tuple[Tensor, ...]  # the hidden state h (N, H), and for the LSTM the memory cell c (N, H)
 
 
-class Lstm:
-    """Hochreiter and Schmidhuber 1997, with forget gates: into, forget, out, new."""
+class LSTMCell:
+    """Hochreiter and Schmidhuber 1997, with forget gates. Order of the gates: input, forget, output, candidate."""
 
-    gates = 4
-    states = 2
+    num_gates = 4
+    num_states = 2
 
     @staticmethod
-    def move(inputs: Tensor, recurrent: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """What a state becomes; the first value is the hidden state."""
-        into, forget, out, new = (inputs + recurrent).chunk(4, dim=1)
-        cell = torch.sigmoid(forget) * state[1] + torch.sigmoid(into) * torch.tanh(new)
-        hidden = torch.sigmoid(out) * torch.tanh(cell)
+    def step(input_gates: Tensor, recurrent_gates: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """W x + b (N, 4H), U h (N, 4H) and the state → the hidden state (N, H) and the new state."""
+        i, f, o, g = (input_gates + recurrent_gates).chunk(4, dim=1)
+        cell = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+        hidden = torch.sigmoid(o) * torch.tanh(cell)
         return hidden, (hidden, cell)
 
 
-class Gru:
-    """Cho et al. 2014: reset, update, new; the reset gate is applied behind the product, as cuDNN does."""
+class GRUCell:
+    """Cho et al. 2014. Order of the gates: reset, update, candidate; the reset gate multiplies U h, as in cuDNN."""
 
-    gates = 3
-    states = 1
+    num_gates = 3
+    num_states = 1
 
     @staticmethod
-    def move(inputs: Tensor, recurrent: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """What a state becomes; the first value is the hidden state."""
-        (reset, update, new), (of_reset, of_update, of_new) = inputs.chunk(3, dim=1), recurrent.chunk(3, dim=1)
-        kept = torch.sigmoid(update + of_update)
-        proposed = torch.tanh(new + torch.sigmoid(reset + of_reset) * of_new)
-        hidden = kept * state[0] + (1 - kept) * proposed
+    def step(input_gates: Tensor, recurrent_gates: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """W x + b (N, 3H), U h (N, 3H) and the state → the hidden state (N, H) and the new state."""
+        (input_r, input_z, input_n), (hidden_r, hidden_z, hidden_n) = (
+            input_gates.chunk(3, dim=1),
+            recurrent_gates.chunk(3, dim=1),
+        )
+        z = torch.sigmoid(input_z + hidden_z)
+        n = torch.tanh(input_n + torch.sigmoid(input_r + hidden_r) * hidden_n)
+        hidden = z * state[0] + (1 - z) * n
         return hidden, (hidden,)
 
 
-CELLS: dict[str, type[Lstm] | type[Gru]] = {"lstm": Lstm, "gru": Gru}
+CELLS: dict[str, type[LSTMCell] | type[GRUCell]] = {"lstm": LSTMCell, "gru": GRUCell}
 
 
 class RecurrentLayer(nn.Module):
-    """``below``: the width of the layer under this one, 0 for none. ``sentinel``: has one more gate, whose product
-    with the memory cell is the visual sentinel (Lu et al. 2017, equations 9 and 10)."""
+    """One layer. ``input_size`` is the width of the layer below, 0 for the first layer, whose input the decoder
+    projects. ``has_sentinel`` adds a gate whose product with the memory cell is the visual sentinel (Lu et al. 2017,
+    equations 9 and 10)."""
 
-    def __init__(self, cell: str, below: int, hidden: int, sentinel: bool) -> None:
+    def __init__(self, cell: str, input_size: int, hidden_size: int, has_sentinel: bool) -> None:
         super().__init__()
-        self.cell, self.hidden, self.has_sentinel = CELLS[cell], hidden, sentinel
-        self.width = (self.cell.gates + sentinel) * hidden
-        self.below = StepLinear(below, self.width) if below else None
-        self.recurrent = StepLinear(hidden, self.width, bias=False)
+        self.cell, self.hidden_size, self.has_sentinel = CELLS[cell], hidden_size, has_sentinel
+        self.gate_size = (self.cell.num_gates + has_sentinel) * hidden_size  # G
+        self.input_projection = StepLinear(input_size, self.gate_size) if input_size else None
+        self.recurrent_projection = StepLinear(hidden_size, self.gate_size, bias=False)
 
-    def forward(self, inputs: Tensor, recurrent: Tensor, state: LayerState) -> tuple[Tensor, LayerState, Tensor | None]:
-        """inputs and recurrent (N, G), what they are worth to the gates → hidden (N, H), state, sentinel (N, H)."""
+    def forward(
+        self, input_gates: Tensor, recurrent_gates: Tensor, state: LayerState
+    ) -> tuple[Tensor, LayerState, Tensor | None]:
+        """input_gates (N, G), recurrent_gates (N, G) → the hidden state (N, H), the new state, the sentinel (N, H)."""
         if not self.has_sentinel:
-            return *self.cell.move(inputs, recurrent, state), None
-        own = self.cell.gates * self.hidden
-        hidden, after = self.cell.move(inputs[:, :own], recurrent[:, :own], state)
-        return hidden, after, torch.sigmoid(inputs[:, own:] + recurrent[:, own:]) * torch.tanh(after[1])
+            return *self.cell.step(input_gates, recurrent_gates, state), None
+        size = self.cell.num_gates * self.hidden_size
+        hidden, new_state = self.cell.step(input_gates[:, :size], recurrent_gates[:, :size], state)
+        gate = torch.sigmoid(input_gates[:, size:] + recurrent_gates[:, size:])
+        return hidden, new_state, gate * torch.tanh(new_state[1])

@@ -66,7 +66,7 @@ class TrainingTask:
         """The decoder that training starts from. Raises ModelError if ``start`` has another model or vocabulary."""
         if self.start:
             decoder, vocabulary = load_decoder(self.start)
-            if decoder.sizes != self.model or vocabulary != self.prepared.vocabulary:
+            if decoder.config != self.model or vocabulary != self.prepared.vocabulary:
                 raise ModelError(
                     f"{self.start} was trained with other settings of model or another vocabulary; run dvc repro"
                 )
@@ -79,7 +79,7 @@ class TrainingTask:
             decoder.standardise(self.store.read(images[::step][:STANDARDISE_IMAGES]))
         if self.vectors:
             with torch.no_grad():
-                decoder.embed.weight.copy_(self.vectors.matrix)
+                decoder.embedding.weight.copy_(self.vectors.matrix)
         return decoder
 
     def build_finetuned_encoder(self) -> FinetunedEncoder | None:

@@ -58,7 +58,7 @@ class SelfCriticalLoss:
         decoder.train()
         captions = [[self._indices(caption) for caption in image_samples] for image_samples in samples]
         output = forward(features, pad_captions(captions).to(features.device))
-        rewards = self.reward(batch.images, samples)
+        rewards = self.reward(batch.images, samples).gather(1, output.order.cpu())  # in the order of ``output``
         advantages = rewards - leave_one_out_baseline(rewards)
         # In nats per word, as cross entropy is. The length is that of the references, which sampling does not change.
         whole, share = batch.whole_size(), batch.shares().images
@@ -69,10 +69,9 @@ class SelfCriticalLoss:
         return LossOutput(loss, {name: value * share for name, value in metrics.items()})
 
     def draw(self, decoder: Decoder, features: Tensor) -> list[list[Caption]]:
-        """Captions of each picture, the longest first, as ``teach`` orders them."""
+        """Captions of each image in the order of drawing."""
         seed = int(torch.randint(2**62, ()))
-        drawn = generate(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, seed=seed)
-        return [sorted(of_one, key=lambda caption: -len(_tokens(caption))) for of_one in drawn]
+        return generate(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, seed=seed)
 
     def _indices(self, caption: Caption) -> list[int]:
         return [self.vocabulary.index[word] for word in _tokens(caption)]
@@ -111,7 +110,7 @@ def leave_one_out_baseline(rewards: Tensor) -> Tensor:
 
 
 def policy_loss(taught: DecoderOutput, advantages: Tensor, temperature: float) -> Tensor:
-    """-Σ advantage · log p(caption) / number of captions; advantages (B, K) in the order of ``taught``.
+    """-Σ advantage · log p(caption) / number of captions; advantages (B, K) in the order that ``taught.order`` gives.
 
     Probabilities are those that captions are drawn with: at ``temperature``, and none of words that are never said.
     """
@@ -119,7 +118,7 @@ def policy_loss(taught: DecoderOutput, advantages: Tensor, temperature: float) -
     never = torch.tensor([PAD, START, UNK], device=logits.device)
     log_probs = torch.log_softmax(logits.index_fill(1, never, -torch.inf), dim=1)
     of_words = log_probs.gather(1, taught.targets.unsqueeze(1)).squeeze(1)
-    caption = torch.div(taught.place, taught.weights.shape[1], rounding_mode="floor")
+    caption = torch.div(taught.positions, taught.weights.shape[1], rounding_mode="floor")
     each = advantages.flatten().to(of_words)
     return -(each[caption] * of_words).sum() / len(each)
 

@@ -1,4 +1,4 @@
-"""The energies and slopes of additive attention are those of the plain formula."""
+"""The energies and gradients of additive attention are those of the plain formula."""
 
 import pytest
 import torch
@@ -6,47 +6,48 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from wordgaze.models import kernels
 from wordgaze.models.kernels.additive_energy import additive_energy
 
 
-def plain(keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
-    return torch.tanh(keys.unsqueeze(1) + asked.unsqueeze(2)) @ v
+def plain(keys: Tensor, query: Tensor, v: Tensor) -> Tensor:
+    return torch.tanh(keys.unsqueeze(1) + query.unsqueeze(2)) @ v
 
 
 def example(scale: float, pictures: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     random = torch.Generator().manual_seed(1)
     sizes = ((pictures, 5, 7), (pictures, 4, 7), (7,))
-    keys, asked, v = (torch.randn(size, generator=random) for size in sizes)
-    return scale * keys, scale * asked, v
+    keys, query, v = (torch.randn(size, generator=random) for size in sizes)
+    return scale * keys, scale * query, v
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 10.0])
 @pytest.mark.parametrize("pictures", [1, 8, 19])
 def test_energies_are_those_of_the_formula(scale: float, pictures: int) -> None:
-    keys, asked, v = example(scale, pictures)
+    keys, query, v = example(scale, pictures)
     with torch.no_grad():
-        torch.testing.assert_close(additive_energy(keys, asked, v), plain(keys, asked, v), atol=2e-6, rtol=1e-5)
-    learning = [part.clone().requires_grad_() for part in (keys, asked, v)]
-    torch.testing.assert_close(additive_energy(*learning), plain(keys, asked, v), atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(additive_energy(keys, query, v), plain(keys, query, v), atol=2e-6, rtol=1e-5)
+    learning = [part.clone().requires_grad_() for part in (keys, query, v)]
+    torch.testing.assert_close(additive_energy(*learning), plain(keys, query, v), atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 5.0])
-def test_slopes_are_those_of_the_formula(scale: float) -> None:
+def test_gradients_are_those_of_the_formula(scale: float) -> None:
     parts = example(scale)
     weight = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(2))
-    slopes = []
+    gradients = []
     for energy in (additive_energy, plain):
         hypotheses = [part.clone().requires_grad_() for part in parts]
         (energy(*hypotheses) * weight).sum().backward()
-        slopes.append([hypothesis.grad for hypothesis in hypotheses])
-    for mine, theirs in zip(*slopes, strict=True):
+        gradients.append([hypothesis.grad for hypothesis in hypotheses])
+    for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
 def test_no_key_and_no_query_is_too_large(key: float, query: float) -> None:
-    keys, asked = torch.full((1, 2, 1), key, requires_grad=True), torch.full((1, 2, 1), query)
-    energy = additive_energy(keys, asked, torch.ones(1))[0, 0, 0]
+    keys, queries = torch.full((1, 2, 1), key, requires_grad=True), torch.full((1, 2, 1), query)
+    energy = additive_energy(keys, queries, torch.ones(1))[0, 0, 0]
     energy.backward()
     assert -1 <= energy.item() <= 1
     assert keys.grad is not None
@@ -56,11 +57,18 @@ def test_no_key_and_no_query_is_too_large(key: float, query: float) -> None:
 
 
 def test_one_key_or_one_query_takes_the_formula_itself() -> None:
-    keys, asked, v = example(1.0)
-    assert torch.equal(additive_energy(keys[:, :1], asked, v), plain(keys[:, :1], asked, v))
-    assert torch.equal(additive_energy(keys[:1], asked[:1, :1], v), plain(keys[:1], asked[:1, :1], v))
+    keys, query, v = example(1.0)
+    assert torch.equal(additive_energy(keys[:, :1], query, v), plain(keys[:, :1], query, v))
+    assert torch.equal(additive_energy(keys[:1], query[:1, :1], v), plain(keys[:1], query[:1, :1], v))
+
+
+def test_reference_takes_the_formula_itself() -> None:
+    parts = example(1.0)
+    with kernels.reference():
+        assert torch.equal(additive_energy(*parts), plain(*parts))
+    assert not torch.equal(additive_energy(*parts), plain(*parts))
 
 
 def test_other_precisions_take_the_formula_itself() -> None:
-    keys, asked, v = (part.bfloat16() for part in example(1.0))
-    assert torch.equal(additive_energy(keys, asked, v), plain(keys, asked, v))
+    keys, query, v = (part.bfloat16() for part in example(1.0))
+    assert torch.equal(additive_energy(keys, query, v), plain(keys, query, v))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wordgaze.models.kernels.step_linear import StepLinear, one_sequence
+from wordgaze.models import kernels
+from wordgaze.models.kernels.step_linear import StepLinear, deferred_weight_gradients
 
 
 def layers(bias: bool) -> tuple[StepLinear, nn.Linear]:
@@ -24,17 +25,17 @@ def recurrence(layer: nn.Linear, start: Tensor) -> Tensor:
     return total
 
 
-def slopes(layer: nn.Linear, start: Tensor) -> list[Tensor]:
-    with one_sequence(layer):
+def gradients(layer: nn.Linear, start: Tensor) -> list[Tensor]:
+    with deferred_weight_gradients(layer):
         total = recurrence(layer, start)
     total.backward()
     return [part.grad for part in (start, *layer.parameters()) if part.grad is not None]
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_slopes_are_those_of_the_librarys_layer(bias: bool) -> None:
+def test_gradients_are_those_of_the_librarys_layer(bias: bool) -> None:
     starts = [torch.linspace(-1, 1, 20).view(5, 4).requires_grad_() for _ in range(2)]
-    mine, theirs = (slopes(layer, start) for layer, start in zip(layers(bias), starts, strict=True))
+    mine, theirs = (gradients(layer, start) for layer, start in zip(layers(bias), starts, strict=True))
     assert len(mine) == len(theirs) == 2 + bias
     torch.testing.assert_close(mine, theirs)
 
@@ -43,25 +44,33 @@ def test_two_sequences_add_up() -> None:
     mine, theirs = layers(True)
     for layer in (mine, theirs):
         for scale in (1.0, 0.5):
-            slopes(layer, scale * torch.ones(5, 4))
+            gradients(layer, scale * torch.ones(5, 4))
     torch.testing.assert_close(mine.weight.grad, theirs.weight.grad)
 
 
-def test_a_frozen_weight_lets_slopes_through_and_learns_nothing() -> None:
+def test_a_frozen_weight_lets_gradients_through_and_learns_nothing() -> None:
     mine, theirs = layers(False)
     starts = [torch.ones(5, 4, requires_grad=True) for _ in range(2)]
     for layer in (mine, theirs):
         layer.weight.requires_grad_(False)
-    one, two = (slopes(layer, start) for layer, start in zip((mine, theirs), starts, strict=True))
+    one, two = (gradients(layer, start) for layer, start in zip((mine, theirs), starts, strict=True))
     torch.testing.assert_close(one, two)
     assert mine.weight.grad is None
 
 
-def test_without_slopes_and_outside_a_sequence_it_is_the_librarys_layer() -> None:
+def test_reference_takes_the_librarys_layer() -> None:
     mine, theirs = layers(True)
-    with torch.no_grad(), one_sequence(mine):
+    with kernels.reference(), deferred_weight_gradients(mine):
+        assert mine._sequence is None
+        gradients = [torch.autograd.grad(recurrence(layer, torch.ones(5, 4)), layer.weight) for layer in (mine, theirs)]
+    assert torch.equal(*(gradient for (gradient,) in gradients))
+
+
+def test_without_gradients_and_outside_a_sequence_it_is_the_librarys_layer() -> None:
+    mine, theirs = layers(True)
+    with torch.no_grad(), deferred_weight_gradients(mine):
         assert torch.equal(mine(torch.ones(5, 4)), theirs(torch.ones(5, 4)))
-    with pytest.raises(RuntimeError, match="stop"), one_sequence(mine):
+    with pytest.raises(RuntimeError, match="stop"), deferred_weight_gradients(mine):
         raise RuntimeError("stop")
     mine(torch.ones(5, 4)).sum().backward()
     theirs(torch.ones(5, 4)).sum().backward()

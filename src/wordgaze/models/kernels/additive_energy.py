@@ -1,7 +1,7 @@
-"""The energies of additive attention, v · tanh(keys + query), at a quarter of the cost of taking every tanh.
+"""The energies of additive attention, v · tanh(key + query), at a quarter of the cost of one tanh per pair.
 
-With r = 1 / (1 + e^(2k) e^(2q)) it is tanh(k + q) = 1 − 2r: the exponentials are taken once a key and once a query,
-and what is left for each pair of them is a product and a reciprocal. The slope is tanh' = 1 − tanh² = 4 r (1 − r).
+With r = 1 / (1 + e^(2k) e^(2q)), tanh(k + q) = 1 − 2r: the exponentials are computed once per key and once per query,
+which leaves one product and one reciprocal per pair. The derivative is tanh' = 1 − tanh² = 4 r (1 − r).
 """
 
 from collections.abc import Iterator
@@ -10,54 +10,61 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LIMIT = 43.0  # e^(2 · 43) is still a number in single precision, and e^(-2 · 43) is not zero
-CHUNK = 4  # pictures whose sums are in the processor's cache together
+from wordgaze.models.kernels import use_fast
+
+LIMIT = 43.0  # e^(2 · 43) is finite in single precision, and e^(-2 · 43) is not zero
+CHUNK = 4  # images whose pairs fit into the processor's cache together
 
 
 class AdditiveEnergy(torch.autograd.Function):
-    """keys (B, L, A), asked (B, R, A), v (A,) → energies (B, R, L). In single precision, on the CPU.
+    """keys (B, L, A), query (B, R, A), v (A,) → energies (B, R, L). In single precision, on the CPU.
 
-    Keys and queries beyond ±43 count as ±43; tanh is ±1 there unless both are that far out with opposite signs.
+    Keys and queries beyond ±43 count as ±43; tanh is ±1 there unless both are that large with opposite signs.
     """
 
     @staticmethod
-    def forward(ctx: Any, keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
-        """Keeps the exponentials; r, as large as all pairs, is computed again for slopes: no slower, and not kept."""
-        k, q = _exponential(keys), _exponential(asked)
-        ctx.save_for_backward(k, q, v)
-        return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(k, q)])
+    def forward(ctx: Any, keys: Tensor, query: Tensor, v: Tensor) -> Tensor:
+        """Saves the exponentials only; r, as large as all pairs, is computed again in backward, which is no slower."""
+        exp_keys, exp_query = _exponential(keys), _exponential(query)
+        ctx.save_for_backward(exp_keys, exp_query, v)
+        return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(exp_keys, exp_query)])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The slopes of keys, queries and v."""
-        (slope,) = gradients  # (B, R, L)
-        k, q, v = ctx.saved_tensors
-        of_v, of_keys, of_asked = slope.sum().expand_as(v).clone(), [], []
-        for r, part in zip(_reciprocals(k, q), torch.split(slope, CHUNK), strict=True):
-            of_v.addmv_(r.flatten(0, 2).T, part.flatten(), alpha=-2)
-            tanh = torch.addcmul(r, r, r, value=-1).mul_(part.unsqueeze(3))  # r (1 − r) · slope
-            of_keys.append(tanh.sum(1))
-            of_asked.append(tanh.sum(2))
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients of keys, query and v."""
+        (grad,) = grad_outputs  # (B, R, L)
+        exp_keys, exp_query, v = ctx.saved_tensors
+        grad_v, grad_keys, grad_query = grad.sum().expand_as(v).clone(), [], []
+        for r, part in zip(_reciprocals(exp_keys, exp_query), torch.split(grad, CHUNK), strict=True):
+            grad_v.addmv_(r.flatten(0, 2).T, part.flatten(), alpha=-2)
+            grad_pairs = torch.addcmul(r, r, r, value=-1).mul_(part.unsqueeze(3))  # r (1 − r) · grad, (·, R, L, A)
+            grad_keys.append(grad_pairs.sum(1))
+            grad_query.append(grad_pairs.sum(2))
         scale = 4 * v
-        return torch.cat(of_keys).mul_(scale), torch.cat(of_asked).mul_(scale), of_v
+        return torch.cat(grad_keys).mul_(scale), torch.cat(grad_query).mul_(scale), grad_v
 
 
-def additive_energy(keys: Tensor, asked: Tensor, v: Tensor) -> Tensor:
-    """v · tanh(keys + asked): keys (B, L, A), asked (B, R, A), v (A,) → (B, R, L)."""
-    fast = keys.device.type == "cpu" and keys.dtype == asked.dtype == torch.float32
-    if not fast or keys.shape[1] == 1 or asked.shape[:2].numel() == 1:  # one key or one query: nothing to share
-        return torch.tanh(keys.unsqueeze(1) + asked.unsqueeze(2)) @ v
+def additive_energy(keys: Tensor, query: Tensor, v: Tensor) -> Tensor:
+    """v · tanh(keys + query): keys (B, L, A), query (B, R, A), v (A,) → (B, R, L)."""
+    fast = use_fast() and keys.device.type == "cpu" and keys.dtype == query.dtype == torch.float32
+    if not fast or keys.shape[1] == 1 or query.shape[:2].numel() == 1:  # one key or one query: nothing is shared
+        return plain_additive_energy(keys, query, v)
     if torch.is_grad_enabled():
-        energy: Tensor = AdditiveEnergy.apply(keys, asked, v)  # type: ignore[no-untyped-call]
+        energy: Tensor = AdditiveEnergy.apply(keys, query, v)  # type: ignore[no-untyped-call]
         return energy
-    return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(_exponential(keys), _exponential(asked))])
+    return v.sum() - 2 * torch.cat([r @ v for r in _reciprocals(_exponential(keys), _exponential(query))])
 
 
-def _reciprocals(k: Tensor, q: Tensor) -> Iterator[Tensor]:
-    """r (·, R, L, A) of some pictures after the other, from the exponentials of keys and queries."""
-    one = k.new_ones(1)
-    for a, b in zip(torch.split(k, CHUNK), torch.split(q, CHUNK), strict=True):
-        yield torch.addcmul(one, a.unsqueeze(1), b.unsqueeze(2)).reciprocal_()
+def plain_additive_energy(keys: Tensor, query: Tensor, v: Tensor) -> Tensor:
+    """The formula itself: the plain twin of :func:`additive_energy`."""
+    return torch.tanh(keys.unsqueeze(1) + query.unsqueeze(2)) @ v
+
+
+def _reciprocals(exp_keys: Tensor, exp_query: Tensor) -> Iterator[Tensor]:
+    """r (·, R, L, A), a few images at a time."""
+    one = exp_keys.new_ones(1)
+    for keys, query in zip(torch.split(exp_keys, CHUNK), torch.split(exp_query, CHUNK), strict=True):
+        yield torch.addcmul(one, keys.unsqueeze(1), query.unsqueeze(2)).reciprocal_()
 
 
 def _exponential(x: Tensor) -> Tensor:

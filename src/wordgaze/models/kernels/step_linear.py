@@ -1,7 +1,8 @@
-"""A linear layer that is used at every step of a recurrence, and learns once behind all of them.
+"""A linear layer that is applied at every step of a recurrence and computes its weight gradient once per sequence.
 
-Autograd finds the slope of such a weight step by step: a narrow product each, as large as the weight, and a sum over
-them. Here the steps keep what they multiplied, and one product over all of their rows gives the same slope.
+Autograd computes the gradient of such a weight step by step: at each step a narrow matrix product, as large as the
+weight, and a sum over all of them. Here the steps save their inputs and output gradients, and one product over the
+rows of all steps gives the same gradient. The plain twin is ``nn.Linear``.
 """
 
 from collections.abc import Iterator
@@ -12,62 +13,66 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-Kept = list[tuple[Tensor, Tensor]]  # of each step the input (N, I) and the slope of the output (N, O)
+from wordgaze.models.kernels import use_fast
+
+Saved = list[tuple[Tensor, Tensor]]  # of each step the input (N, I) and the gradient of the output (N, O)
 
 
-class _Sum(torch.autograd.Function):
-    """Stands for weight and bias in the graph: a zero that every step takes, so its backward comes behind theirs."""
+class _WeightGradient(torch.autograd.Function):
+    """Stands for weight and bias in the graph: a zero that every step takes, so its backward runs after theirs."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, kept: Kept) -> Tensor:
-        ctx.kept, ctx.biased = kept, bias is not None
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, saved: Saved) -> Tensor:
+        ctx.saved, ctx.has_bias = saved, bias is not None
         return weight.new_zeros(())
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        inputs, slopes = (torch.cat(part) for part in zip(*ctx.kept, strict=True))
-        ctx.kept.clear()
-        return slopes.T @ inputs, slopes.sum(0) if ctx.biased else None, None
+        inputs, gradients = (torch.cat(part) for part in zip(*ctx.saved, strict=True))
+        ctx.saved.clear()
+        return gradients.T @ inputs, gradients.sum(0) if ctx.has_bias else None, None
 
 
 class _Step(torch.autograd.Function):
-    """x W^T + b, whose slope for W and b is left to ``_Sum``."""
+    """x W^T + b, which leaves the gradients of W and b to ``_WeightGradient``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, zero: Tensor, weight: Tensor, bias: Tensor | None, kept: Kept) -> Tensor:
+    def forward(ctx: Any, x: Tensor, zero: Tensor, weight: Tensor, bias: Tensor | None, saved: Saved) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.kept = kept
+        ctx.saved = saved
         return linear(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        (grad,) = grad_outputs
         x, weight = ctx.saved_tensors
-        ctx.kept.append((x, slopes[0]))
-        return slopes[0] @ weight, weight.new_zeros(()), None, None, None
+        ctx.saved.append((x, grad))
+        return grad @ weight, weight.new_zeros(()), None, None, None
 
 
 class StepLinear(nn.Linear):
-    """As nn.Linear for inputs (N, I); within :func:`one_sequence` its weight's slope is one product."""
+    """``nn.Linear`` for inputs (N, I); within :func:`deferred_weight_gradients` its weight gradient is one product."""
 
-    _sequence: tuple[Tensor, Kept] | None = None
+    _sequence: tuple[Tensor, Saved] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, I) → (N, O)."""
         if self._sequence is None:
             return super().forward(x)
-        zero, kept = self._sequence
+        zero, saved = self._sequence
         bias = None if self.bias is None else self.bias.detach()
-        output: Tensor = _Step.apply(x, zero, self.weight.detach(), bias, kept)  # type: ignore[no-untyped-call]
+        output: Tensor = _Step.apply(x, zero, self.weight.detach(), bias, saved)  # type: ignore[no-untyped-call]
         return output
 
 
 @contextmanager
-def one_sequence(model: nn.Module) -> Iterator[None]:
-    """What the step-wise layers of a model multiply in here is one sequence, to be differentiated once."""
-    layers = [module for module in model.modules() if isinstance(module, StepLinear)] if torch.is_grad_enabled() else []
+def deferred_weight_gradients(model: nn.Module) -> Iterator[None]:
+    """All calls of the model's StepLinear layers within the block are one sequence with one weight gradient."""
+    fast = use_fast() and torch.is_grad_enabled()
+    layers = [module for module in model.modules() if isinstance(module, StepLinear)] if fast else []
     for layer in layers:
-        kept: Kept = []
-        layer._sequence = _Sum.apply(layer.weight, layer.bias, kept), kept  # type: ignore[no-untyped-call]
+        saved: Saved = []
+        layer._sequence = _WeightGradient.apply(layer.weight, layer.bias, saved), saved  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
