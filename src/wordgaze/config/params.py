@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.settings import Count, Dropout, Settings, Share, problems_of
-from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.config import MAX_TEMPERATURE, MIN_TEMPERATURE, GenerationConfig
 from wordgaze.models.config import DecoderConfig
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -116,7 +116,7 @@ class FinetuneParams(TrainParams):
 
     objective: Literal["xe", "scst", "both"] = "xe"
     num_samples: int = Field(5, ge=2, le=100)
-    sample_temperature: float = Field(0.5, gt=0, le=100)
+    sample_temperature: float = Field(0.5, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     bleu_weight: Share = 0.0
     cross_entropy_weight: float = Field(0.1, ge=0)
     finetune_blocks: int = Field(0, ge=0)

@@ -1,9 +1,9 @@
 """Beam search and its special cases: greedy search, diverse beam search in groups, constrained beam search in banks.
 
 An image has ``num_beam_groups`` groups of hypotheses (Vijayakumar et al. 2016): within a step, a group is penalised for
-the words that earlier groups have just chosen. With m forced words a group has 2^m banks (Anderson et al. 2017), one for
-each subset of the forced words that a hypothesis has. Hypotheses compete within their bank, so those that have a forced
-word are not displaced by more probable ones that lack it.
+the words that earlier groups have just chosen. With m forced words a group has 2^m banks (Anderson et al. 2017), one
+for each subset of the forced words that a hypothesis has. Hypotheses compete within their bank, so those that have a
+forced word are not displaced by more probable ones that lack it.
 """
 
 import math
@@ -30,7 +30,7 @@ class _Continuations:
 
 @dataclass(frozen=True)
 class _Beam:
-    """The hypotheses that are kept: rows of the batch, their next tokens, the group and log-probability of each. (M,)"""
+    """The M hypotheses that are kept: row of the batch, next token and its log-probability, group. (M,) each."""
 
     rows: Tensor
     token_ids: Tensor

@@ -1,4 +1,4 @@
-"""The generation settings, in the names of transformers' ``GenerationConfig``: section ``generation`` of ``params.yaml``."""
+"""The settings of generation, section ``generation`` of ``params.yaml``, with the names of transformers."""
 
 from typing import Annotated, Literal, Self
 
@@ -41,13 +41,13 @@ Temperature = Annotated[float, AfterValidator(_check_temperature)]
 class GenerationConfig(Settings):
     """How captions are generated. The fields have the names and the meaning that they have in transformers.
 
-    ``strategy``: ``greedy``; ``beam``; ``diverse``, beam search in ``num_beam_groups`` groups (Vijayakumar et al. 2016);
-    ``sample``; ``mbr``, minimum Bayes risk over ``num_beams`` beams and ``mbr_samples`` samples; ``neighbours``, beam
-    search whose candidates are reranked by the captions of similar training images.
-    A log-probability is divided by the length to the power of ``length_penalty``, or, with ``length_normalisation``
-    ``wu``, by the formula of Wu et al. 2016. Samples are drawn after ``temperature`` (0, or from 0.001 to 100),
-    ``top_k`` (0 is off), ``top_p``, ``typical_p`` and ``min_p`` were applied, in this order.
-    ``force_words``: each entry is a word, or several separated by ``|`` of which one must occur.
+    ``strategy``: ``greedy``; ``beam``; ``diverse``, beam search in ``num_beam_groups`` groups (Vijayakumar et al.
+    2016); ``sample``; ``mbr``, minimum Bayes risk over ``num_beams`` beams and ``mbr_samples`` samples; ``neighbours``,
+    beam search whose candidates are reranked by the captions of similar training images. A log-probability is divided
+    by the length to the power of ``length_penalty``, or, with ``length_normalisation`` ``wu``, by the formula of Wu et
+    al. 2016. Samples are drawn after ``temperature`` (0, or from 0.001 to 100), ``top_k`` (0 is off), ``top_p``,
+    ``typical_p`` and ``min_p`` were applied, in this order. ``force_words``: each entry is a word, or several separated
+    by ``|`` of which one must occur.
     """
 
     strategy: Strategy = "beam"
@@ -78,9 +78,13 @@ class GenerationConfig(Settings):
     def _check_combinations(self) -> Self:
         num, most = self.num_return_sequences, self.max_candidates
         if num > most:
-            raise ValueError(f"num_return_sequences ({num}) is more than the {most} captions that {self.strategy} finds")
+            raise ValueError(
+                f"num_return_sequences ({num}) is more than the {most} captions that {self.strategy} finds"
+            )
         if self.strategy == "diverse" and self.num_beams % self.num_beam_groups:
-            raise ValueError(f"num_beams ({self.num_beams}) is not a multiple of num_beam_groups ({self.num_beam_groups})")
+            raise ValueError(
+                f"num_beams ({self.num_beams}) is not a multiple of num_beam_groups ({self.num_beam_groups})"
+            )
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) exceeds max_new_tokens ({self.max_new_tokens})")
         if len(self.force_words) > (most := min(MAX_FORCE_WORDS, self.max_new_tokens)):

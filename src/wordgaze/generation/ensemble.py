@@ -14,8 +14,8 @@ from wordgaze.models.attention import RowIndex
 class Ensemble:
     """Several models with one vocabulary as one :class:`wordgaze.generation.outputs.GenerationModel`.
 
-    ``features`` of :meth:`encode` is a sequence with an entry per member, so each member may have an encoder of its own.
-    Memory, state, step inputs and word table are tuples with an entry per member.
+    ``features`` of :meth:`encode` is a sequence with an entry per member, so each member may have an encoder of its
+    own. Memory, state, step inputs and word table are tuples with an entry per member.
     """
 
     def __init__(self, members: Sequence[GenerationModel]) -> None:

@@ -53,7 +53,7 @@ def generate(
     if batch.prefix_length == config.max_new_tokens:  # no word is left to choose
         config = config.model_copy(update={"strategy": "greedy", "num_return_sequences": 1})
     if config.strategy == "neighbours" and neighbours is None:
-        raise ModelError("this captioner stores no training images to compare with; use another strategy")
+        raise ModelError("this captioner has no training images to compare with; use another strategy")
     names = [str(i) for i in range(batch.num_images)] if keys is None else keys
     if config.strategy == "sample":
         sampler = Sampler(batch, processors, config, config.num_return_sequences, names, seed)
@@ -73,7 +73,7 @@ def generate(
 def encode_words(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
     """The token ids of words. Raises ModelError for a word that the vocabulary lacks, and for a special token."""
     if unknown := [word for word in words if word not in vocabulary.index or word in SPECIAL]:
-        raise ModelError(f"the captioner's vocabulary lacks {', '.join(map(repr, unknown))}; use other words")
+        raise ModelError(f"the captioner does not know {', '.join(map(repr, unknown))}; use words of its vocabulary")
     return [vocabulary.index[word] for word in words]
 
 

@@ -107,7 +107,8 @@ class HypothesisBatch:
         return log_probs
 
     def extend(self, rows: Tensor, token_ids: Tensor, log_probs: Tensor, distinct_rows: bool = False) -> None:
-        """Replaces the hypotheses: number m is row ``rows[m]`` with ``token_ids[m]`` added, ordered by image. (M,) each.
+        """Replaces the hypotheses: number m is row ``rows[m]`` with ``token_ids[m]`` added, ordered by image. (M,)
+        each.
 
         ``distinct_rows``: ``rows`` ascends without repetition, so that no two hypotheses have a common parent.
         """

@@ -165,6 +165,6 @@ def _alternatives(force_words: Sequence[str], vocabulary: Vocabulary, bad_words:
     for entry, token_ids in zip(force_words, alternatives, strict=True):
         if not set(token_ids) - set(bad_words):
             raise ParamsError(
-                f"force_words: {entry!r} is not in the captioner's vocabulary, or bad_words forbids it; use another word"
+                f"force_words: {entry!r} is not in the vocabulary of the captioner, or is in bad_words; use another"
             )
     return alternatives

@@ -115,7 +115,8 @@ def _keep(probs: Tensor, kept: Tensor) -> Tensor:
 
 
 def _smallest_set(probs: Tensor, preference: Tensor, mass: float) -> Tensor:
-    """(N, V): True for the fewest words, in the order of ``preference``, whose ``probs`` sum to ``mass``; at least one."""
+    """(N, V): True for the fewest words, by descending ``preference``, with a sum of ``probs`` of ``mass``; at least
+    one."""
     size = min(64, probs.shape[1])
     while True:  # sorting the whole vocabulary is rarely needed
         order = preference.topk(size, dim=1).indices

@@ -43,9 +43,7 @@ class NeighbourReranker:
         self.mean, self.scale, self.vectors, self.captions = mean, scale, vectors, captions
 
     @classmethod
-    def fit(
-        cls, means: Tensor, captions: Sequence[Sequence[Tokens]], vocabulary: Vocabulary
-    ) -> "NeighbourReranker":
+    def fit(cls, means: Tensor, captions: Sequence[Sequence[Tokens]], vocabulary: Vocabulary) -> "NeighbourReranker":
         """From the mean features (M, C) of training images and the captions of each."""
         deviation, mean = torch.std_mean(means, dim=0, correction=0)
         scale = 1 / (deviation + _EPSILON)
@@ -68,9 +66,9 @@ class NeighbourReranker:
     ) -> list[list[Caption]]:
         """The ``config.num_return_sequences`` best candidates of each of B images; features (B, L, C).
 
-        The new score is the candidate's own plus ``config.neighbour_weight`` times its CIDEr, 0…10, against the captions
-        of the ``config.num_neighbours`` nearest training images, plus ``config.regression_weight`` times the score that
-        ``NgramRegression`` expects. Raises ModelError if the features have another number of channels.
+        The new score is the candidate's own plus ``config.neighbour_weight`` times its CIDEr, 0…10, against the
+        captions of the ``config.num_neighbours`` nearest training images, plus ``config.regression_weight`` times the
+        score that ``NgramRegression`` expects. Raises ModelError if the features have another number of channels.
         """
         vectors = self._standardised(features)
         scores = [[caption.score for caption in of_image] for of_image in candidates]

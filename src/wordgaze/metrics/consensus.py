@@ -18,7 +18,7 @@ UNIFORM = DocumentFrequencies({}, 1.0)
 def consensus_scores(
     candidates: Sequence[Tokens], utility: Utility, frequencies: DocumentFrequencies = UNIFORM
 ) -> list[float]:
-    """The mean utility of each candidate with the other candidates as references; that with itself if it is the only one.
+    """The mean utility of each candidate with the others as references; with itself if there are no others.
 
     ``utility``: ``bleu``, BLEU-4 in 0…1, with all others as the references of one corpus; ``cider``, CIDEr in 0…10;
     ``cosine``, the similarity by which CIDEr was first defined (Vedantam et al. 2015, equation 2), the cosine of tf-idf
@@ -41,7 +41,9 @@ def _cider(candidates: Sequence[Tokens], frequencies: DocumentFrequencies) -> li
     if count == 1:
         return [10.0]
     against_all = Cider([candidates], frequencies).reward([0] * count, candidates)
-    against_itself = [10.0 * len({len(gram) for gram in unit_vector(words, frequencies)}) / ORDERS for words in candidates]
+    against_itself = [
+        10.0 * len({len(gram) for gram in unit_vector(words, frequencies)}) / ORDERS for words in candidates
+    ]
     return [(count * total - own) / (count - 1) for total, own in zip(against_all, against_itself, strict=True)]
 
 

@@ -11,7 +11,5 @@ def nearest(queries: Tensor, keys: Tensor, k: int) -> Tensor:
 
     ``queries`` (N, D) and ``keys`` (M, D) have rows of length 1; ``k`` is at most M.
     """
-    parts = [
-        torch.sort(part @ keys.T, dim=1, descending=True, stable=True).indices[:, :k] for part in queries.split(_BATCH)
-    ]
-    return torch.cat(parts) if parts else torch.zeros(0, k, dtype=torch.long)
+    similarities = (part @ keys.T for part in torch.split(queries, _BATCH))
+    return torch.cat([torch.sort(rows, dim=1, descending=True, stable=True).indices[:, :k] for rows in similarities])
