@@ -205,7 +205,7 @@ def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
             decoder = Decoder(sizes, tiny_encoder.spec.channels, len(vocabulary))
             means = torch.rand(3, tiny_encoder.spec.channels)
         captions = [["a dog runs".split()], ["a cat sleeps".split()], ["a dog outside".split()]]
-        neighbours = NeighbourReranker.of(means, captions, vocabulary) if known else None
+        neighbours = NeighbourReranker.fit(means, captions, vocabulary) if known else None
         save_captioner(folder, decoder, vocabulary, tiny_encoder.spec, tiny_encoder.state_dict(), neighbours=neighbours)
         return folder
 

@@ -121,11 +121,11 @@ def test_every_wrong_key_is_told_at_once(load: Callable[[str], Params]) -> None:
         ("generation: {strategy: greedy, num_return_sequences: 2}", "generation: num_return_sequences (2)"),
         (
             "generation: {num_beams: 3, num_return_sequences: 4}",
-            "num_return_sequences (4) is more than the 3 captions beam finds",
+            "num_return_sequences (4) is more than the 3 captions that beam finds",
         ),
         (
             "generation: {strategy: diverse, num_beams: 5, num_beam_groups: 2}",
-            "num_beams (5) does not divide into num_beam_groups (2)",
+            "num_beams (5) is not a multiple of num_beam_groups (2)",
         ),
         ("generation: {min_new_tokens: 9, max_new_tokens: 8}", "min_new_tokens (9) exceeds max_new_tokens (8)"),
         ("generation: {force_words: [a, b], max_new_tokens: 1}", "force_words has 2 entries; 1 is the most"),

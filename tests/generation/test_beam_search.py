@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from tests.generation.tiny import argmax_loop, beam, model, pictures, rescored, settings
+from tests.generation.tiny import argmax_loop, beam, model, pictures, rescored, settings, words_of
 from wordgaze.generation.generate import generate
 from wordgaze.text.vocabulary import END
 
@@ -14,7 +14,7 @@ from wordgaze.text.vocabulary import END
 def test_greedy_is_a_beam_of_one_is_the_plain_argmax(seed: int, length_penalty: float) -> None:
     decoder, vocabulary = model(8, seed)
     features = pictures(6)
-    expected = [tuple(vocabulary.decode(argmax_loop(decoder, picture, 10))) for picture in features]
+    expected = [words_of(vocabulary, argmax_loop(decoder, picture, 10)) for picture in features]
     one = beam(1, max_new_tokens=10, length_penalty=length_penalty)
     for params in (one, settings("greedy", max_new_tokens=10, length_penalty=length_penalty)):
         assert [found[0].words for found in generate(decoder, features, vocabulary, params)] == expected
@@ -31,7 +31,7 @@ def test_a_beam_that_is_wide_enough_finds_the_best_caption_of_all(seed: int, len
         params = beam(120, max_new_tokens=3, length_penalty=length_penalty, num_return_sequences=num)
         for scores, best in zip(every, generate(decoder, features, vocabulary, params), strict=True):
             expected = sorted(scores, key=lambda caption: -scores[caption])[:num]
-            assert [caption.words for caption in best] == [tuple(vocabulary.decode(c)) for c in expected]
+            assert [caption.words for caption in best] == [words_of(vocabulary, c) for c in expected]
             assert [caption.score for caption in best] == pytest.approx([scores[c] for c in expected], abs=1e-4)
 
 
@@ -106,7 +106,7 @@ def test_required_words_are_said_in_the_best_caption_that_has_them(seed: int, le
         for picture, [caption] in zip(features, generate(decoder, features, vocabulary, params), strict=True):
             scores = {tuple(c): rescored(decoder, picture, c) / len(c) ** length_penalty for c in every if fits(c)}
             best = max(scores, key=lambda c: scores[c])
-            assert caption.words == tuple(vocabulary.decode(best))
+            assert caption.words == words_of(vocabulary, best)
             assert caption.score == pytest.approx(scores[best], abs=1e-4)
 
 

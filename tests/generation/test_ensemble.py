@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.generation.test_generate import EVERY, every_strategy
 
-from tests.generation.tiny import CHANNELS, argmax_loop, model, pictures, settings
+from tests.generation.test_generate import EVERY, every_strategy
+from tests.generation.tiny import CHANNELS, argmax_loop, model, pictures, settings, words_of
 from wordgaze.generation.ensemble import Ensemble
 from wordgaze.generation.generate import generate
 from wordgaze.text.vocabulary import START
@@ -45,6 +45,6 @@ def test_two_decoders_agree_on_one_caption_that_neither_need_say_alone() -> None
         found[0].words
         for found in generate(Ensemble([one, two]), [features] * 2, vocabulary, settings("greedy", max_new_tokens=7))
     ]
-    alone = [[tuple(vocabulary.decode(argmax_loop(d, f, 7))) for f in features] for d in (one, two)]
+    alone = [[words_of(vocabulary, argmax_loop(d, f, 7)) for f in features] for d in (one, two)]
     assert together != alone[0]
     assert together != alone[1]

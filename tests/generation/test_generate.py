@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.generation.tiny import CELLS, model, pictures, rescored, said, settings, with_bias
+from tests.generation.tiny import CELLS, model, pictures, rescored, settings, token_ids, with_bias
 from wordgaze.core.errors import ModelError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
@@ -55,7 +55,7 @@ def test_log_prob_and_weights_are_what_teacher_forcing_gives(strategy: str, seed
     features, params = pictures(5), EVERY[strategy](max_new_tokens=6, no_repeat_ngram_size=2, bad_words=["w3"])
     for picture, captions in zip(features, generate(decoder, features, vocabulary, params), strict=True):
         for caption in captions:
-            words = said(caption, vocabulary)
+            words = token_ids(caption, vocabulary)
             assert caption.log_prob == pytest.approx(rescored(decoder, picture, words), abs=1e-4)
             assert len(caption.word_log_probs) == len(caption.words)
             with torch.no_grad():
@@ -113,7 +113,7 @@ def test_a_caption_that_may_say_nothing_more_is_stuck_and_says_so(strategy: str)
 def test_nan_is_an_error_and_no_caption(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     with_bias(decoder, 5, float("nan"))
-    with pytest.raises(ModelError, match="the decoder gives NaN"):
+    with pytest.raises(ModelError, match="the decoder returns NaN"):
         generate(decoder, pictures(2), vocabulary, EVERY[strategy](max_new_tokens=5))
 
 

@@ -26,27 +26,19 @@ def known() -> tuple[torch.Tensor, NeighbourReranker]:
     features = torch.randn(20, CELLS, CHANNELS, generator=torch.Generator().manual_seed(3))
     features[:10] += 10
     captions = [[DOG, [*DOG[:2], "unheard-of"]]] * 10 + [[MEN]] * 10
-    return features, NeighbourReranker.of(features.mean(1), captions, VOCABULARY)
-
-
-def test_the_nearest_are_those_that_look_alike_and_a_picture_is_nearest_to_itself() -> None:
-    features, neighbours = known()
-    nearest = neighbours.nearest(features, 8)
-    assert [row[0] for row in nearest] == list(range(20))
-    assert all((place < 10) == (other < 10) for place, row in enumerate(nearest) for other in row)
-    assert neighbours.nearest(features, 99) and len(neighbours.nearest(features, 99)[0]) == 20
+    return features, NeighbourReranker.fit(features.mean(1), captions, VOCABULARY)
 
 
 def test_the_candidate_that_their_captions_agree_with_wins_over_a_likelier_one() -> None:
     features, neighbours = known()
     found = [[caption(CANDIDATES[0], -0.1), caption(CANDIDATES[1], -0.2)]] * 20
-    chosen = neighbours.choose(features, found, settings("neighbours", num_neighbours=5))
+    chosen = neighbours.rerank(found, features, settings("neighbours", num_neighbours=5))
     assert [of_one[0].words[0] for of_one in chosen] == ["a"] * 10 + ["two"] * 10
     assert {len(of_one) for of_one in chosen} == {1}
     none = settings("neighbours", neighbour_weight=0.0, regression_weight=0.0, num_return_sequences=2)
-    likeliest = neighbours.choose(features, found, none)
+    likeliest = neighbours.rerank(found, features, none)
     assert [[c.words[0] for c in of_one] for of_one in likeliest] == [["two", "a"]] * 20
-    [dog, men] = neighbours.choose(features, found, settings("neighbours", num_neighbours=5, num_return_sequences=2))[0]
+    [dog, men] = neighbours.rerank(found, features, settings("neighbours", num_neighbours=5, num_return_sequences=2))[0]
     assert dog.score > -0.2 and dog.log_prob == pytest.approx(-0.4)
     assert dog.score > men.score
 
@@ -55,10 +47,10 @@ def test_what_all_training_pictures_foretell_decides_where_the_nearest_are_not_a
     features, neighbours = known()
     found = [[caption(CANDIDATES[0], -0.1), caption(CANDIDATES[1], -0.2)]] * 20
     foretold = settings("neighbours", neighbour_weight=0.0, num_return_sequences=2)
-    chosen = neighbours.choose(features, found, foretold)
+    chosen = neighbours.rerank(found, features, foretold)
     assert [of_one[0].words[0] for of_one in chosen] == ["a"] * 10 + ["two"] * 10
     [dog, men] = chosen[0]
-    twice = neighbours.choose(features, found, foretold.model_copy(update={"regression_weight": 8.0}))[0]
+    twice = neighbours.rerank(found, features, foretold.model_copy(update={"regression_weight": 8.0}))[0]
     assert [c.score for c in twice] == pytest.approx([2 * dog.score + 0.2, 2 * men.score + 0.1])
 
 
@@ -68,7 +60,7 @@ def test_what_is_stored_makes_the_same_choices() -> None:
     assert again
     found = [[caption(words, -0.1) for words in CANDIDATES]] * 20
     params = settings("neighbours", num_return_sequences=2)
-    scores = [[[c.score for c in of_one] for of_one in n.choose(features, found, params)] for n in (neighbours, again)]
+    scores = [[[c.score for c in of_one] for of_one in n.rerank(found, features, params)] for n in (neighbours, again)]
     assert scores[0] == scores[1]
     assert NeighbourReranker.load({}, VOCABULARY) is None
     other = known()[1].tensors()
@@ -79,7 +71,7 @@ def test_it_chooses_among_what_the_beam_finds() -> None:
     decoder, vocabulary = model(10, 0)
     features = pictures(6)
     words = [[list(vocabulary.words[-3:])]] * 6
-    neighbours = NeighbourReranker.of(features.mean(1), words, vocabulary)
+    neighbours = NeighbourReranker.fit(features.mean(1), words, vocabulary)
     params = settings("neighbours", num_beams=6, num_return_sequences=2, max_new_tokens=6)
     beam = generate(
         decoder, features, vocabulary, settings("beam", num_beams=6, num_return_sequences=6, max_new_tokens=6)
@@ -93,7 +85,7 @@ def test_it_chooses_among_what_the_beam_finds() -> None:
 
 def test_without_pictures_to_compare_with_it_is_refused() -> None:
     decoder, vocabulary = model(10, 0)
-    with pytest.raises(ModelError, match="no training pictures to compare with; use another strategy"):
+    with pytest.raises(ModelError, match="no training images to compare with; use another strategy"):
         generate(decoder, pictures(1), vocabulary, settings("neighbours"))
-    with pytest.raises(ModelError, match="features of 2 channels are compared with pictures of 5"):
-        known()[1].nearest(torch.zeros(1, CELLS, 2), 3)
+    with pytest.raises(ModelError, match="features of 2 channels cannot be compared with training images of 5"):
+        known()[1].rerank([[]], torch.zeros(1, CELLS, 2), settings("neighbours"))

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from tests.generation.test_generate import EVERY, every_strategy
 
-from tests.generation.tiny import beam, model, pictures, rescored, said, settings
+from tests.generation.test_generate import EVERY, every_strategy
+from tests.generation.tiny import beam, model, pictures, rescored, settings, token_ids, words_of
 from wordgaze.core.errors import ModelError, ParamsError
 from wordgaze.generation.ensemble import Ensemble
 from wordgaze.generation.generate import generate
@@ -27,7 +27,7 @@ def test_a_wide_beam_finds_the_best_of_all_captions_that_begin_so(
     for picture, [found] in zip(features, generate(decoder, features, vocabulary, params, prefix=prefix), strict=True):
         scores = {tuple(c): rescored(decoder, picture, c) / len(c) ** length_penalty for c in captions}
         best = max(scores, key=lambda caption: scores[caption])
-        assert found.words == tuple(vocabulary.decode(best))
+        assert found.words == words_of(vocabulary, best)
         assert found.score == pytest.approx(scores[best], abs=1e-4)
 
 
@@ -66,7 +66,7 @@ def test_the_beginning_counts_as_any_other_words(strategy: str, prefix: tuple[st
         for caption in captions:
             assert caption.words[: len(prefix)] == prefix
             assert len(caption.words) <= 6
-            words = said(caption, vocabulary)
+            words = token_ids(caption, vocabulary)
             assert caption.log_prob == pytest.approx(rescored(decoder, picture, words), abs=1e-4)
             with torch.no_grad():
                 weights = decoder(picture.unsqueeze(0), torch.tensor([[[*words, END]]])).weights[0]
@@ -96,7 +96,7 @@ def test_required_words_take_the_last_places_behind_the_beginning() -> None:
         assert caption.words[0] == "w1"
         assert set(caption.words[1:]) == {"w8", "w9"}
     with pytest.raises(
-        ParamsError, match="the beginning has 2 words, and 2 required to follow, and max_new_tokens is 3"
+        ParamsError, match="the prefix has 2 words and 2 words of force_words must follow, but max_new_tokens is 3"
     ):
         generate(decoder, pictures(3), vocabulary, rules, prefix=["w1", "w2"])
     assert generate(decoder, pictures(1), vocabulary, rules, prefix=["w8", "w2"])[0][0].words[2] == "w9"
@@ -119,7 +119,7 @@ def test_a_beginning_as_long_as_a_caption_may_be_is_the_caption(strategy: str) -
         assert (caption.words, caption.finish_reason) == (prefix, "length")
         assert caption.log_prob == pytest.approx(sum(caption.word_log_probs))
         np.testing.assert_allclose(caption.weights.sum(1), 1, atol=1e-5)
-    with pytest.raises(ParamsError, match="the beginning has 4 words and max_new_tokens is 3; make it longer"):
+    with pytest.raises(ParamsError, match="the prefix has 4 words, but max_new_tokens is 3; increase max_new_tokens"):
         generate(decoder, pictures(3), vocabulary, params, prefix=[*prefix, "w1"])
 
 
@@ -141,5 +141,5 @@ def test_an_ensemble_has_a_beginning_too() -> None:
 @pytest.mark.parametrize("word", ["zebra", "<end>", "<unk>"])
 def test_a_word_that_cannot_be_said_is_named(word: str) -> None:
     decoder, vocabulary = model(3, 0)
-    with pytest.raises(ModelError, match=f"the captioner does not know '{word}'; say it in other words"):
+    with pytest.raises(ModelError, match=f"the captioner does not know '{word}'; use words of its vocabulary"):
         generate(decoder, pictures(1), vocabulary, beam(2), prefix=["w1", word])

@@ -11,10 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare  # type: ignore[import-untyped]
 
-from tests.generation.tiny import argmax_loop, model, pictures, settings
+from tests.generation.tiny import argmax_loop, model, pictures, settings, words_of
 from wordgaze.generation.generate import generate
+from wordgaze.generation.logits_warpers import build_logits_warpers
 from wordgaze.generation.outputs import Caption
-from wordgaze.generation.sampling import draw, narrow
+from wordgaze.generation.sampling import draw
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, PAD, START, UNK
 
@@ -44,7 +45,7 @@ def test_samples_follow_the_models_distribution(seed: int) -> None:
     ended = [[*words, END] for n in range(2) for words in product(range(4, 7), repeat=n)]
     every = ended + [list(words) for words in product(range(4, 7), repeat=2)]
     for picture, captions in zip(features, found, strict=True):
-        probs = {tuple(vocabulary.decode(words)): sayable(decoder, picture, words) for words in every}
+        probs = {words_of(vocabulary, words): sayable(decoder, picture, words) for words in every}
         assert sum(probs.values()) == pytest.approx(1, abs=1e-5)
         counts = Counter(caption.words for caption in captions)
         assert fits(counts, probs)
@@ -71,7 +72,7 @@ def sayable(decoder: Decoder, picture: torch.Tensor, words: list[int]) -> float:
 def test_what_leaves_one_word_is_greedy(seed: int, values: dict[str, float]) -> None:
     decoder, vocabulary = model(8, seed)
     features = pictures(6)
-    expected = [tuple(vocabulary.decode(argmax_loop(decoder, picture, 10))) for picture in features]
+    expected = [words_of(vocabulary, argmax_loop(decoder, picture, 10)) for picture in features]
     found = generate(
         decoder, features, vocabulary, settings("sample", num_return_sequences=2, max_new_tokens=10, **values)
     )
@@ -145,7 +146,7 @@ def test_the_filters_are_those_of_their_papers(
     probs: npt.NDArray[np.float64], top_k: int, top_p: float, typical_p: float, min_p: float
 ) -> None:
     params = settings("sample", top_k=top_k, top_p=top_p, typical_p=typical_p, min_p=min_p)
-    narrowed = narrow(torch.from_numpy(probs).log().unsqueeze(0), params)[0]
+    narrowed = build_logits_warpers(params)(torch.from_numpy(probs).log().unsqueeze(0))[0]
     expected = torch.tensor(slowly(probs, top_k, top_p, typical_p, min_p), dtype=torch.float64)
     torch.testing.assert_close(narrowed, expected)
 
@@ -163,5 +164,5 @@ def test_temperature_sharpens_and_flattens() -> None:
     log_probs = torch.tensor([[0.7, 0.2, 0.1]]).log()
     for temperature in (0.5, 1.0, 2.0):
         expected = torch.tensor([0.7, 0.2, 0.1]) ** (1 / temperature)
-        found = narrow(log_probs, settings("sample", temperature=temperature))[0]
+        found = build_logits_warpers(settings("sample", temperature=temperature))(log_probs)[0]
         torch.testing.assert_close(found, expected / expected.sum())

@@ -1,5 +1,7 @@
 """Random decoders that are far from uniform, and plain loops to compare with."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -76,7 +78,12 @@ def rescored(decoder: Decoder, picture: Tensor, words: list[int]) -> float:
     return -float(cross_entropy(taught.logits, taught.targets, reduction="sum"))
 
 
-def said(caption: Caption, vocabulary: Vocabulary) -> list[int]:
-    """The indices of a caption, END included where it was said."""
+def token_ids(caption: Caption, vocabulary: Vocabulary) -> list[int]:
+    """The token ids of a caption, END included where it was generated."""
     words = [vocabulary.index[word] for word in caption.words]
     return [*words, END] if caption.finish_reason == "end" else words
+
+
+def words_of(vocabulary: Vocabulary, token_ids: Sequence[int]) -> tuple[str, ...]:
+    """The words before END."""
+    return tuple(vocabulary.words[i] for i in token_ids if i != END)

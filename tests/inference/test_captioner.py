@@ -233,5 +233,5 @@ def test_attention_to_given_words_is_that_of_saying_them(
     made = tiny_captioner.attention(pictures[0], found.words)
     np.testing.assert_allclose(made.weights, found.weights, atol=1e-5)
     np.testing.assert_allclose(made.word_log_probs, found.word_log_probs, atol=1e-4)
-    with pytest.raises(ModelError, match="does not know 'zebra'; say it in other words"):
+    with pytest.raises(ModelError, match="does not know 'zebra'; use words of its vocabulary"):
         tiny_captioner.attention(pictures[0], ["zebra"])

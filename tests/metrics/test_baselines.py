@@ -44,7 +44,7 @@ def test_with_one_reference_a_picture_there_are_no_human_scores() -> None:
 
 
 def test_captions_without_a_picture_are_refused() -> None:
-    with pytest.raises(ScoreError, match="2 captions for 3 pictures"):
+    with pytest.raises(ScoreError, match="2 captions for 3 images"):
         fewer_references(CANDIDATES[:2], REFERENCES)
 
 

@@ -105,9 +105,9 @@ def test_sums_of_any_shape_are_scored_at_once() -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(ScoreError, match="1 captions for 2 pictures"):
+    with pytest.raises(ScoreError, match="1 captions for 2 images"):
         corpus_bleu(words("a"), [words("a"), words("b")])
-    with pytest.raises(ScoreError, match="picture number 1 has no reference"):
+    with pytest.raises(ScoreError, match="image number 1 has no reference"):
         Bleu([words("a"), []])
-    with pytest.raises(ScoreError, match="no picture has references"):
+    with pytest.raises(ScoreError, match="no image has references"):
         Bleu([])

@@ -40,25 +40,12 @@ def test_the_error_by_hand() -> None:
     assert brier(probabilities, right) == pytest.approx((0.01 + 0.64 + 0.01 + 0.09 + 0.64) / 5)
 
 
-def test_bins_of_equal_mass() -> None:
-    curve = reliability([0.9, 0.1, 0.95, 0.99], [1, 0, 0, 1], bins=2, equal_mass=True)
-    assert [(part.low, part.high, part.count, part.accuracy) for part in curve] == [
-        (0.1, 0.9, 2, 0.5),
-        (0.95, 0.99, 2, 0.5),
-    ]
-    assert expected_calibration_error([0.9, 0.1, 0.95, 0.99], [1, 0, 0, 1], 2, equal_mass=True) == pytest.approx(
-        0.47 / 2
-    )
-    assert len(reliability([0.5], [1], bins=10, equal_mass=True)) == 1
-
-
-@pytest.mark.parametrize("equal_mass", [False, True])
-def test_a_perfectly_calibrated_model_errs_by_chance_alone(equal_mass: bool) -> None:
+def test_a_perfectly_calibrated_model_errs_by_chance_alone() -> None:
     generator = np.random.default_rng(1)
     p = generator.random(50_000)
     right = generator.random(50_000) < p
-    assert expected_calibration_error(p, right, equal_mass=equal_mass) < 0.01
-    assert expected_calibration_error(np.sqrt(p), right, equal_mass=equal_mass) > 0.1  # overconfident
+    assert expected_calibration_error(p, right) < 0.01
+    assert expected_calibration_error(np.sqrt(p), right) > 0.1  # overconfident
     assert brier(p, right) < brier(np.sqrt(p), right)
 
 
@@ -104,7 +91,7 @@ def test_what_is_no_probability_is_refused(probabilities: list[float], right: li
 def test_misfits_are_refused() -> None:
     with pytest.raises(ScoreError, match="0 bins"):
         reliability([0.5], [True], bins=0)
-    with pytest.raises(ScoreError, match="1 captions for 2 pictures"):
+    with pytest.raises(ScoreError, match="1 captions for 2 images"):
         words_right([["a"]], [[["a"]], [["b"]]])
-    with pytest.raises(ScoreError, match="picture number 0 has no reference"):
+    with pytest.raises(ScoreError, match="image number 0 has no reference"):
         words_right([["a"]], [[]])

@@ -1,6 +1,5 @@
 """CIDEr against the evaluation toolkit of COCO, by hand, and as a reward."""
 
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.metrics.toolkit import toolkit_scores
 from wordgaze.core.errors import ScoreError
-from wordgaze.metrics.cider import Cider, PlainCider, document_frequencies
+from wordgaze.metrics.cider import Cider, document_frequencies
 
 SOURCE = Path(__file__).parents[2] / "src"
 CAPTION = st.lists(st.sampled_from("abcdef"), max_size=8)
@@ -44,7 +43,7 @@ def test_equal_to_the_toolkit() -> None:
     candidates, references = [caption.split() for caption in CANDIDATES], split(REFERENCES)
     mean, scores = toolkit(candidates, references)
     cider = Cider(references)
-    assert cider.per_picture(candidates) == pytest.approx(scores, abs=1e-6)
+    assert cider.per_image(candidates) == pytest.approx(scores, abs=1e-6)
     assert cider.score(candidates) == pytest.approx(mean, abs=1e-6)
     assert scores[0] > 1
     assert min(scores) == 0
@@ -54,34 +53,34 @@ def test_equal_to_the_toolkit() -> None:
 def test_equal_to_the_toolkit_on_any_corpus(corpus: list[tuple[list[str], list[list[str]]]]) -> None:
     candidates, references = [candidate for candidate, _ in corpus], [truths for _, truths in corpus]
     mean, scores = toolkit(candidates, references)
-    assert Cider(references).per_picture(candidates) == pytest.approx(scores, abs=1e-6)
+    assert Cider(references).per_image(candidates) == pytest.approx(scores, abs=1e-6)
     assert Cider(references).score(candidates) == pytest.approx(mean, abs=1e-6)
 
 
 def test_ten_is_a_perfect_match() -> None:
     references = split([["a brown dog runs"], ["two kids play ball"]])
-    assert Cider(references).per_picture([of_one[0] for of_one in references]) == pytest.approx([10, 10])
+    assert Cider(references).per_image([of_one[0] for of_one in references]) == pytest.approx([10, 10])
 
 
 def test_a_single_picture_has_no_rare_words_and_scores_zero() -> None:
     references = split([["a brown dog runs", "a dog"]])
-    assert Cider(references).per_picture([["a", "brown", "dog", "runs"]]) == [0.0]
+    assert Cider(references).per_image([["a", "brown", "dog", "runs"]]) == [0.0]
 
 
 def test_an_empty_caption_scores_zero() -> None:
-    assert Cider(split(REFERENCES)).per_picture([[], [], [], []]) == [0.0] * 4
+    assert Cider(split(REFERENCES)).per_image([[], [], [], []]) == [0.0] * 4
 
 
 def test_one_object_scores_many_times_and_gives_the_same() -> None:
     cider, candidates = Cider(split(REFERENCES)), [caption.split() for caption in CANDIDATES]
-    first = cider.per_picture(candidates)
-    cider.per_picture([["a", "new", "word"]] * 4)
-    assert cider.per_picture(candidates) == first
+    first = cider.per_image(candidates)
+    cider.per_image([["a", "new", "word"]] * 4)
+    assert cider.per_image(candidates) == first
 
 
 def test_scores_of_sums_are_means_over_pictures() -> None:
     cider, candidates = Cider(split(REFERENCES)), [caption.split() for caption in CANDIDATES]
-    statistics, each = cider.statistics(candidates), cider.per_picture(candidates)
+    statistics, each = cider.statistics(candidates), cider.per_image(candidates)
     assert cider.scores(statistics)["cider"] == pytest.approx(each)
     assert cider.scores(statistics.sum(axis=0))["cider"] == pytest.approx(cider.score(candidates))
     resampled = cider.scores(np.array([[2, 1, 0, 1], [0, 0, 4, 0]]) @ statistics)["cider"]
@@ -95,55 +94,28 @@ def test_a_reward_is_the_score_of_the_picture_that_is_named() -> None:
     rewards = cider.reward(pictures, said)
     for picture, words, reward in zip(pictures, said, rewards, strict=True):
         alone = [words if i == picture else [] for i in range(len(REFERENCES))]
-        assert reward == cider.per_picture(alone)[picture]
+        assert reward == cider.per_image(alone)[picture]
     assert rewards[1] > rewards[0]
 
 
 def test_document_frequencies_may_be_those_of_other_pictures() -> None:
     train, pictures = split(REFERENCES), split(REFERENCES[:2])
     candidates = [CANDIDATES[0].split(), CANDIDATES[1].split()]
-    handed_in = Cider(pictures, document_frequencies(train)).per_picture(candidates)
-    assert handed_in == pytest.approx(Cider(train).per_picture([*candidates, [], []])[:2])
-    assert handed_in != pytest.approx(Cider(pictures).per_picture(candidates), abs=1e-3)
+    handed_in = Cider(pictures, document_frequencies(train)).per_image(candidates)
+    assert handed_in == pytest.approx(Cider(train).per_image([*candidates, [], []])[:2])
+    assert handed_in != pytest.approx(Cider(pictures).per_image(candidates), abs=1e-3)
 
 
-def plain_by_hand(words: list[str], references: list[list[str]], documents: list[list[list[str]]]) -> float:
-    """10 times the mean cosine of tf-idf over orders and references."""
-
-    def vector(of: list[str], n: int) -> dict[tuple[str, ...], float]:
-        grams = [tuple(of[i : i + n]) for i in range(len(of) - n + 1)]
-        holds = [{tuple(r[i : i + n]) for r in refs for i in range(len(r) - n + 1)} for refs in documents]
-        return {g: grams.count(g) * math.log(len(documents) / max(1, sum(g in h for h in holds))) for g in grams}
-
-    cosines = []
-    for n in (1, 2, 3, 4):
-        for reference in references:
-            a, b = vector(words, n), vector(reference, n)
-            norms = math.hypot(*a.values()) * math.hypot(*b.values())
-            cosines.append(sum(w * b.get(g, 0) for g, w in a.items()) / norms if norms else 0)
-    return 10 * math.fsum(cosines) / len(cosines)
-
-
-def test_plain_cider_is_the_mean_cosine() -> None:
-    candidates, references = [caption.split() for caption in CANDIDATES], split(REFERENCES)
-    plain = PlainCider(references)
-    expected = [plain_by_hand(c, refs, references) for c, refs in zip(candidates, references, strict=True)]
-    assert plain.per_picture(candidates) == pytest.approx(expected)
-    assert list(plain.scores(plain.statistics(candidates))) == ["cider_plain"]
-
-
-def test_only_plain_cider_can_be_had_by_saying_a_rare_word_many_times() -> None:
+def test_a_rare_word_many_times_is_no_reward() -> None:
     references = split([["a hill"], ["a dog"], ["a cat"]])
-    captions = [["hill"] * 20, [], []]
-    assert PlainCider(references).per_picture(captions)[0] == pytest.approx(2.5)  # unigrams match, 1 order of 4
-    assert Cider(references).per_picture(captions)[0] < 0.01
+    assert Cider(references).per_image([["hill"] * 20, [], []])[0] < 0.01
 
 
 def test_every_run_gives_the_same_bits() -> None:
     code = (
         "import random; from wordgaze.metrics.cider import Cider; draw = random.Random(1);"
         "say = lambda: [draw.choice('abcdefghijkl') for _ in range(15)];"
-        "print(Cider([[say() for _ in range(5)] for _ in range(9)]).per_picture([say() for _ in range(9)]))"
+        "print(Cider([[say() for _ in range(5)] for _ in range(9)]).per_image([say() for _ in range(9)]))"
     )
     runs = [
         subprocess.run(
@@ -161,9 +133,9 @@ def test_every_run_gives_the_same_bits() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     cider = Cider(split(REFERENCES))
-    with pytest.raises(ScoreError, match="1 captions for 4 pictures"):
-        cider.per_picture([["a"]])
-    with pytest.raises(ScoreError, match="1 captions with 2 places of pictures"):
+    with pytest.raises(ScoreError, match="1 captions for 4 images"):
+        cider.per_image([["a"]])
+    with pytest.raises(ScoreError, match="1 captions with 2 indices of images"):
         cider.reward([0, 1], [["a"]])
-    with pytest.raises(ScoreError, match="picture number 1 has no reference"):
+    with pytest.raises(ScoreError, match="image number 1 has no reference"):
         Cider([[["a"]], []])

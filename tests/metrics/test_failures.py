@@ -18,9 +18,9 @@ def test_each_kind_finds_its_captions() -> None:
     captions = [text.split() for text in said]
     found = failures(captions, cut=[i == 8 for i in range(9)], wrong=[i == 4 for i in range(9)])
     assert found == {
-        "names what is not there": [4],
-        "breaks off": [1, 8],
+        "names an absent object": [4],
+        "is cut off": [1, 8],
         "repeats itself": [2, 3],
-        "is said of 3 pictures or more": [4, 5, 6],
-        "says nothing": [7],
+        "is the same for 3 or more images": [4, 5, 6],
+        "is empty": [7],
     }

@@ -172,11 +172,11 @@ def test_sums_of_any_shape_are_scored() -> None:
 
 
 def test_misfits_are_refused() -> None:
-    with pytest.raises(ScoreError, match="picture number 1 has no reference"):
+    with pytest.raises(ScoreError, match="image number 1 has no reference"):
         Meteor([[["a"]], []])
-    with pytest.raises(ScoreError, match="no picture has references"):
+    with pytest.raises(ScoreError, match="no image has references"):
         Meteor([])
-    with pytest.raises(ScoreError, match="2 captions for 1 pictures"):
+    with pytest.raises(ScoreError, match="2 captions for 1 images"):
         Meteor([[["a"]]]).statistics([["a"], ["b"]])
-    with pytest.raises(ScoreError, match="2 captions for 1 pictures"):
+    with pytest.raises(ScoreError, match="2 captions for 1 images"):
         toolkit_meteor([["a"], ["b"]], [[["a"]]])

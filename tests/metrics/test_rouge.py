@@ -64,7 +64,7 @@ def test_sums_of_any_shape_are_scored_at_once() -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(ScoreError, match="2 captions for 1 pictures"):
+    with pytest.raises(ScoreError, match="2 captions for 1 images"):
         RougeL([words("a")]).statistics(words("a", "b"))
-    with pytest.raises(ScoreError, match="picture number 0 has no reference"):
+    with pytest.raises(ScoreError, match="image number 0 has no reference"):
         RougeL([[]])

@@ -73,7 +73,7 @@ def weights(of: Trainer) -> bytes:
 def rewarding(cross_entropy: float = 0.0) -> Objective:
     """Captions are sampled for the images of the examples and rewarded by the examples' captions."""
     vocabulary = Vocabulary((*SPECIAL, *"abcd"))
-    references = {e.image: [vocabulary.decode(caption) for caption in e.captions] for e in EXAMPLES}
+    references = {e.image: [[vocabulary.words[i] for i in caption[:-1]] for caption in e.captions] for e in EXAMPLES}
     return Objective(cross_entropy, SelfCriticalLoss(vocabulary, references, FinetuneParams(num_samples=2), 5))
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from wordgaze.config.renamed import renamed
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.settings import Count, Dropout, Settings, Share, key_of, problem
-from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.config import MAX_TEMPERATURE, MIN_TEMPERATURE, GenerationConfig
 from wordgaze.models.config import DecoderConfig
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class FinetuneParams(TrainParams):
     warmup_steps: int = Field(50, ge=0)
     objective: Literal["xe", "scst", "both"] = "xe"
     num_samples: int = Field(5, ge=2, le=100)
-    sample_temperature: float = Field(0.5, gt=0, le=100)
+    sample_temperature: float = Field(0.5, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     bleu_weight: Share = 0.0
     cross_entropy_weight: float = Field(0.1, ge=0)
     finetune_blocks: int = Field(0, ge=0)

@@ -1,9 +1,9 @@
-"""Beam search, and what is a kind of it: greedy, diverse beams in groups, constrained beams in banks.
+"""Beam search and its special cases: greedy search, diverse beam search in groups, constrained beam search in banks.
 
-A picture has ``groups`` of hypotheses (Vijayakumar et al. 2016): within a step a group avoids the words that earlier
-groups have just chosen. With m required words a group has 2^m banks (Anderson et al. 2017), one for each subset that
-has been said; hypotheses compete within their bank, so that those who have said a required word are not driven out by
-likelier ones that have not.
+An image has ``num_beam_groups`` groups of hypotheses (Vijayakumar et al. 2016): within a step, a group is penalised for
+the words that earlier groups have just chosen. With m forced words a group has 2^m banks (Anderson et al. 2017), one
+for each subset of the forced words that a hypothesis has. Hypotheses compete within their bank, so those that have a
+forced word are not displaced by more probable ones that lack it.
 """
 
 import math
@@ -13,215 +13,244 @@ import torch
 from torch import Tensor
 
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.hypotheses import Hypothesis, HypothesisTree
-from wordgaze.generation.logits_process import LogitsProcessor
+from wordgaze.generation.hypothesis_batch import Hypothesis, HypothesisBatch
+from wordgaze.generation.logits_process import LogitsProcessorList
 from wordgaze.generation.outputs import FinishReason
 from wordgaze.text.vocabulary import END
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    rows: Tensor  # (M,) the hypotheses that go on
-    words: Tensor  # (M,)
-    ended: Tensor  # (E,) the hypotheses that END is among the best for
+class _Continuations:
+    """What a group chooses in a step: M continuations, and E hypotheses that END is among the best tokens of."""
+
+    rows: Tensor  # (M,) the hypotheses that are continued
+    token_ids: Tensor  # (M,)
+    ended: Tensor  # (E,) rows
+
+
+@dataclass(frozen=True)
+class _Beam:
+    """The M hypotheses that are kept: row of the batch, next token and its log-probability, group. (M,) each."""
+
+    rows: Tensor
+    token_ids: Tensor
+    group: Tensor
+    log_probs: Tensor
+
+    def select(self, index: Tensor) -> "_Beam":
+        return _Beam(self.rows[index], self.token_ids[index], self.group[index], self.log_probs[index])
 
 
 class BeamSearch:
-    """Runs over the hypotheses of a tree and returns the hypotheses of each picture, best first."""
+    """Extends the hypotheses of a batch until none can improve on those that have ended.
 
-    def __init__(self, tree: HypothesisTree, constraints: LogitsProcessor, params: GenerationConfig) -> None:
-        self.tree, self.constraints, self.params = tree, constraints, params
-        self.groups = params.num_beam_groups if params.strategy == "diverse" else 1
-        self.width = 1 if params.strategy == "greedy" else params.num_beams // self.groups
-        self.num = math.ceil(params.num_return_sequences / self.groups)  # captions a group
-        self.group = torch.zeros_like(tree.picture)
-        self.hypotheses: list[list[Hypothesis]] = [[] for _ in range(tree.count * self.groups)]
-        # What an open hypothesis of a picture's group has to beat.
-        self.bar = torch.full((tree.count * self.groups,), -torch.inf, device=tree.device)
+    A slot is a group of an image: slot ``image * num_groups + group``.
+    """
+
+    def __init__(self, batch: HypothesisBatch, processors: LogitsProcessorList, config: GenerationConfig) -> None:
+        self.batch, self.processors, self.config = batch, processors, config
+        self.force_words = processors.force_words
+        self.num_groups = config.num_beam_groups if config.strategy == "diverse" else 1
+        self.group_size = 1 if config.strategy == "greedy" else config.num_beams // self.num_groups
+        self.num_per_group = math.ceil(config.num_return_sequences / self.num_groups)
+        self.group = torch.zeros_like(batch.image)  # of each row
+        num_slots = batch.num_images * self.num_groups
+        self.finished: list[list[Hypothesis]] = [[] for _ in range(num_slots)]
+        # The score that an unfinished hypothesis has to exceed, by slot.
+        self.worst_score = torch.full((num_slots,), -torch.inf, device=batch.device)
 
     @property
     def _is_greedy(self) -> bool:
-        return self.width == self.groups == 1 and not self.constraints.required
+        return self.group_size == self.num_groups == 1 and self.force_words is None
 
     def run(self) -> list[list[Hypothesis]]:
-        """Goes on while any open hypothesis can still be among the best, at most to the maximum length."""
-        for _ in range(self.tree.begun, self.params.max_new_tokens):
-            self._advance()
-            if not len(self.tree.picture):
+        """The finished hypotheses of each image, best first."""
+        for _ in range(self.batch.prefix_length, self.config.max_new_tokens):
+            self._step()
+            if not len(self.batch.image):
                 break
-        self._fill_up()
-        return [self._best_of(picture) for picture in range(self.tree.count)]
+        self._finish_at_max_length()
+        return [self._best(image) for image in range(self.batch.num_images)]
 
-    def _advance(self) -> None:
-        tree = self.tree
-        log_probs = tree.expand()
-        free = log_probs.clone() if self.groups > 1 else log_probs  # the penalty below is no probability
-        self.constraints.strike(free, tree.words)
-        chosen = [self._choose(group, free) for group in range(self.groups)]
-        group = torch.cat([torch.full_like(c.rows, number) for number, c in enumerate(chosen)])
-        for number, c in enumerate(chosen):
-            self._close(c.ended, number, log_probs)
-        rows, words = torch.cat([c.rows for c in chosen]), torch.cat([c.words for c in chosen])
-        gain = log_probs[rows, words]
-        if self.constraints.can_stick:
-            self._close_stuck(rows, group)
-        if not self._is_greedy:  # which ends with its first END, even where going on would score better
-            going = self._can_win(rows, group, gain)
-            rows, words, group, gain = rows[going], words[going], group[going], gain[going]
-        if self.groups > 1:
-            order = torch.argsort(tree.picture[rows], stable=True)
-            rows, words, group, gain = rows[order], words[order], group[order], gain[order]
-        self.group = group
-        tree.grow(rows, words, gain, apart=self._is_greedy)
+    def _step(self) -> None:
+        batch = self.batch
+        log_probs = batch.next_log_probs()
+        # The diversity penalty changes the scores, but not the log-probabilities of the caption.
+        scores = self.processors(batch.token_ids, log_probs.clone() if self.num_groups > 1 else log_probs)
+        groups = [self._choose(group, scores) for group in range(self.num_groups)]
+        for group, chosen in enumerate(groups):
+            self._finish_ended(chosen.ended, group, log_probs)
+        beam = self._merge(groups, log_probs)
+        if self.processors.may_block_end:
+            self._finish_stuck(beam)
+        if not self._is_greedy:  # greedy search ends with its first END, even where continuing would score better
+            beam = beam.select(self._can_improve(beam))
+        if self.num_groups > 1:
+            beam = beam.select(torch.argsort(batch.image[beam.rows], stable=True))
+        self.group = beam.group
+        batch.extend(beam.rows, beam.token_ids, beam.log_probs, distinct_rows=self._is_greedy)
 
-    def _choose(self, group: int, free: Tensor) -> _Chosen:
-        tree = self.tree
-        # Before a word is chosen there is one hypothesis a picture, from which all groups start.
-        mine = (self.group == group).nonzero().squeeze(1) if tree.parted and self.groups > 1 else None
-        scores = free if mine is None else free[mine]
-        rows = torch.arange(len(free), device=free.device) if mine is None else mine
+    def _merge(self, groups: list[_Continuations], log_probs: Tensor) -> _Beam:
+        rows, token_ids = torch.cat([c.rows for c in groups]), torch.cat([c.token_ids for c in groups])
+        group = torch.cat([torch.full_like(c.rows, number) for number, c in enumerate(groups)])
+        return _Beam(rows, token_ids, group, log_probs[rows, token_ids])
+
+    def _choose(self, group: int, scores: Tensor) -> _Continuations:
+        """The continuations of a group; penalises their tokens in ``scores`` (N, V), in place, for later groups."""
+        # Before the first word is chosen an image has one hypothesis, from which all groups start.
+        own = (self.group == group).nonzero().squeeze(1) if self.batch.has_generated and self.num_groups > 1 else None
+        rows = torch.arange(len(scores), device=scores.device) if own is None else own
         if not len(rows):
-            return _Chosen(rows, rows, rows)
-        chosen = _likeliest(scores) if self._is_greedy else self._within_banks(scores, rows)
-        if group + 1 < self.groups:
-            repelled = free.new_zeros(tree.count, free.shape[1])
-            rows = torch.cat([chosen.rows, chosen.ended])
-            words = torch.cat([chosen.words, torch.full_like(chosen.ended, END)])
-            cost = free.new_tensor(self.params.diversity_penalty)
-            repelled.index_put_((tree.picture[rows], words), cost, accumulate=True)
-            free -= repelled[tree.picture]
+            return _Continuations(rows, rows, rows)
+        if self._is_greedy:
+            return _argmax(scores)
+        chosen = self._choose_within_banks(scores if own is None else scores[own], rows)
+        if group + 1 < self.num_groups:
+            self._penalise(chosen, scores)
         return chosen
 
-    def _within_banks(self, scores: Tensor, rows: Tensor) -> _Chosen:
-        """``scores`` (n, V) of the next words of the hypotheses ``rows`` (n,)."""
-        constraints = self.constraints
-        values, words = scores.topk(min(self.width + 1, scores.shape[1]), dim=1)
-        if constraints.required:  # the required words are candidates however unlikely they are
-            extra = constraints.forms.expand(len(rows), -1)
-            fresh = ~(words.unsqueeze(2) == extra.unsqueeze(1)).any(2)
-            values = torch.cat([values.masked_fill(~fresh, -torch.inf), scores.gather(1, extra)], dim=1)
-            words = torch.cat([words, extra], dim=1)
-        totals = values + self.tree.total[rows].unsqueeze(1)
-        picture, end = self.tree.picture[rows], words == END
-        going, ended = [], []
-        for here in self._banks(totals, rows, words):
-            # END counts where it is among the best `width`; as many others go on beside it.
-            n, c = _best(here, picture, self.width)
-            ended.append(n[end[n, c]])
-            going.append(_best(here.masked_fill(end, -torch.inf), picture, self.width))
-        n, c = (torch.cat(part) for part in zip(*going, strict=True))
-        if constraints.required:
-            order = torch.argsort(picture[n], stable=True)
+    def _penalise(self, chosen: _Continuations, scores: Tensor) -> None:
+        """Subtracts the diversity penalty from ``scores`` (N, V), in place, once for each hypothesis of the image that
+        chose the token."""
+        rows = torch.cat([chosen.rows, chosen.ended])
+        token_ids = torch.cat([chosen.token_ids, torch.full_like(chosen.ended, END)])
+        penalties = scores.new_zeros(self.batch.num_images, scores.shape[1])
+        penalty = scores.new_tensor(self.config.diversity_penalty)
+        penalties.index_put_((self.batch.image[rows], token_ids), penalty, accumulate=True)
+        scores -= penalties[self.batch.image]
+
+    def _choose_within_banks(self, scores: Tensor, rows: Tensor) -> _Continuations:
+        """``scores`` (n, V) of the next tokens of the hypotheses ``rows`` (n,)."""
+        values, token_ids = self._candidates(scores)  # (n, c)
+        totals = values + self.batch.sum_log_probs[rows].unsqueeze(1)
+        image, is_end = self.batch.image[rows], token_ids == END
+        continued, ended = [], []
+        for bank in self._banks(totals, rows, token_ids):
+            # END counts where it is among the best `group_size` tokens; as many others continue beside it.
+            n, c = _top_k_per_image(bank, image, self.group_size)
+            ended.append(n[is_end[n, c]])
+            continued.append(_top_k_per_image(bank.masked_fill(is_end, -torch.inf), image, self.group_size))
+        n, c = (torch.cat(part) for part in zip(*continued, strict=True))
+        if self.force_words:
+            order = torch.argsort(image[n], stable=True)
             n, c = n[order], c[order]
-        return _Chosen(rows[n], words[n, c], rows[torch.cat(ended)])
+        return _Continuations(rows[n], token_ids[n, c], rows[torch.cat(ended)])
 
-    def _banks(self, totals: Tensor, rows: Tensor, words: Tensor) -> list[Tensor]:
-        """``totals`` (n, c) of candidates once for each bank, minus infinity where a candidate comes to another."""
-        constraints = self.constraints
-        if not constraints.required:
+    def _candidates(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """scores (n, V) → the scores and ids (n, c) of the best tokens, and of the forced words however improbable."""
+        values, token_ids = scores.topk(min(self.group_size + 1, scores.shape[1]), dim=1)
+        if self.force_words:
+            forced = self.force_words.token_ids.expand(len(scores), -1)
+            is_forced = (token_ids.unsqueeze(2) == forced.unsqueeze(1)).any(2)
+            values = torch.cat([values.masked_fill(is_forced, -torch.inf), scores.gather(1, forced)], dim=1)
+            token_ids = torch.cat([token_ids, forced], dim=1)
+        return values, token_ids
+
+    def _banks(self, totals: Tensor, rows: Tensor, token_ids: Tensor) -> list[Tensor]:
+        """``totals`` (n, c) of the candidates for each bank, minus infinity where a candidate belongs to another."""
+        if self.force_words is None:
             return [totals]
-        said = constraints.said(self.tree.words[rows])  # (n, m)
-        powers = 2 ** torch.arange(constraints.required, device=rows.device)
-        bank = ((said.unsqueeze(1) | constraints.owner[words]) * powers).sum(2)  # (n, c)
-        return [totals.masked_fill(bank != number, -torch.inf) for number in range(2**constraints.required)]
+        fulfilled = self.force_words.fulfilled(self.batch.token_ids[rows])  # (n, m)
+        fulfilled = fulfilled.unsqueeze(1) | self.force_words.membership[token_ids]  # (n, c, m)
+        bank = (fulfilled * 2 ** torch.arange(self.force_words.num_words, device=rows.device)).sum(2)  # (n, c)
+        return [totals.masked_fill(bank != number, -torch.inf) for number in range(2**self.force_words.num_words)]
 
-    def _close(self, rows: Tensor, group: int, log_probs: Tensor) -> None:
+    def _finish_ended(self, rows: Tensor, group: int, log_probs: Tensor) -> None:
         if not len(rows):
             return
-        ends, totals = log_probs[rows, END].tolist(), self.tree.total[rows].tolist()
-        length = self.tree.words.shape[1] + 1
-        for row, picture, end, total in zip(rows.tolist(), self.tree.picture[rows].tolist(), ends, totals, strict=True):
-            hypothesis = Hypothesis(length - 1, row, end, self._score(total + end, length), "end")
-            self._add(picture * self.groups + group, hypothesis)
+        batch, length = self.batch, self.batch.token_ids.shape[1]
+        ends, totals = log_probs[rows, END].tolist(), batch.sum_log_probs[rows].tolist()
+        for row, image, end, total in zip(rows.tolist(), batch.image[rows].tolist(), ends, totals, strict=True):
+            hypothesis = Hypothesis(length, row, end, self._score(total + end, length + 1), "end")
+            self._add(image * self.num_groups + group, hypothesis)
 
-    def _close_stuck(self, rows: Tensor, group: Tensor) -> None:
-        """A group that has no word to go on with, and none of whose hypotheses has ended, ends where it stands."""
-        tree = self.tree
-        lost = torch.zeros_like(self.bar, dtype=torch.bool)
-        if tree.parted:
-            lost[tree.picture * self.groups + self.group] = True
+    def _finish_stuck(self, beam: _Beam) -> None:
+        """The best hypothesis of a slot ends where none can be continued and none has ended."""
+        batch = self.batch
+        stuck = torch.zeros_like(self.worst_score, dtype=torch.bool)
+        if batch.has_generated:
+            stuck[batch.image * self.num_groups + self.group] = True
         else:
-            lost[:] = True
-        lost[tree.picture[rows] * self.groups + group] = False
-        for place in (lost & (self.bar == -torch.inf)).nonzero().squeeze(1).tolist():
-            if self.hypotheses[place]:
+            stuck[:] = True
+        stuck[batch.image[beam.rows] * self.num_groups + beam.group] = False
+        for slot in (stuck & (self.worst_score == -torch.inf)).nonzero().squeeze(1).tolist():
+            if self.finished[slot]:
                 continue
-            mine = tree.picture == place // self.groups
-            if tree.parted:
-                mine &= self.group == place % self.groups
-            row = int(torch.where(mine, tree.total, -torch.inf).argmax())
-            self._add(place, self._open_hypothesis(row, "stuck"))
+            in_slot = batch.image == slot // self.num_groups
+            if batch.has_generated:
+                in_slot &= self.group == slot % self.num_groups
+            row = int(torch.where(in_slot, batch.sum_log_probs, -torch.inf).argmax())
+            self._add(slot, self._unended(row, "stuck"))
 
-    def _can_win(self, rows: Tensor, group: Tensor, gain: Tensor) -> Tensor:
-        """False where a hypothesis, however it goes on, stays behind the ``num`` best that have ended.
+    def _can_improve(self, beam: _Beam) -> Tensor:
+        """False where a hypothesis, however it continues, stays behind the ``num_per_group`` best that have ended.
 
-        Totals only fall, and the longest caption is divided by most: a bound of all that is still to come. What is
-        driven out by a hypothesis that cannot win has a lower total and cannot win either, so nothing is lost.
+        The sum of log-probabilities only falls, and the longest caption has the largest divisor, which gives an upper
+        bound of the score. A hypothesis that is displaced by one that cannot improve cannot improve either.
         """
-        bar = self.bar[self.tree.picture[rows] * self.groups + group]
-        if self.width == 1:  # greedy search is over at its first END, even where going on would score better
-            return bar == -torch.inf
-        bound = (self.tree.total[rows] + gain) / self._norm(self.params.max_new_tokens + 1)
-        return bound > bar
+        worst = self.worst_score[self.batch.image[beam.rows] * self.num_groups + beam.group]
+        if self.group_size == 1:  # a group of one ends with its first END, as greedy search does
+            return worst == -torch.inf
+        bound = (self.batch.sum_log_probs[beam.rows] + beam.log_probs) / self._divisor(self.config.max_new_tokens + 1)
+        return bound > worst
 
-    def _fill_up(self) -> None:
-        """Open hypotheses, best first, where too few have ended."""
-        tree = self.tree
-        tree.finish()
-        done = self.constraints.said(tree.words).all(1).tolist()  # all, where nothing is required
-        order = sorted(range(len(tree.picture)), key=lambda row: -float(tree.total[row]))
-        for row in order:
-            place = int(tree.picture[row]) * self.groups + int(self.group[row])
-            if done[row] and len(self.hypotheses[place]) < self.num:
-                self.hypotheses[place].append(self._open_hypothesis(row, "length"))
+    def _finish_at_max_length(self) -> None:
+        """Adds unfinished hypotheses, best first, to the slots in which too few have ended."""
+        batch = self.batch
+        batch.close()
+        complete = (self.processors.num_missing_words(batch.token_ids) == 0).tolist()
+        for row in sorted(range(len(batch.image)), key=lambda row: -float(batch.sum_log_probs[row])):
+            slot = int(batch.image[row]) * self.num_groups + int(self.group[row])
+            if complete[row] and len(self.finished[slot]) < self.num_per_group:
+                self.finished[slot].append(self._unended(row, "length"))
 
-    def _open_hypothesis(self, row: int, ended: FinishReason) -> Hypothesis:
-        total, length = float(self.tree.total[row]), self.tree.words.shape[1]
-        return Hypothesis(length, row, None, self._score(total, max(1, length)), ended)
+    def _unended(self, row: int, reason: FinishReason) -> Hypothesis:
+        total, length = float(self.batch.sum_log_probs[row]), self.batch.token_ids.shape[1]
+        return Hypothesis(length, row, None, self._score(total, max(1, length)), reason)
 
-    def _add(self, place: int, hypothesis: Hypothesis) -> None:
-        self.hypotheses[place].append(hypothesis)
-        if len(self.hypotheses[place]) >= self.num:
-            self.bar[place] = sorted((known.score for known in self.hypotheses[place]), reverse=True)[self.num - 1]
+    def _add(self, slot: int, hypothesis: Hypothesis) -> None:
+        self.finished[slot].append(hypothesis)
+        if len(self.finished[slot]) >= self.num_per_group:
+            self.worst_score[slot] = _best_first(self.finished[slot])[self.num_per_group - 1].score
 
-    def _best_of(self, picture: int) -> list[Hypothesis]:
-        groups = self.hypotheses[picture * self.groups : (picture + 1) * self.groups]
-        best = [
-            hypothesis
-            for group in groups
-            for hypothesis in sorted(group, key=lambda hypothesis: -hypothesis.score)[: self.num]
-        ]
-        return sorted(best, key=lambda hypothesis: -hypothesis.score)[: self.params.num_return_sequences]
+    def _best(self, image: int) -> list[Hypothesis]:
+        groups = self.finished[image * self.num_groups : (image + 1) * self.num_groups]
+        best = [hypothesis for group in groups for hypothesis in _best_first(group)[: self.num_per_group]]
+        return _best_first(best)[: self.config.num_return_sequences]
 
-    def _score(self, total: float, length: int) -> float:
-        return total / self._norm(length)
+    def _score(self, log_prob: float, length: int) -> float:
+        return log_prob / self._divisor(length)
 
-    def _norm(self, length: int) -> float:
-        """What a log-probability is divided by: |Y|^α, or ((5 + |Y|) / 6)^α of Wu et al. 2016, equation 14."""
-        base = (5 + length) / 6 if self.params.length_normalisation == "wu" else length
-        return float(base**self.params.length_penalty)
+    def _divisor(self, length: int) -> float:
+        """length^α, or ((5 + length) / 6)^α of Wu et al. 2016, equation 14, with α the length penalty."""
+        base = (5 + length) / 6 if self.config.length_normalisation == "wu" else length
+        return float(base**self.config.length_penalty)
 
 
-def _likeliest(scores: Tensor) -> _Chosen:
-    """Of ``scores`` (n, V) the best word of each hypothesis: a beam of width one, with less ado."""
-    values, words = scores.max(dim=1)
+def _best_first(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
+
+
+def _argmax(scores: Tensor) -> _Continuations:
+    """The best token of each hypothesis, scores (N, V): what a group of one chooses, computed faster."""
+    values, token_ids = scores.max(dim=1)
     possible = values > -torch.inf
-    ended = (words == END) & possible
-    going = (possible & ~ended).nonzero().squeeze(1)
-    return _Chosen(going, words[going], ended.nonzero().squeeze(1))
+    ended = (token_ids == END) & possible
+    continued = (possible & ~ended).nonzero().squeeze(1)
+    return _Continuations(continued, token_ids[continued], ended.nonzero().squeeze(1))
 
 
-def _best(values: Tensor, picture: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The ``width`` best finite ``values`` (n, c) of each picture, as rows and columns; ``picture`` (n,) is ascending.
+def _top_k_per_image(values: Tensor, image: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` greatest finite ``values`` (n, c) of each image, as rows and columns; ``image`` (n,) ascends.
 
-    They come ordered by picture, and within a picture best first.
+    They are ordered by image, and within an image from the greatest to the least.
     """
-    _, owner, counts = torch.unique_consecutive(picture, return_inverse=True, return_counts=True)
+    _, group, counts = torch.unique_consecutive(image, return_inverse=True, return_counts=True)
     first = counts.cumsum(0) - counts
-    rank = torch.arange(len(picture), device=picture.device) - first[owner]
+    rank = torch.arange(len(image), device=image.device) - first[group]
     padded = values.new_full((len(counts), int(counts.max()), values.shape[1]), -torch.inf)
-    padded[owner, rank] = values
-    best, flat = padded.flatten(1).topk(min(width, padded[0].numel()), dim=1)
+    padded[group, rank] = values
+    best, flat = padded.flatten(1).topk(min(k, padded[0].numel()), dim=1)
     which, place = (best > -torch.inf).nonzero(as_tuple=True)
     flat = flat[which, place]
     return first[which] + flat // values.shape[1], flat % values.shape[1]

@@ -1,32 +1,64 @@
-"""The decoding settings, in the names of transformers' ``GenerationConfig``: section ``generation`` of ``params.yaml``."""
+"""The settings of generation, section ``generation`` of ``params.yaml``, with the names of transformers."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.settings import Count, Settings, Share, problems_of
 
-MOST_REQUIRED = 4  # each doubles the banks of a constrained beam
+MAX_FORCE_WORDS = 4
+"""Each word of ``force_words`` doubles the number of banks of a constrained beam search."""
+
+MIN_TEMPERATURE = 1e-3
+"""The least temperature above 0. Log-probabilities are divided by it in single precision, which must not overflow."""
+
+MAX_TEMPERATURE = 100.0
+MAX_WEIGHT = 1000.0
+"""The largest weight of a score, and the largest diversity penalty: beyond it the other addend is lost to rounding."""
+
+MAX_SAMPLES = 10_000
+"""The most captions of an image that are sampled."""
 
 Strategy = Literal["greedy", "beam", "diverse", "sample", "mbr", "neighbours"]
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda words: tuple(words) if isinstance(words, list) else words)]
+Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT)]
+
+
+def _check_temperature(value: float) -> float:
+    if value and not MIN_TEMPERATURE <= value <= MAX_TEMPERATURE:
+        raise ValueError(
+            f"{value} is not a valid temperature; set 0, which always takes the most probable word, or a number from"
+            f" {MIN_TEMPERATURE} to {MAX_TEMPERATURE:g}"
+        )
+    return value
+
+
+Temperature = Annotated[float, AfterValidator(_check_temperature)]
+"""0 or a number from MIN_TEMPERATURE to MAX_TEMPERATURE."""
 
 
 class GenerationConfig(Settings):
-    """How captions are found. Log-probabilities are divided by the length to the power of ``length_penalty``, or by
-    the formula of Wu et al. 2016; what samples are drawn from is narrowed by temperature, top_k, top_p, typical_p and
-    min_p, in this order."""
+    """How captions are generated. The fields have the names and the meaning that they have in transformers.
+
+    ``strategy``: ``greedy``; ``beam``; ``diverse``, beam search in ``num_beam_groups`` groups (Vijayakumar et al.
+    2016); ``sample``; ``mbr``, minimum Bayes risk over ``num_beams`` beams and ``mbr_samples`` samples; ``neighbours``,
+    beam search whose candidates are reranked by the captions of similar training images. A log-probability is divided
+    by the length to the power of ``length_penalty``, or, with ``length_normalisation`` ``wu``, by the formula of Wu et
+    al. 2016. Samples are drawn after ``temperature`` (0, or from 0.001 to 100), ``top_k`` (0 is off), ``top_p``,
+    ``typical_p`` and ``min_p`` were applied, in this order. ``force_words``: each entry is a word, or several separated
+    by ``|`` of which one must occur.
+    """
 
     strategy: Strategy = "beam"
-    num_return_sequences: Count = 1
+    num_return_sequences: int = Field(1, ge=1, le=MAX_SAMPLES)
     max_new_tokens: int = Field(20, ge=1, le=200)
     num_beams: int = Field(5, ge=1, le=200)
     length_penalty: float = Field(0.7, ge=0, le=5)
     length_normalisation: Literal["power", "wu"] = "power"
     num_beam_groups: Count = 5
-    diversity_penalty: float = Field(0.5, ge=0)
-    temperature: float = Field(1.0, ge=0, le=100)
+    diversity_penalty: Weight = 0.5
+    temperature: Temperature = 1.0
     top_k: int = Field(0, ge=0)
     top_p: Share = 1.0
     typical_p: Share = 1.0
@@ -34,8 +66,8 @@ class GenerationConfig(Settings):
     mbr_utility: Literal["cider", "bleu"] = "cider"
     mbr_samples: int = Field(20, ge=0, le=1000)
     num_neighbours: Count = 10
-    neighbour_weight: float = Field(2.0, ge=0)
-    regression_weight: float = Field(4.0, ge=0)
+    neighbour_weight: Weight = 2.0
+    regression_weight: Weight = 4.0
     min_new_tokens: int = Field(0, ge=0)
     no_repeat_ngram_size: int = Field(0, ge=0)
     no_dangling_end: bool = False
@@ -43,26 +75,32 @@ class GenerationConfig(Settings):
     force_words: Words = ()
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        most = {"greedy": 1, "beam": self.num_beams, "diverse": self.num_beams, "neighbours": self.num_beams}
-        most["mbr"] = self.num_beams + self.mbr_samples
-        if self.num_return_sequences > most.get(self.strategy, self.num_return_sequences):
+    def _check_combinations(self) -> Self:
+        num, most = self.num_return_sequences, self.max_candidates
+        if num > most:
             raise ValueError(
-                f"num_return_sequences ({self.num_return_sequences}) is more than the {most[self.strategy]} captions {self.strategy} finds"
+                f"num_return_sequences ({num}) is more than the {most} captions that {self.strategy} finds"
             )
         if self.strategy == "diverse" and self.num_beams % self.num_beam_groups:
             raise ValueError(
-                f"num_beams ({self.num_beams}) does not divide into num_beam_groups ({self.num_beam_groups})"
+                f"num_beams ({self.num_beams}) is not a multiple of num_beam_groups ({self.num_beam_groups})"
             )
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) exceeds max_new_tokens ({self.max_new_tokens})")
-        if len(self.force_words) > (most_required := min(MOST_REQUIRED, self.max_new_tokens)):
-            raise ValueError(f"force_words has {len(self.force_words)} entries; {most_required} is the most")
+        if len(self.force_words) > (most := min(MAX_FORCE_WORDS, self.max_new_tokens)):
+            raise ValueError(f"force_words has {len(self.force_words)} entries; {most} is the most")
         return self
+
+    @property
+    def max_candidates(self) -> int:
+        """The most captions of an image that the strategy finds."""
+        if self.strategy == "greedy":
+            return 1
+        return {"sample": MAX_SAMPLES, "mbr": self.num_beams + self.mbr_samples}.get(self.strategy, self.num_beams)
 
 
 def parse_generation_config(**values: object) -> GenerationConfig:
-    """Decoding settings given as options. Raises ParamsError that names every wrong one."""
+    """Generation settings given as options. Raises ParamsError that names every value that is not valid."""
     try:
         return GenerationConfig.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Several decoders that speak as one: the mean of the probabilities that they give the next word."""
+"""An ensemble of decoders: the mean of their probabilities of the next word."""
 
 import math
 from collections.abc import Sequence
@@ -12,47 +12,51 @@ from wordgaze.models.attention import RowIndex
 
 
 class Ensemble:
-    """A model made of speakers with one vocabulary. ``features`` of :meth:`look` is a sequence, one a member, so that
-    each may have an encoder of its own; memory, state, step_inputs and table are tuples of the members'."""
+    """Several models with one vocabulary as one :class:`wordgaze.generation.outputs.GenerationModel`.
+
+    ``features`` of :meth:`encode` is a sequence with an entry per member, so each member may have an encoder of its
+    own. Memory, state, step inputs and word table are tuples with an entry per member.
+    """
 
     def __init__(self, members: Sequence[GenerationModel]) -> None:
         self.members = tuple(members)
 
     def encode(self, features: Sequence[Any]) -> Any:
-        """One member's features after the other's."""
-        return tuple(member.encode(of_one) for member, of_one in zip(self.members, features, strict=True))
+        """The memory of every member."""
+        return tuple(member.encode(of_member) for member, of_member in zip(self.members, features, strict=True))
 
     def init_state(self, memory: Any, captions: int) -> Any:
-        """Every member's state before the first word."""
-        return tuple(member.init_state(of_one, captions) for member, of_one in zip(self.members, memory, strict=True))
+        """The state of every member before the first word."""
+        return tuple(member.init_state(part, captions) for member, part in zip(self.members, memory, strict=True))
 
     def word_table(self) -> Any:
-        """Every member's table."""
+        """The word table of every member."""
         return tuple(member.word_table() for member in self.members)
 
     def prepare_step(self, state: Any, memory: Any, rows: RowIndex | None = None) -> Any:
-        """What every member sees."""
-        return tuple(m.prepare_step(s, of_one, rows) for m, s, of_one in zip(self.members, state, memory, strict=True))
+        """The step inputs of every member."""
+        parts = zip(self.members, state, memory, strict=True)
+        return tuple(member.prepare_step(own_state, own_memory, rows) for member, own_state, own_memory in parts)
 
     def step(
         self, words: Tensor, step_inputs: Any, memory: Any, rows: RowIndex | None = None, table: Any = None
     ) -> "EnsembleOutput":
-        """words (N,) → the logarithm of the mean probability, the members' states, and the mean of the weights of
-        those members that share the first one's grid."""
+        """words (N,) → the logarithm of the mean probability, the states, and the mean of the attention weights over
+        those members that have the grid of the first one."""
         table = table or (None,) * len(self.members)
         parts = zip(self.members, step_inputs, memory, table, strict=True)
-        said = [member.step(words, seen, known, rows, classes) for member, seen, known, classes in parts]
-        log_probs = torch.stack([torch.log_softmax(of_one.logits.float(), dim=-1) for of_one in said])
-        grid = said[0].weights.shape
+        outputs = [member.step(words, inputs, of_member, rows, own) for member, inputs, of_member, own in parts]
+        log_probs = torch.stack([torch.log_softmax(output.logits.float(), dim=-1) for output in outputs])
+        grid = outputs[0].weights.shape
         return EnsembleOutput(
-            log_probs.logsumexp(0) - math.log(len(said)),
-            tuple(of_one.state for of_one in said),
-            torch.stack([of_one.weights for of_one in said if of_one.weights.shape == grid]).mean(0),
+            log_probs.logsumexp(0) - math.log(len(outputs)),
+            tuple(output.state for output in outputs),
+            torch.stack([output.weights for output in outputs if output.weights.shape == grid]).mean(0),
         )
 
 
 class EnsembleOutput(NamedTuple):
-    """What several decoders say as one: :class:`wordgaze.generation.outputs.StepResult`."""
+    """One step of an ensemble: log-probabilities (N, V), the members' states, attention weights (N, L)."""
 
     logits: Tensor
     state: tuple[Any, ...]

@@ -1,6 +1,7 @@
-"""From pictures' features to captions, by the strategy that the parameters name."""
+"""Generates captions from the features of images."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,12 +10,12 @@ from torch import Tensor
 from wordgaze.core.errors import ModelError, ParamsError
 from wordgaze.generation.beam_search import BeamSearch
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.consensus import consensus
-from wordgaze.generation.hypotheses import HypothesisTree
-from wordgaze.generation.logits_process import LogitsProcessor
-from wordgaze.generation.neighbours import NeighbourReranker
+from wordgaze.generation.hypothesis_batch import HypothesisBatch
+from wordgaze.generation.logits_process import LogitsProcessorList, build_logits_processors
+from wordgaze.generation.mbr import MbrReranker
 from wordgaze.generation.outputs import Caption, GenerationModel
-from wordgaze.generation.sampling import sample
+from wordgaze.generation.reranker import Reranker
+from wordgaze.generation.sampling import Sampler
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
 
@@ -23,69 +24,91 @@ def generate(
     model: GenerationModel,
     features: Any,
     vocabulary: Vocabulary,
-    params: GenerationConfig,
+    config: GenerationConfig,
     *,
     keys: Sequence[str] | None = None,
     seed: int = 0,
     table: Any = None,
     prefix: Sequence[str] = (),
-    neighbours: NeighbourReranker | None = None,
+    neighbours: Reranker | None = None,
     grid: tuple[int, int] | None = None,
 ) -> list[list[Caption]]:
-    """``params.num_return_sequences`` captions of each picture, best first; samples in the order of their drawing.
+    """``config.num_return_sequences`` captions of each image, best first; samples in the order in which they are drawn.
 
-    features (B, L, channels), or for an ensemble a sequence of such, one a member. ``keys`` name the pictures and
-    decide with ``seed`` what is sampled; left out, they are the places in the batch. ``table`` saves work where one
-    vocabulary is decoded with again and again. ``prefix``: the words that every caption begins with, whatever the rules
-    for what follows. ``neighbours``: the training pictures, which the strategy of that name asks, by the features of
-    an ensemble's first member. ``grid``: (rows, columns) of the attention that captions carry; left out, (1, L). Raises ModelError where they are missing, where the decoder gives NaN and for a word of
-    ``prefix`` that it does not know, ParamsError for a required word that the vocabulary lacks, and where ``prefix``
-    hypotheses no room.
+    features: (B, L, D), or for an ensemble a sequence of such tensors, one per member.
+    keys: names of the images, which together with ``seed`` determine the samples; by default the places in the batch.
+    table: the model's ``word_table()``, for callers that generate often with one vocabulary.
+    prefix: words that every caption begins with. Logits processors restrict only the words after it.
+    neighbours: the reranker of the strategy ``neighbours``; it sees the features of an ensemble's first member.
+    grid: (rows, columns) of the captions' attention; (1, L) by default.
+
+    Raises ModelError if the strategy needs ``neighbours`` and there are none, if the model returns NaN, and for a word
+    of ``prefix`` that the vocabulary lacks. Raises ParamsError for an entry of ``force_words`` that the vocabulary
+    lacks, and if ``prefix`` leaves no room for what must follow.
     """
-    tree = HypothesisTree(model, features, table, grid)
-    constraints = LogitsProcessor(vocabulary, params, tree.device)
-    begin = known(vocabulary, prefix)
-    tree.begin(begin)
-    _check_room(tree, constraints)
-    if len(begin) == params.max_new_tokens:  # nothing is left to choose
-        params = params.model_copy(update={"strategy": "greedy", "num_return_sequences": 1})
-    names = [str(i) for i in range(tree.count)] if keys is None else keys
-
-    def beam() -> list[list[Caption]]:
-        every = params.model_copy(update={"strategy": "beam", "num_return_sequences": params.num_beams})
-        return tree.read(BeamSearch(tree, constraints, every).run(), vocabulary)
-
-    match params.strategy:
-        case "sample":
-            return tree.read(sample(tree, constraints, params, params.num_return_sequences, names, seed), vocabulary)
-        case "neighbours":
-            if neighbours is None:
-                raise ModelError("this captioner has no training pictures to compare with; use another strategy")
-            return neighbours.choose(features if isinstance(features, Tensor) else features[0], beam(), params)
-        case "mbr":
-            candidates = beam()
-            if params.mbr_samples:
-                again = HypothesisTree(model, features, table, grid)
-                again.begin(begin)
-                drawn = again.read(sample(again, constraints, params, params.mbr_samples, names, seed), vocabulary)
-                candidates = [found + more for found, more in zip(candidates, drawn, strict=True)]
-            return [consensus(of_one, params.num_return_sequences, params.mbr_utility) for of_one in candidates]
-        case _:
-            return tree.read(BeamSearch(tree, constraints, params).run(), vocabulary)
+    start = _Start(model, features, vocabulary, table, encode_words(vocabulary, prefix), grid)
+    batch = start.batch()
+    processors = build_logits_processors(config, vocabulary, batch.device)
+    _check_room(batch, processors, config)
+    if batch.prefix_length == config.max_new_tokens:  # no word is left to choose
+        config = config.model_copy(update={"strategy": "greedy", "num_return_sequences": 1})
+    if config.strategy == "neighbours" and neighbours is None:
+        raise ModelError("this captioner has no training images to compare with; use another strategy")
+    names = [str(i) for i in range(batch.num_images)] if keys is None else keys
+    if config.strategy == "sample":
+        sampler = Sampler(batch, processors, config, config.num_return_sequences, names, seed)
+        return batch.captions(sampler.run(), vocabulary)
+    if config.strategy not in ("mbr", "neighbours"):
+        return batch.captions(BeamSearch(batch, processors, config).run(), vocabulary)
+    candidates = _beam_candidates(batch, processors, config, vocabulary)
+    if config.strategy == "mbr" and config.mbr_samples:
+        batch = start.batch()
+        samples = Sampler(batch, processors, config, config.mbr_samples, names, seed).run()
+        sampled = batch.captions(samples, vocabulary)
+        candidates = [found + drawn for found, drawn in zip(candidates, sampled, strict=True)]
+    reranker = neighbours if config.strategy == "neighbours" and neighbours else MbrReranker()
+    return reranker.rerank(candidates, features if isinstance(features, Tensor) else features[0], config)
 
 
-def known(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
-    """The indices of words that can be said. Raises ModelError for others."""
+def encode_words(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
+    """The token ids of words. Raises ModelError for a word that the vocabulary lacks, and for a special token."""
     if unknown := [word for word in words if word not in vocabulary.index or word in SPECIAL]:
-        raise ModelError(f"the captioner does not know {', '.join(map(repr, unknown))}; say it in other words")
+        raise ModelError(f"the captioner does not know {', '.join(map(repr, unknown))}; use words of its vocabulary")
     return [vocabulary.index[word] for word in words]
 
 
-def _check_room(tree: HypothesisTree, constraints: LogitsProcessor) -> None:
-    """Raises ParamsError where the words that every caption begins with leave no place for what has to follow."""
-    most, waiting = constraints.params.max_new_tokens, int((~constraints.said(tree.words[:1])).sum())
-    if tree.begun + waiting > most:
-        required = f", and {waiting} required to follow," if waiting else ""
+@dataclass(frozen=True)
+class _Start:
+    """All that generation starts from."""
+
+    model: GenerationModel
+    features: Any
+    vocabulary: Vocabulary
+    table: Any
+    prefix: list[int]
+    grid: tuple[int, int] | None
+
+    def batch(self) -> HypothesisBatch:
+        """One hypothesis per image: the prefix."""
+        batch = HypothesisBatch(self.model, self.features, self.table, self.grid)
+        batch.feed_prefix(self.prefix)
+        return batch
+
+
+def _beam_candidates(
+    batch: HypothesisBatch, processors: LogitsProcessorList, config: GenerationConfig, vocabulary: Vocabulary
+) -> list[list[Caption]]:
+    """All captions that beam search finds."""
+    beam = config.model_copy(update={"strategy": "beam", "num_return_sequences": config.num_beams})
+    return batch.captions(BeamSearch(batch, processors, beam).run(), vocabulary)
+
+
+def _check_room(batch: HypothesisBatch, processors: LogitsProcessorList, config: GenerationConfig) -> None:
+    """Raises ParamsError if ``max_new_tokens`` leaves no room for the prefix and the forced words that it lacks."""
+    missing = int(processors.num_missing_words(batch.token_ids[:1]).sum())
+    if batch.prefix_length + missing > config.max_new_tokens:
+        forced = f" and {missing} words of force_words must follow" if missing else ""
         raise ParamsError(
-            f"the beginning has {tree.begun} words{required} and max_new_tokens is {most}; make it longer"
+            f"the prefix has {batch.prefix_length} words{forced}, but max_new_tokens is {config.max_new_tokens};"
+            " increase max_new_tokens"
         )

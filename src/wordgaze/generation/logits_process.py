@@ -1,4 +1,10 @@
-"""What may be said: rules that every strategy keeps, as words that are struck out before it chooses."""
+"""Logits processors: which words may follow. Every strategy applies them before it chooses a word.
+
+A processor sets the log-probabilities of the words that must not follow to minus infinity, in place, and returns them.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -6,72 +12,159 @@ from torch import Tensor
 from wordgaze.core.errors import ParamsError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.text.function_words import FUNCTION_WORDS
-from wordgaze.text.vocabulary import END, PAD, START, UNK, Vocabulary
+from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 
 
-class LogitsProcessor:
-    """The rules of some decoding parameters, for one vocabulary.
+class LogitsProcessor(Protocol):
+    """Restricts the next word of each hypothesis."""
 
-    ``required``: each entry is a word or several separated by ``|``, of which one is to be said. Raises ParamsError
-    where a vocabulary has none of them, so that they could never be said.
+    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+        """token_ids (N, t), the hypotheses; log_probs (N, V) of their next token, changed in place and returned."""
+        ...
+
+
+class BadWordsLogitsProcessor:
+    """Tokens that never follow: PAD, START, UNK and ``bad_words``."""
+
+    def __init__(self, token_ids: Sequence[int], device: torch.device) -> None:
+        self.token_ids = torch.tensor(token_ids, device=device)
+
+    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+        return log_probs.index_fill_(1, self.token_ids, -torch.inf)
+
+
+class MinNewTokensLogitsProcessor:
+    """No END before ``min_new_tokens`` words."""
+
+    def __init__(self, min_new_tokens: int) -> None:
+        self.min_new_tokens = min_new_tokens
+
+    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+        if token_ids.shape[1] < self.min_new_tokens:
+            log_probs[:, END] = -torch.inf
+        return log_probs
+
+
+class NoRepeatNGramLogitsProcessor:
+    """No n-gram of ``size`` words occurs twice in a caption."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+        length, n = token_ids.shape[1], self.size
+        if length >= n:
+            ngrams = token_ids.unfold(1, n, 1)  # (N, t-n+1, n)
+            last = token_ids[:, length - n + 1 :].unsqueeze(1)  # (N, 1, n-1)
+            rows, places = (ngrams[:, :, : n - 1] == last).all(2).nonzero(as_tuple=True)
+            log_probs[rows, ngrams[rows, places, n - 1]] = -torch.inf
+        return log_probs
+
+
+class NoDanglingEndLogitsProcessor:
+    """A caption does not end on one of ``token_ids``, neither by END nor at ``max_new_tokens``."""
+
+    def __init__(self, token_ids: Sequence[int], max_new_tokens: int, device: torch.device) -> None:
+        self.token_ids = torch.tensor(token_ids, dtype=torch.long, device=device)
+        self.max_new_tokens = max_new_tokens
+
+    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+        if token_ids.shape[1]:
+            dangling = torch.isin(token_ids[:, -1], self.token_ids)
+            log_probs[:, END] = log_probs[:, END].masked_fill(dangling, -torch.inf)
+        if token_ids.shape[1] == self.max_new_tokens - 1:  # the next word is the last one
+            log_probs[:, self.token_ids] = -torch.inf
+        return log_probs
+
+
+class ForceWordsLogitsProcessor:
+    """END waits for the forced words, and the last places before ``max_new_tokens`` are kept for them.
+
+    ``alternatives``: for each of m forced words the token ids of which one must occur. ``token_ids`` are all of them;
+    ``membership`` (V, m) is True where a token is an alternative of a forced word.
     """
 
-    def __init__(self, vocabulary: Vocabulary, params: GenerationConfig, device: torch.device) -> None:
-        self.params = params
-        banned = [PAD, START, UNK, *(vocabulary.index[w] for w in params.bad_words if w in vocabulary.index)]
-        self.never = torch.tensor(banned, device=device)
-        forms = [
-            [vocabulary.index[w] for w in entry.split("|") if w in vocabulary.index] for entry in params.force_words
-        ]
-        for entry, found in zip(params.force_words, forms, strict=True):
-            if not set(found) - set(banned):
-                raise ParamsError(f"required: the captioner does not know the word {entry!r}, or it is banned")
-        self.required = len(forms)
-        # Whether a hypothesis may be left without a word: END is a way out unless a rule forbids it.
-        self.can_stick = bool(params.min_new_tokens or params.no_dangling_end or forms)
-        self.forms = torch.tensor([i for found in forms for i in found], dtype=torch.long, device=device)
-        owner = torch.zeros(len(vocabulary), len(forms), dtype=torch.bool, device=device)
-        for number, found in enumerate(forms):
-            owner[found, number] = True
-        self.owner = owner  # (V, m): which entry a word belongs to
-        dangling = [vocabulary.index[w] for w in sorted(FUNCTION_WORDS) if w in vocabulary.index]
-        self.dangling = torch.tensor(dangling, dtype=torch.long, device=device)
+    def __init__(
+        self, alternatives: Sequence[Sequence[int]], vocabulary_size: int, max_new_tokens: int, device: torch.device
+    ) -> None:
+        self.num_words, self.max_new_tokens = len(alternatives), max_new_tokens
+        self.token_ids = torch.tensor([i for ids in alternatives for i in ids], device=device)
+        self.membership = torch.zeros(vocabulary_size, self.num_words, dtype=torch.bool, device=device)
+        for number, ids in enumerate(alternatives):
+            self.membership[list(ids), number] = True
 
-    def said(self, words: Tensor) -> Tensor:
-        """words (N, t) → which of the required ones each hypothesis has said, (N, m)."""
-        return self.owner[words].any(dim=1)
+    def fulfilled(self, token_ids: Tensor) -> Tensor:
+        """token_ids (N, t) → which forced words each hypothesis has, (N, m)."""
+        return self.membership[token_ids].any(dim=1)
 
-    def strike(self, log_probs: Tensor, words: Tensor) -> None:
-        """Sets what may not follow ``words`` (N, t) to minus infinity in ``log_probs`` (N, V), in place."""
-        length, params = words.shape[1], self.params
-        log_probs.index_fill_(1, self.never, -torch.inf)
-        if length < params.min_new_tokens:
-            log_probs[:, END] = -torch.inf
-        if params.no_repeat_ngram_size and length >= params.no_repeat_ngram_size:
-            _strike_repeated(log_probs, words, params.no_repeat_ngram_size)
-        if params.no_dangling_end:
-            self._strike_dangling(log_probs, words)
-        if self.required:
-            self._strike_forgetting(log_probs, words)
-
-    def _strike_dangling(self, log_probs: Tensor, words: Tensor) -> None:
-        if words.shape[1]:
-            unfinished = torch.isin(words[:, -1], self.dangling)
-            log_probs[:, END] = log_probs[:, END].masked_fill(unfinished, -torch.inf)
-        if words.shape[1] == self.params.max_new_tokens - 1:  # the next word is the last one
-            log_probs[:, self.dangling] = -torch.inf
-
-    def _strike_forgetting(self, log_probs: Tensor, words: Tensor) -> None:
-        """END waits for the required words, and the last places are kept for them."""
-        missing = ~self.said(words)  # (N, m)
+    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+        missing = ~self.fulfilled(token_ids)  # (N, m)
         log_probs[:, END] = log_probs[:, END].masked_fill(missing.any(1), -torch.inf)
-        late = missing.sum(1) >= self.params.max_new_tokens - words.shape[1]
-        useful = (self.owner.unsqueeze(0) & missing[late].unsqueeze(1)).any(2)  # (late rows, V)
-        log_probs[late] = log_probs[late].masked_fill(~useful, -torch.inf)
+        late = missing.sum(1) >= self.max_new_tokens - token_ids.shape[1]
+        allowed = (self.membership.unsqueeze(0) & missing[late].unsqueeze(1)).any(2)  # (late rows, V)
+        log_probs[late] = log_probs[late].masked_fill(~allowed, -torch.inf)
+        return log_probs
 
 
-def _strike_repeated(log_probs: Tensor, words: Tensor, n: int) -> None:
-    windows = words.unfold(1, n, 1)  # (N, t-n+1, n)
-    last = words[:, words.shape[1] - n + 1 :].unsqueeze(1)  # (N, 1, n-1)
-    rows, places = (windows[:, :, : n - 1] == last).all(2).nonzero(as_tuple=True)
-    log_probs[rows, windows[rows, places, n - 1]] = -torch.inf
+class LogitsProcessorList:
+    """Applies processors in order.
+
+    ``force_words`` is the processor of the forced words, which beam search asks for its banks; None if there are none.
+    ``may_block_end``: whether a processor ever forbids END. If none does, every hypothesis has a way to continue.
+    """
+
+    def __init__(
+        self, processors: Sequence[LogitsProcessor], force_words: ForceWordsLogitsProcessor | None, may_block_end: bool
+    ) -> None:
+        self.processors, self.force_words, self.may_block_end = tuple(processors), force_words, may_block_end
+
+    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+        """token_ids (N, t), log_probs (N, V), changed in place and returned."""
+        for processor in self.processors:
+            log_probs = processor(token_ids, log_probs)
+        return log_probs
+
+    def num_missing_words(self, token_ids: Tensor) -> Tensor:
+        """token_ids (N, t) → the number of forced words that each hypothesis lacks, (N,)."""
+        if self.force_words is None:
+            return torch.zeros(len(token_ids), dtype=torch.long, device=token_ids.device)
+        return (~self.force_words.fulfilled(token_ids)).sum(1)
+
+
+def build_logits_processors(
+    config: GenerationConfig, vocabulary: Vocabulary, device: torch.device
+) -> LogitsProcessorList:
+    """The processors that ``config`` asks for. Words of ``bad_words`` that the vocabulary lacks are ignored.
+
+    Raises ParamsError for an entry of ``force_words`` that the vocabulary lacks or that ``bad_words`` forbids.
+    """
+    bad_words = _token_ids(config.bad_words, vocabulary)
+    processors: list[LogitsProcessor] = [BadWordsLogitsProcessor([PAD, START, UNK, *bad_words], device)]
+    if config.min_new_tokens:
+        processors.append(MinNewTokensLogitsProcessor(config.min_new_tokens))
+    if config.no_repeat_ngram_size:
+        processors.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
+    if config.no_dangling_end:
+        dangling = _token_ids(sorted(FUNCTION_WORDS), vocabulary)
+        processors.append(NoDanglingEndLogitsProcessor(dangling, config.max_new_tokens, device))
+    force_words = None
+    if config.force_words:
+        alternatives = _alternatives(config.force_words, vocabulary, bad_words)
+        force_words = ForceWordsLogitsProcessor(alternatives, len(vocabulary), config.max_new_tokens, device)
+        processors.append(force_words)
+    may_block_end = bool(config.min_new_tokens or config.no_dangling_end or config.force_words)
+    return LogitsProcessorList(processors, force_words, may_block_end)
+
+
+def _token_ids(words: Sequence[str], vocabulary: Vocabulary) -> list[int]:
+    return [vocabulary.index[word] for word in words if word in vocabulary.index and word not in SPECIAL]
+
+
+def _alternatives(force_words: Sequence[str], vocabulary: Vocabulary, bad_words: Sequence[int]) -> list[list[int]]:
+    alternatives = [_token_ids(entry.split("|"), vocabulary) for entry in force_words]
+    for entry, token_ids in zip(force_words, alternatives, strict=True):
+        if not set(token_ids) - set(bad_words):
+            raise ParamsError(
+                f"force_words: {entry!r} is not in the vocabulary of the captioner, or is in bad_words; use another"
+            )
+    return alternatives

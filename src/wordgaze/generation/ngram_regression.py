@@ -1,8 +1,8 @@
-"""What n-grams the captions of a picture are expected to hold: ridge regression from pictures to captions.
+"""Ridge regression from an image to the n-grams of its captions.
 
-CIDEr as first defined is linear in a reference: the product of two vectors of tf-idf. So what a caption may expect to
-score against captions that nobody has written yet is its score against their expected vector, and that vector is what a
-regression foretells (Hoerl and Kennard 1970, "Ridge Regression"; the kernel form is that of Saunders et al. 1998).
+The similarity of CIDEr as first defined is linear in a reference: the product of two tf-idf vectors. So the expected
+score of a caption against references that nobody has written is its product with their expected vector, and a ridge
+regression estimates that vector (Hoerl and Kennard 1970, "Ridge Regression"; Saunders et al. 1998 for the kernel form).
 """
 
 from array import array
@@ -16,46 +16,55 @@ from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.cider import DocumentFrequencies, unit_vector
 from wordgaze.metrics.ngrams import ORDERS, ngrams
 
-PENALTY = 0.3  # of the regression: rows have length 1, and dev chose it among .1, .3, 1 and 3
-SEEN = 3  # training pictures that have an n-gram, at the least
+PENALTY = 0.3
+"""λ of the ridge regression, whose rows have length 1; chosen on the dev split among 0.1, 0.3, 1 and 3."""
+
+MIN_IMAGES = 3
+"""An n-gram is estimated if the captions of at least so many training images have it."""
 
 
 class NgramRegression:
-    """``vectors`` (M, C), of length 1, are the training pictures; ``captions`` those of each of them."""
+    """Fitted to M training images: ``vectors`` (M, C), of length 1, and the ``captions`` of each.
+
+    G is the number of n-grams that are estimated.
+    """
 
     def __init__(self, vectors: Tensor, captions: Sequence[Sequence[Tokens]], frequencies: DocumentFrequencies) -> None:
         self._frequencies = frequencies
-        having = Counter(gram for of_one in captions for gram in {gram for words in of_one for gram in ngrams(words)})
-        self._place = {gram: place for place, gram in enumerate(sorted(g for g, n in having.items() if n >= SEEN))}
-        self._said = self._sparse(captions)
-        self._mean = torch.sparse.sum(self._said, 1).to_dense() / len(captions)
+        images = Counter(gram for of_image in captions for gram in {g for words in of_image for g in ngrams(words)})
+        self._index = {gram: i for i, gram in enumerate(sorted(g for g, n in images.items() if n >= MIN_IMAGES))}
+        self._targets = self._target_matrix(captions)
+        self._mean = torch.sparse.sum(self._targets, 1).to_dense() / len(captions)  # (G,)
         self._vectors = vectors
         covariance = vectors.T @ vectors + PENALTY * torch.eye(vectors.shape[1])
         self._factor = torch.linalg.cholesky(covariance)
 
-    def of(self, vectors: Tensor) -> Tensor:
-        """The expected vectors (B, G) of pictures (B, C)."""
-        weights = self._vectors @ torch.cholesky_solve(vectors.T, self._factor)  # (M, B): of each training picture
-        expected: Tensor = torch.sparse.mm(self._said, weights) + self._mean.unsqueeze(1) * (1 - weights.sum(0))
+    def predict(self, vectors: Tensor) -> Tensor:
+        """vectors (B, C) of images → the expected tf-idf vectors of their captions (B, G)."""
+        weights = self._vectors @ torch.cholesky_solve(vectors.T, self._factor)  # (M, B): of each training image
+        expected: Tensor = torch.sparse.mm(self._targets, weights) + self._mean.unsqueeze(1) * (1 - weights.sum(0))
         return expected.T
 
-    def score(self, expected: Tensor, candidates: Sequence[Tokens]) -> list[float]:
-        """What each candidate may expect to score, up to 10, where ``expected`` (G,) is what the picture's captions
-        are expected to hold."""
-        known = expected.tolist()
-        return [10 / ORDERS * sum(x * known[place] for place, x in self._entries(words)) for words in candidates]
+    def scores(self, vectors: Tensor, candidates: Sequence[Sequence[Tokens]]) -> list[list[float]]:
+        """The expected score, at most 10, of each candidate of each image; vectors (B, C)."""
+        expected = self.predict(vectors)
+        return [self._score(row.tolist(), of_image) for row, of_image in zip(expected, candidates, strict=True)]
+
+    def _score(self, expected: Sequence[float], candidates: Sequence[Tokens]) -> list[float]:
+        return [10 / ORDERS * sum(x * expected[i] for i, x in self._entries(words)) for words in candidates]
 
     def _entries(self, words: Tokens) -> list[tuple[int, float]]:
+        """The non-zero entries of a caption's tf-idf vector, as (index, value)."""
         vector = unit_vector(words, self._frequencies)
-        return [(self._place[gram], x) for gram, x in vector.items() if gram in self._place]
+        return [(self._index[gram], x) for gram, x in vector.items() if gram in self._index]
 
-    def _sparse(self, captions: Sequence[Sequence[Tokens]]) -> Tensor:
-        """(G, M): the mean vector of each picture's captions."""
-        places, pictures, values = array("q"), array("q"), array("f")
-        for picture, of_one in enumerate(captions):
-            for place, x in (entry for words in of_one for entry in self._entries(words)):
-                places.append(place)
-                pictures.append(picture)
-                values.append(x / len(of_one))
-        indices, size = torch.tensor([places, pictures]), (len(self._place), len(captions))
+    def _target_matrix(self, captions: Sequence[Sequence[Tokens]]) -> Tensor:
+        """(G, M), sparse: the mean tf-idf vector of each image's captions."""
+        rows, columns, values = array("q"), array("q"), array("f")
+        for image, of_image in enumerate(captions):
+            for index, x in (entry for words in of_image for entry in self._entries(words)):
+                rows.append(index)
+                columns.append(image)
+                values.append(x / len(of_image))
+        indices, size = torch.tensor([rows, columns]), (len(self._index), len(captions))
         return torch.sparse_coo_tensor(indices, torch.tensor(values), size, check_invariants=True).coalesce()

@@ -1,5 +1,6 @@
-"""What every strategy gives back, and what it asks of a decoder."""
+"""What generation returns, and what it requires of a model."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -10,16 +11,19 @@ from torch import Tensor
 from wordgaze.models.attention import RowIndex
 
 FinishReason = Literal["end", "length", "stuck"]
+"""``end``: END was generated. ``length``: ``max_new_tokens`` was reached. ``stuck``: the logits processors left no word
+to continue with."""
 
 
 @dataclass(frozen=True)
 class Caption:
-    """One caption of one picture.
+    """One caption of one image, T words long.
 
-    ``log_prob`` is the natural logarithm of the probability that the model itself gives the words, END included where
-    it was said, whatever constraints or temperature chose them; ``score`` is what ranks the captions of a strategy.
-    ``word_log_probs`` (T,) and ``attention`` (T, rows, columns) have an entry for each word. ``ended``: by END, at the maximum length, or
-    stuck, because the constraints left no word to say.
+    ``log_prob`` is the natural logarithm of the probability that the model gives to the words, END included where
+    ``finish_reason`` is ``end``; neither logits processors nor the temperature change it. ``score`` ranks the captions
+    of an image; its meaning depends on the strategy. ``word_log_probs`` (T,) are the natural log-probabilities of the
+    words without END. ``attention`` (T, rows, columns) are the attention weights of each word over the encoder's grid,
+    float32, not negative; a word's weights sum to 1, or to less with a sentinel or local-p attention.
     """
 
     words: tuple[str, ...]
@@ -35,6 +39,11 @@ class Caption:
         return " ".join(self.words)
 
     @property
+    def probability(self) -> float:
+        """The probability of the caption, 0…1: the exponential of ``log_prob``."""
+        return math.exp(min(self.log_prob, 0.0))  # rounding may leave a sum of log-probabilities above 0
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns) of the encoder's grid that the attention lies over."""
         return self.attention.shape[1], self.attention.shape[2]
@@ -46,7 +55,7 @@ class Caption:
 
 
 class StepResult(Protocol):
-    """logits (N, V) of the next words, the new state, the weights (N, L) with which was looked for them."""
+    """The output of one step: logits (N, V) of the next word, the new state, attention weights (N, L)."""
 
     @property
     def logits(self) -> Tensor: ...
@@ -59,35 +68,38 @@ class StepResult(Protocol):
 
 
 class GenerationModel(Protocol):
-    """A decoder, or several that speak as one. Memory, state, step_inputs and table are (nested) tuples of tensors,
-    which mean nothing to a strategy; their first dimension is pictures, rows, rows and words."""
+    """What generation requires of a model: a decoder or an ensemble of decoders.
+
+    Memory, state, step inputs and word table are (nested) tuples of tensors that generation does not interpret. Their
+    first dimension is images (B), hypotheses (N), hypotheses (N) and words (V).
+    """
 
     def encode(self, features: Any) -> Any:
-        """What the steps need of the pictures: the keys above all. Once a picture."""
+        """features (B, L, D) → memory: what is computed once per image, such as the keys of the attention."""
         ...
 
     def init_state(self, memory: Any, captions: int) -> Any:
-        """The state before the first word, ``captions`` rows a picture."""
+        """The state before the first word, ``captions`` rows per image."""
         ...
 
     def word_table(self) -> Any:
-        """What the steps need of the words."""
+        """What is computed once per word of the vocabulary; the same for all images."""
         ...
 
     def prepare_step(self, state: Any, memory: Any, rows: RowIndex | None = None) -> Any:
-        """What a state is worth to the next word, whichever that is; hypotheses that part at it share this."""
+        """The part of the next step that does not depend on the word; shared by hypotheses with a common parent."""
         ...
 
     def step(
         self, words: Tensor, step_inputs: Any, memory: Any, rows: RowIndex | None = None, table: Any = None
     ) -> StepResult:
-        """words (N,), the last ones said, after a step_inputs → what comes next."""
+        """words (N,), the last token of each hypothesis → the logits of the next token, the state and the attention."""
         ...
 
 
-def take(parts: Any, rows: Tensor) -> Any:
-    """These rows of every tensor in a tensor or a (nested, named or plain) tuple of them."""
-    if isinstance(parts, Tensor):
-        return parts if len(parts) == len(rows) == 1 else parts[rows]
-    chosen = [take(part, rows) for part in parts]
-    return type(parts)(*chosen) if hasattr(parts, "_fields") else tuple(chosen)
+def select_rows(tensors: Any, rows: Tensor) -> Any:
+    """``rows`` of every tensor in a tensor or a (nested, named or plain) tuple of tensors."""
+    if isinstance(tensors, Tensor):
+        return tensors if len(tensors) == len(rows) == 1 else tensors[rows]
+    selected = [select_rows(part, rows) for part in tensors]
+    return type(tensors)(*selected) if hasattr(tensors, "_fields") else tuple(selected)

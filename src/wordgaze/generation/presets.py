@@ -1,4 +1,4 @@
-"""The strategies side by side, as ``wordgaze compare`` shows them and the benchmark measures them."""
+"""Named generation settings, which ``wordgaze compare`` sets side by side."""
 
 PRESETS: dict[str, dict[str, object]] = {
     "greedy": {"strategy": "greedy", "num_return_sequences": 1},
@@ -13,4 +13,4 @@ PRESETS: dict[str, dict[str, object]] = {
     "consensus": {"strategy": "mbr", "temperature": 0.7},
     "neighbours": {"strategy": "neighbours"},
 }
-"""By name, what each sets of GenerationConfig."""
+"""By name: fields of GenerationConfig."""

@@ -26,7 +26,7 @@ from wordgaze.core.errors import ModelError
 from wordgaze.core.files import atomic_directory, write_json, write_tensors
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ensemble import Ensemble
-from wordgaze.generation.generate import generate, known
+from wordgaze.generation.generate import encode_words, generate
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
@@ -101,7 +101,7 @@ class Captioner:
     def force_decode(self, features: Tensor, words: Sequence[str]) -> tuple[Caption, Tensor]:
         """As :meth:`attention`, of a picture's features (1, L, channels); and what else it could have said: the
         log-probabilities (T + 1, V) of all words in the place of each, and of the end."""
-        said = torch.tensor([[[*known(self.vocabulary, words), END]]], device=self.device)
+        said = torch.tensor([[[*encode_words(self.vocabulary, words), END]]], device=self.device)
         with torch.inference_mode():
             taught = self.decoder(features, said)
         log_probs = torch.log_softmax(taught.logits.float(), 1).cpu()

@@ -1,7 +1,7 @@
-"""What every score of captions is: what each picture adds, and how the sum becomes a number.
+"""The protocol of all scores of captions: statistics of each image, and a function of their sum.
 
-Corpus scores such as BLEU are no mean over pictures, yet all of them are a function of a sum over pictures. So
-intervals, differences between two systems and scores of a part of the pictures need one mechanism: other sums.
+Corpus scores such as BLEU are not means over images, but all of them are functions of a sum over images. So intervals,
+differences between two systems and scores of groups of images need one mechanism: other sums.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ Floats = npt.NDArray[np.float64]
 
 
 class Summed(Protocol):
-    """A score that is a function of a sum over pictures."""
+    """A score that is a function of a sum over images."""
 
     def scores(self, totals: Floats) -> dict[str, Floats]:
-        """totals (..., K), sums over pictures → each score by name, (...)."""
+        """totals (..., K), sums over images → each score by name, (...)."""
         ...
 
 
 class Metric(Summed, Protocol):
-    """A score of captions against fixed references, which it is made with. ``columns`` is K."""
+    """A score of captions against fixed references. ``columns`` is K, the number of statistics of an image."""
 
     columns: int
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
-        """(N, K): what the caption of each of the N pictures adds, in the references' order."""
+        """(N, K): the statistics of the caption of each of N images, in the order of the references."""
         ...

@@ -1,4 +1,4 @@
-"""What a captioner is to be compared with: captions that need no understanding of the picture, and people."""
+"""Baselines: captions that do not depend on the image's content, captions of similar images, and human captions."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -6,141 +6,124 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from wordgaze.core.errors import ScoreError
+from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.bleu import corpus_bleu
 from wordgaze.metrics.captions import score_captions
-from wordgaze.metrics.cider import DocumentFrequencies, document_frequencies, unit_vector
-from wordgaze.metrics.ngrams import Gram
+from wordgaze.metrics.cider import DocumentFrequencies, document_frequencies
+from wordgaze.metrics.consensus import consensus_scores
+from wordgaze.metrics.nearest import nearest
+from wordgaze.metrics.ngrams import refuse_misfit
 
-Tokens = Sequence[str]
-Floats = npt.NDArray[np.float32]
+Features = npt.NDArray[np.float32]
+
+_NUM_CONSTANT = 50  # the most frequent training captions, of which the constant caption is chosen
+_BATCH = 256  # images whose features are read at a time
 
 
 class Store(Protocol):
-    """What is asked of a feature store."""
+    """A store of image features."""
 
     def read(self, images: Sequence[str]) -> Tensor:
-        """Features (B, L, D) of these pictures, in their order."""
+        """Features (B, L, D) of these images, in their order."""
         ...
 
 
-def constant_caption(train: Sequence[Tokens], references: Sequence[Sequence[Tokens]], tried: int = 50) -> list[str]:
-    """The one training caption that scores best (BLEU-4) on these references if it is said of every picture.
+def constant_caption(train: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> list[str]:
+    """The one training caption that has the best BLEU-4 on these references if it is given to every image.
 
-    Tried are the commonest captions: what a captioner that never looks would end at.
+    It is chosen among the 50 most frequent training captions.
     """
-    common = [list(words) for words, _ in Counter(map(tuple, train)).most_common(tried)]
-    return max(common, key=lambda words: corpus_bleu([words] * len(references), references)["bleu_4"])
+    frequent = [list(words) for words, _ in Counter(map(tuple, train)).most_common(_NUM_CONSTANT)]
+    return max(frequent, key=lambda words: corpus_bleu([words] * len(references), references)["bleu_4"])
 
 
 def random_captions(train: Sequence[Tokens], count: int, seed: int) -> list[list[str]]:
-    """``count`` training captions by chance, with repetition. Raises ScoreError if there is none."""
+    """``count`` random training captions, drawn with replacement. Raises ScoreError if there are none."""
     if not train:
-        raise ScoreError("there is no training caption to choose from")
+        raise ScoreError("there are no training captions to draw from")
     return [list(train[number]) for number in np.random.default_rng(seed).integers(len(train), size=count)]
 
 
-def pooled(store: Store, images: Sequence[str], batch: int = 256) -> Floats:
-    """(N, D): the mean of each picture's features over the grid, of length 1, ``batch`` pictures at a time."""
+def pooled(store: Store, images: Sequence[str]) -> Features:
+    """(N, D): the mean of each image's features over the grid, scaled to length 1."""
     parts = [
-        normalize(store.read(images[i : i + batch]).float().mean(1), dim=1).numpy()
-        for i in range(0, len(images), batch)
+        normalize(store.read(images[i : i + _BATCH]).float().mean(1), dim=1).numpy()
+        for i in range(0, len(images), _BATCH)
     ]
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
 def nearest_captions(
-    features: Floats, train_features: Floats, train_captions: Sequence[Sequence[Tokens]], k: int = 1
+    features: Features, train_features: Features, train_captions: Sequence[Sequence[Tokens]], k: int
 ) -> list[list[str]]:
-    """A caption for each picture from the training pictures that look most like it (Devlin et al. 2015).
+    """The consensus caption of the ``k`` nearest training images, by cosine (Devlin et al. 2015).
 
-    ``features`` (N, D) and ``train_features`` (M, D) are pooled, ``train_captions[j]`` are the captions of training
-    picture j. With ``k`` = 1 it is the first caption of the nearest picture by cosine, else the consensus of all
-    captions of the ``k`` nearest: the one that is most like the others. Raises ScoreError on a misfit.
+    ``features`` (N, D) and ``train_features`` (M, D) are pooled; ``train_captions[j]`` are the captions of training
+    image j. The consensus is the caption that is most similar to the others. Raises ScoreError on a misfit.
     """
     _check(features, train_features, train_captions, k)
-    nearest = _nearest(features, train_features, min(k, len(train_captions)))
-    if k == 1:
-        return [list(train_captions[row[0]][0]) for row in nearest.tolist()]
+    if not len(features):
+        return []
+    queries, keys = (normalize(torch.from_numpy(rows), dim=1) for rows in (features, train_features))
+    rows = nearest(queries, keys, min(k, len(train_captions))).tolist()
     frequencies = document_frequencies(train_captions)
-    return [consensus([words for j in row for words in train_captions[j]], frequencies) for row in nearest.tolist()]
-
-
-def consensus(candidates: Sequence[Tokens], frequencies: DocumentFrequencies) -> list[str]:
-    """The caption with the highest mean similarity to the other ones; of equals the first.
-
-    The similarity is CIDEr's as first defined (Vedantam et al. 2015, equation 2): the cosine between tf-idf vectors,
-    averaged over n-grams of 1…4 words. As the vectors have length 1, the sum over the others is one product with the
-    sum of all.
-    """
-    vectors = [unit_vector(words, frequencies) for words in candidates]
-    whole: Counter[Gram] = Counter()
-    for vector in vectors:
-        whole.update(vector)
-    alike = [sum(x * (whole[gram] - x) for gram, x in vector.items()) for vector in vectors]
-    return list(candidates[int(np.argmax(np.round(alike, 9)))])  # rounded: equals differ in the last bits
+    return [_consensus([words for j in row for words in train_captions[j]], frequencies) for row in rows]
 
 
 def human_scores(references: Sequence[Sequence[Tokens]]) -> dict[str, float] | None:
-    """Each reference in turn against the others, averaged; with one reference fewer than a captioner is scored on.
+    """The scores of human captions: each reference in turn against the others, averaged.
 
-    Pictures with a single reference are left out. None if no picture has two: then people cannot be compared.
+    Captions are scored on one reference fewer than those of a captioner. Images with one reference are left out; None
+    if no image has two.
     """
-    several = [of_one for of_one in references if len(of_one) > 1]
-    return _left_out_in_turn(several, lambda i: [of_one[i] for of_one in several])
+    several = [of_image for of_image in references if len(of_image) > 1]
+    return _leave_one_out(several, lambda i: [of_image[i] for of_image in several])
 
 
 def fewer_references(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float] | None:
-    """A captioner's scores with one reference left out in turn, averaged: to stand beside :func:`human_scores`.
+    """A captioner's scores with one reference left out in turn, averaged, which compare with :func:`human_scores`.
 
-    The same pictures, rounds and number of references as there. None if no picture has two references.
+    Images, rounds and the number of references are the same as there. None if no image has two references.
     """
-    if len(candidates) != len(references):
-        raise ScoreError(f"{len(candidates)} captions for {len(references)} pictures: each picture needs exactly one")
-    several = [number for number, of_one in enumerate(references) if len(of_one) > 1]
-    said = [candidates[number] for number in several]
-    return _left_out_in_turn([references[number] for number in several], lambda _: said)
+    refuse_misfit(candidates, len(references))
+    several = [number for number, of_image in enumerate(references) if len(of_image) > 1]
+    captions = [candidates[number] for number in several]
+    return _leave_one_out([references[number] for number in several], lambda _: captions)
 
 
-def _left_out_in_turn(
-    references: Sequence[Sequence[Tokens]], said: Callable[[int], Sequence[Tokens]]
+def _consensus(candidates: Sequence[Tokens], frequencies: DocumentFrequencies) -> list[str]:
+    """The caption with the highest consensus score; of equals the first."""
+    scores = consensus_scores(candidates, "cosine", frequencies)
+    return list(candidates[int(np.argmax(np.round(scores, 11)))])  # rounded: equal scores differ in the last bits
+
+
+def _leave_one_out(
+    references: Sequence[Sequence[Tokens]], captions: Callable[[int], Sequence[Tokens]]
 ) -> dict[str, float] | None:
-    """The mean over rounds i of the scores of ``said(i)`` against all references but the i-th of each picture."""
+    """The mean over rounds i of the scores of ``captions(i)`` against all references but the i-th of each image."""
     if not references:
         return None
     rounds = min(map(len, references))
     scores = [
-        score_captions(said(i), [[*of_one[:i], *of_one[i + 1 :]] for of_one in references]) for i in range(rounds)
+        score_captions(captions(i), [[*of_image[:i], *of_image[i + 1 :]] for of_image in references])
+        for i in range(rounds)
     ]
     return {name: sum(s[name] for s in scores) / rounds for name in scores[0]}
 
 
-def _check(features: Floats, train_features: Floats, train_captions: Sequence[Sequence[Tokens]], k: int) -> None:
+def _check(features: Features, train_features: Features, train_captions: Sequence[Sequence[Tokens]], k: int) -> None:
     if k < 1:
-        raise ScoreError(f"k is {k}; ask for one nearest picture or more")
+        raise ScoreError(f"k is {k}; at least one nearest image is needed")
     if not len(train_captions) == len(train_features) > 0 or not all(train_captions):
         raise ScoreError(
-            f"{len(train_features)} training pictures with captions of {len(train_captions)}: each needs at least one"
+            f"{len(train_features)} training images with captions of {len(train_captions)}: each needs at least one"
         )
     if len(features) and features.shape[1:] != train_features.shape[1:]:
-        raise ScoreError(f"features of {features.shape[1:]} and of {train_features.shape[1:]} cannot be compared")
+        raise ScoreError(f"features of shapes {features.shape[1:]} and {train_features.shape[1:]} cannot be compared")
     if not (np.isfinite(features).all() and np.isfinite(train_features).all()):
-        raise ScoreError("the features hold NaN or infinity, so that nothing is near; make them anew")
-
-
-def _nearest(features: Floats, train_features: Floats, k: int, batch: int = 64) -> npt.NDArray[np.int64]:
-    """(N, k): the training pictures with the highest cosine, the nearest first; of equals the first."""
-    train = _unit_rows(train_features)
-    found = np.zeros((len(features), k), np.int64)
-    for start in range(0, len(features), batch):
-        alike = _unit_rows(features[start : start + batch]) @ train.T
-        found[start : start + batch] = np.argsort(-alike, axis=1, kind="stable")[:, :k]
-    return found
-
-
-def _unit_rows(rows: Floats) -> Floats:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)
+        raise ScoreError("the features contain NaN or infinity; compute them again")

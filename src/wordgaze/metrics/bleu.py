@@ -7,27 +7,27 @@ import numpy as np
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams, refuse_misfit, refuse_unscorable
 
-# The toolkit adds these instead of smoothing: a precision of no match is tiny and not 0, one of no n-gram is 1e-6.
+# The toolkit adds these instead of smoothing: a precision without matches is tiny, not 0; one without n-grams is 1e-6.
 TINY, SMALL = 1e-15, 1e-9
 
 
 class Bleu:
-    """BLEU-1…4. ``references[i]`` are all the references of picture i. Raises ScoreError if a picture has none.
+    """BLEU-1…4. ``references[i]`` are all the references of image i. Raises ScoreError if an image has none.
 
-    Equal to the toolkit's numbers, of a corpus and of each picture (``scores(statistics(captions))``). nltk's
-    ``corpus_bleu`` differs where a caption has fewer than n words: it counts one n-gram that is not there. It is also
-    several times slower, so it is not used.
+    Equal to the scores of the toolkit, of a corpus and of each image (``scores(statistics(captions))``). nltk's
+    ``corpus_bleu`` differs where a caption has fewer than n words: it counts one n-gram that does not exist. It is also
+    several times slower.
     """
 
     columns = 2 + 2 * ORDERS
 
     def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
         refuse_unscorable(references)
-        self._counts = [_most(of_one) for of_one in references]
-        self._lengths = [sorted({len(words) for words in of_one}) for of_one in references]
+        self._counts = [_most(of_image) for of_image in references]
+        self._lengths = [sorted({len(words) for words in of_image}) for of_image in references]
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
-        """(N, 10): words said, closest reference length, n-grams matched of each order, n-grams said of each order."""
+        """(N, 10): caption length, closest reference length, matched n-grams of each order, n-grams of each order."""
         refuse_misfit(candidates, len(self._counts))
         rows = [
             (
@@ -41,18 +41,18 @@ class Bleu:
         return np.array(rows, np.float64)
 
     def scores(self, totals: Floats) -> dict[str, Floats]:
-        """``bleu_1`` … ``bleu_4``, 0…1."""
-        said, wanted = totals[..., 0], totals[..., 1]
+        """totals (..., 10) → ``bleu_1`` … ``bleu_4`` (...), 0…1."""
+        length, reference_length = totals[..., 0], totals[..., 1]
         matched, possible = totals[..., 2 : 2 + ORDERS], totals[..., 2 + ORDERS :]
-        ratio = (said + TINY) / (wanted + SMALL)
+        ratio = (length + TINY) / (reference_length + SMALL)
         penalty = np.exp(np.minimum(0, 1 - 1 / ratio))
         products = np.cumprod((matched + TINY) / (possible + SMALL), axis=-1)
         means = products ** (1 / np.arange(1, ORDERS + 1)) * penalty[..., None]
         return {f"bleu_{n + 1}": means[..., n] for n in range(ORDERS)}
 
     def smoothed(self, statistics: Floats) -> Floats:
-        """Statistics of single captions with one n-gram more, said and matched, of each order but the first (Lin and
-        Och 2004): else most captions' BLEU-4 is 0."""
+        """Statistics (N, 10) of single captions with one matched n-gram added to each order but the first (Lin and Och
+        2004). Without smoothing, BLEU-4 of most single captions is 0."""
         more = [0.0] + [1.0] * (ORDERS - 1)
         smoothed: Floats = statistics + np.array([0.0, 0.0, *more, *more])
         return smoothed
@@ -65,7 +65,7 @@ def corpus_bleu(candidates: Sequence[Tokens], references: Sequence[Sequence[Toke
 
 
 def _most(references: Sequence[Tokens]) -> dict[Gram, int]:
-    """Of each n-gram the count in the reference that has most of it."""
+    """The count of each n-gram in the reference that has it most often."""
     most: dict[Gram, int] = {}
     for words in references:
         for gram, count in ngrams(words).items():

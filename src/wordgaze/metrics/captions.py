@@ -7,25 +7,20 @@ import numpy as np
 from wordgaze.metrics.base import Floats, Metric, Tokens
 from wordgaze.metrics.bleu import Bleu
 from wordgaze.metrics.cider import Cider
-from wordgaze.metrics.meteor import Meteor
+from wordgaze.metrics.meteor import Meteor, is_meteor_available
 from wordgaze.metrics.rouge import RougeL
-
-SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider")
 
 
 class CaptionScores:
-    """The scores named in ``SCORES`` as one metric, so that all of them are resampled and grouped alike.
+    """BLEU-1…4, ROUGE-L, METEOR and CIDEr as one metric, so that all of them are resampled and grouped alike.
 
-    ``references[i]`` are all the references of picture i. Raises ScoreError if a picture has none.
+    METEOR is left out where nltk is not installed. ``references[i]`` are all the references of image i. Raises
+    ScoreError if an image has no reference.
     """
 
     def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
-        self._metrics: tuple[Metric, ...] = (
-            Bleu(references),
-            RougeL(references),
-            Meteor(references),
-            Cider(references),
-        )
+        meteor: tuple[Metric, ...] = (Meteor(references),) if is_meteor_available() else ()
+        self._metrics: tuple[Metric, ...] = (Bleu(references), RougeL(references), *meteor, Cider(references))
         self.columns = sum(metric.columns for metric in self._metrics)
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
@@ -33,12 +28,15 @@ class CaptionScores:
         return np.concatenate([metric.statistics(candidates) for metric in self._metrics], axis=1)
 
     def scores(self, totals: Floats) -> dict[str, Floats]:
-        """totals (..., K) → each score (...): 0…1, CIDEr 0…10."""
+        """totals (..., K) → ``bleu_1`` … ``bleu_4``, ``rouge_l``, ``meteor`` (...), 0…1, and ``cider`` (...), 0…10."""
         parts = np.split(totals, np.cumsum([metric.columns for metric in self._metrics])[:-1], axis=-1)
         return {k: v for metric, part in zip(self._metrics, parts, strict=True) for k, v in metric.scores(part).items()}
 
 
 def score_captions(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float]:
-    """The scores of all pictures: BLEU, ROUGE-L and METEOR 0…1, CIDEr 0…10. Raises ScoreError on a misfit."""
+    """The scores over all images: ``bleu_1`` … ``bleu_4``, ``rouge_l`` and ``meteor`` in 0…1, ``cider`` in 0…10.
+
+    ``meteor`` is absent where nltk is not installed. Raises ScoreError unless there is one caption per image.
+    """
     metric = CaptionScores(references)
     return {name: float(score) for name, score in metric.scores(metric.statistics(candidates).sum(0)).items()}

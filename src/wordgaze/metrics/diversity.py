@@ -1,7 +1,7 @@
-"""How varied captions are. A captioner that is safe, and dull, scores well and says the same few things.
+"""Diversity of captions. A captioner that repeats a few safe captions has good scores.
 
-Captions are lists of words; several captions of one picture simply stand one after the other, but for ``self_bleu``,
-which compares them. What nothing can be said about is None, never 0.
+Captions are lists of words. Several captions of one image are listed one after another, except for ``self_bleu``, which
+compares them. A measure that is not defined is None, never 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,33 +14,33 @@ from wordgaze.metrics.bleu import corpus_bleu
 def distinct_n(captions: Sequence[Tokens], n: int) -> float | None:
     """Distinct n-grams per n-gram, 0…1, over all captions (Li et al. 2016). None if no caption has n words.
 
-    It falls with the number of captions: compare sets of one size.
+    It decreases with the number of captions: compare sets of equal size.
     """
     _check(captions)
     if n < 1:
-        raise ScoreError(f"n-grams of {n} words: at least 1 is needed, and 1 and 2 are usual")
+        raise ScoreError(f"n is {n}, which is not a valid length of an n-gram; 1 and 2 are usual")
     grams = [gram for words in captions for gram in _grams(words, n)]
     return len(set(grams)) / len(grams) if grams else None
 
 
 def vocabulary_used(captions: Sequence[Tokens]) -> int:
-    """How many different words the captions have."""
+    """The number of different words in all captions."""
     _check(captions)
     return len({word for words in captions for word in words})
 
 
 def mean_length(captions: Sequence[Tokens]) -> float:
-    """Words a caption; an empty caption counts as 0 words."""
+    """Words per caption; an empty caption counts as 0 words."""
     _check(captions)
     return sum(map(len, captions)) / len(captions)
 
 
 def self_bleu(sets: Sequence[Sequence[Tokens]]) -> float | None:
-    """How alike the captions of one picture are (Zhu et al. 2018), 0…1.
+    """The similarity of the captions of an image to each other (Zhu et al. 2018), 0…1.
 
-    ``sets[i]`` are the captions of picture i. BLEU-4 of each against the others, averaged over the picture, then over
-    pictures. Pictures with one caption are left out; None if no picture has two. There is no smoothing: captions that
-    are shorter than four words, or have no four words in a row in common, count next to nothing (below 0.04).
+    ``sets[i]`` are the captions of image i. BLEU-4 of each caption against the others, averaged over the captions of an
+    image, then over images. Images with one caption are left out; None if no image has two. Without smoothing, captions
+    shorter than four words, or without four words in a row in common, score below 0.04.
     """
     _check(sets)
     several = [captions for captions in sets if len(captions) > 1]
@@ -53,10 +53,10 @@ def self_bleu(sets: Sequence[Sequence[Tokens]]) -> float | None:
 
 
 def novelty(captions: Sequence[Tokens], train_captions: Sequence[Tokens]) -> float:
-    """The share of captions, 0…1, that no training caption equals word for word."""
+    """The share of captions, 0…1, that are not a training caption word for word."""
     _check(captions)
     if not train_captions:
-        raise ScoreError("no training captions to compare with, so novelty is not defined")
+        raise ScoreError("there are no training captions, so novelty is not defined")
     known = set(map(tuple, train_captions))
     return sum(tuple(words) not in known for words in captions) / len(captions)
 
@@ -67,4 +67,4 @@ def _grams(words: Tokens, n: int) -> Iterator[tuple[str, ...]]:
 
 def _check(captions: Sequence[object]) -> None:
     if not captions:
-        raise ScoreError("no captions, so their diversity is not defined; decode at least one picture")
+        raise ScoreError("there are no captions, so diversity is not defined; caption at least one image")

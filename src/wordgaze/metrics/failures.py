@@ -1,4 +1,4 @@
-"""The kinds of failure that can be told without a person, and which captions show them."""
+"""Kinds of failure that are recognised automatically, and the captions that show them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,31 +7,32 @@ from itertools import pairwise
 from wordgaze.metrics.base import Tokens
 from wordgaze.text.function_words import FUNCTION_WORDS
 
-SAID_OFTEN = 3  # pictures with one and the same caption
+FREQUENT = 3
+"""A caption is frequent if so many images have it."""
 
 
 def failures(captions: Sequence[Tokens], cut: Sequence[bool], wrong: Sequence[bool]) -> dict[str, list[int]]:
-    """The places of the captions that fail, by kind; a caption may fail in several ways.
+    """The indices of the captions that fail, by kind; a caption may fail in several ways.
 
-    ``cut`` tells which ones were cut at the maximum length, ``wrong`` which ones name an object that is not there.
+    ``cut`` marks captions without an end, ``wrong`` captions that name an object that is not in the image.
     """
     count = Counter(map(tuple, captions))
     kinds = {
-        "names what is not there": wrong,
-        "breaks off": [short or dangles(words) for words, short in zip(captions, cut, strict=True)],
+        "names an absent object": wrong,
+        "is cut off": [short or dangles(words) for words, short in zip(captions, cut, strict=True)],
         "repeats itself": [repeats(words) for words in captions],
-        f"is said of {SAID_OFTEN} pictures or more": [count[tuple(words)] >= SAID_OFTEN for words in captions],
-        "says nothing": [not words for words in captions],
+        f"is the same for {FREQUENT} or more images": [count[tuple(words)] >= FREQUENT for words in captions],
+        "is empty": [not words for words in captions],
     }
     return {kind: [i for i, fails in enumerate(flags) if fails] for kind, flags in kinds.items()}
 
 
 def dangles(words: Tokens) -> bool:
-    """Whether it ends on a word that no sentence ends on."""
+    """Whether the caption ends on a function word, as no sentence does."""
     return bool(words) and words[-1] in FUNCTION_WORDS
 
 
 def repeats(words: Tokens) -> bool:
-    """Whether two words in a row come a second time, or a word follows itself."""
+    """Whether a word follows itself, or two consecutive words occur twice."""
     pairs = Counter(pairwise(words))
     return any(n > 1 or first == second for (first, second), n in pairs.items())

@@ -1,4 +1,4 @@
-"""Does it name what is not there? CHAIR (Rohrbach et al. 2018)."""
+"""Object hallucination: CHAIR (Rohrbach et al. 2018)."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,11 +10,11 @@ from wordgaze.text.objects import Lexicon
 
 
 class Chair:
-    """How often captions name objects that are not there: ``chair_i``, ``chair_s`` and ``object_recall``.
+    """How often captions name objects that are not in the image: ``chair_i``, ``chair_s`` and ``object_recall``.
 
-    As in the paper, an object is in picture i if ``objects[i]`` has it (its boxes) or any of ``references[i]`` names
-    it; ``objects`` may be empty for a data set without boxes. What the lexicon does not know is neither counted nor
-    missed. Raises ScoreError where the numbers of pictures differ or a box's noun is not in the lexicon.
+    As in the paper, an object is in image i if ``objects[i]`` contains it (its boxes) or one of ``references[i]`` names
+    it; ``objects`` may be empty for a data set without boxes. Objects that the lexicon lacks are not counted. Raises
+    ScoreError if the numbers of images differ or the noun of a box is not in the lexicon.
     """
 
     columns = 6
@@ -26,44 +26,44 @@ class Chair:
         lexicon: Lexicon,
     ) -> None:
         if objects and len(objects) != len(references):
-            raise ScoreError(
-                f"objects of {len(objects)} pictures for references of {len(references)}: give both of each"
-            )
+            raise ScoreError(f"objects of {len(objects)} images for references of {len(references)}: give both of each")
         self._lexicon = lexicon
-        self._there: list[set[str]] = [{m.name for r in of_one for m in lexicon.mentions(r)} for of_one in references]
-        for number, (there, boxed) in enumerate(zip(self._there, objects, strict=False)):
-            there.update(boxed)
-            if not there <= lexicon.names:
-                unknown = ", ".join(sorted(there - lexicon.names))
-                raise ScoreError(f"picture number {number} has objects that the lexicon lacks: {unknown}; add them")
+        self._present: list[set[str]] = [
+            {m.name for r in of_image for m in lexicon.mentions(r)} for of_image in references
+        ]
+        for number, (present, boxed) in enumerate(zip(self._present, objects, strict=False)):
+            present.update(boxed)
+            if not present <= lexicon.names:
+                unknown = ", ".join(sorted(present - lexicon.names))
+                raise ScoreError(f"image number {number} has objects that the lexicon lacks: {unknown}; add them")
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
-        """(N, 6): mentions, hallucinated ones, 1, 1 if any is hallucinated, objects there, objects there and named."""
-        if len(candidates) != len(self._there):
-            raise ScoreError(f"{len(candidates)} captions for {len(self._there)} pictures: each needs exactly one")
-        rows = [self._row(words, there) for words, there in zip(candidates, self._there, strict=True)]
+        """(N, 6): mentions, hallucinated mentions, 1, 1 if any is hallucinated, objects, objects that are named."""
+        if len(candidates) != len(self._present):
+            raise ScoreError(f"{len(candidates)} captions for {len(self._present)} images: each needs exactly one")
+        rows = [self._row(words, present) for words, present in zip(candidates, self._present, strict=True)]
         return np.array(rows, dtype=np.float64).reshape(-1, 6)
 
     def scores(self, totals: Floats) -> dict[str, Floats]:
         """totals (..., 6) → each score (...), a share in 0…1.
 
-        ``chair_i``: of the mentions of objects, those that are hallucinated. ``chair_s``: of the captions, those with
-        one. ``object_recall``: of the objects that are there, those that are named. NaN where there is nothing to
-        share: no mention, no caption, no object.
+        ``chair_i``: of the mentions of objects, those that are hallucinated. ``chair_s``: of the captions, those with a
+        hallucination. ``object_recall``: of the objects in the images, those that are named. NaN if there is no
+        mention, no caption or no object.
         """
-        mentions, hallucinated, captions, with_one, there, named = np.moveaxis(np.asarray(totals, np.float64), -1, 0)
+        mentions, hallucinated, captions, with_one, present, named = np.moveaxis(np.asarray(totals, np.float64), -1, 0)
         return {
             "chair_i": share(hallucinated, mentions),
             "chair_s": share(with_one, captions),
-            "object_recall": share(named, there),
+            "object_recall": share(named, present),
         }
 
-    def _row(self, words: Tokens, there: set[str]) -> tuple[int, ...]:
+    def _row(self, words: Tokens, present: set[str]) -> tuple[int, ...]:
         named = [mention.name for mention in self._lexicon.mentions(words)]
-        wrong = sum(name not in there for name in named)
-        return len(named), wrong, 1, int(wrong > 0), len(there), len(there.intersection(named))
+        wrong = sum(name not in present for name in named)
+        return len(named), wrong, 1, int(wrong > 0), len(present), len(present.intersection(named))
 
 
 def share(part: Floats, whole: Floats) -> Floats:
-    """part / whole of the same shape, NaN where the whole is zero."""
+    """part / whole, of the same shape; NaN where the whole is zero."""
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), np.nan)

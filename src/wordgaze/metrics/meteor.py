@@ -1,8 +1,10 @@
-"""METEOR 1.5 (Denkowski and Lavie 2014) in English, with two of its four ways to match a word: exact and by its stem.
+"""METEOR 1.5 (Denkowski and Lavie 2014) for English, with two of its four kinds of match: exact words and stems.
 
 The toolkit of the COCO caption evaluation also matches synonyms and paraphrases, from 60 MB of tables, and needs Java;
-it gives captions of Flickr8k some 0.017 more. So the two numbers have two names: ``meteor`` is this module's, and
-``meteor_toolkit`` the toolkit's, to be set beside published ones.
+on Flickr8k its scores are about 0.017 higher. So the two numbers have two names: ``meteor`` is computed by this module,
+``meteor_toolkit`` by the toolkit; the latter compares with published results.
+
+Stems are those of nltk, which is part of the extra ``wordgaze[pipeline]``; without it METEOR is left out.
 """
 
 import shutil
@@ -12,6 +14,7 @@ from contextlib import suppress
 from functools import cache
 from heapq import nlargest
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,15 +27,15 @@ if TYPE_CHECKING:
     from nltk.stem.snowball import EnglishStemmer
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
-"""Recall against precision; the form and the weight of the penalty of chunks; content against function words."""
+"""Weight of recall; exponent and weight of the fragmentation penalty; weight of content words."""
 
 STEM_WEIGHT = 0.6
-"""What a match of stems counts; an exact one counts 1."""
+"""Weight of a match of stems; an exact match has weight 1."""
 
 BEAM = 40
-"""Partial alignments that are kept at each word; only a caption with many repetitions has more."""
+"""Partial alignments that are kept at each word; only captions with many repetitions have more."""
 
-FUNCTION_WORDS = frozenset(
+METEOR_FUNCTION_WORDS = frozenset(
     """
     the , . to of and a in that for " is on 's it with was as said at he by be from have has are his but an this not i
     will ’ they ) -rrb- ( -lrb- who their had we which were been more or s its would about new one after you : also up
@@ -40,25 +43,30 @@ FUNCTION_WORDS = frozenset(
     years could ? 't — '
     """.split()
 )
-"""What METEOR 1.5 takes for function words in English: its list of the words that are most frequent in text."""
+"""The English function words of METEOR 1.5: the words that are most frequent in text."""
+
+
+def is_meteor_available() -> bool:
+    """Whether nltk is installed."""
+    return find_spec("nltk") is not None
 
 
 class Meteor:
-    """METEOR with exact and stem matches. ``references[i]`` are all the references of picture i, in lower case.
+    """METEOR with exact and stem matches. ``references[i]`` are all the references of image i, in lower case.
 
-    A picture adds the counts of the one reference that its caption fits best. Scores of single pictures are
-    ``scores(statistics(captions))``; the score of a set is that of the sum, as the toolkit has it. Raises ScoreError
-    if there is no picture, or one has no reference.
+    An image adds the counts of the one reference that its caption fits best. Scores of single images are
+    ``scores(statistics(captions))``; the score of a set is that of the sum, as in the toolkit. Raises ScoreError if
+    nltk is not installed, if there is no image, or if an image has no reference.
     """
 
     columns = 6
 
     def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
         refuse_unscorable(references)
-        self._references = [[_sentence(words) for words in of_one] for of_one in references]
+        self._references = [[_sentence(words) for words in of_image] for of_image in references]
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
-        """(N, 6): see ``_Counts``. Raises ScoreError unless there is one caption a picture."""
+        """(N, 6): see ``_Counts``. Raises ScoreError unless there is one caption per image."""
         refuse_misfit(candidates, len(self._references))
         rows = np.empty((len(candidates), len(_Counts._fields)))
         for i, (words, references) in enumerate(zip(candidates, self._references, strict=True)):
@@ -73,14 +81,14 @@ class Meteor:
 
 
 class _Counts(NamedTuple):
-    """What a caption and a reference have in common; words weigh δ, function words 1 - δ."""
+    """The matches of a caption and a reference. A word has weight δ, a function word 1 - δ."""
 
-    said: float  # weight of the caption's matched words, times that of the kind of match
-    meant: float  # the same of the reference's words
+    caption_matched: float  # sum over the caption's matched words: weight of the word times weight of the match
+    reference_matched: float  # the same of the reference's words
     caption_weight: float
     reference_weight: float
     matches: float
-    chunks: float  # runs of matches that are neighbours in both, in the same order; none if all words match in one run
+    chunks: float  # runs of matches that are adjacent in both, in the same order; 0 if all words match in one run
 
 
 class _Sentence(NamedTuple):
@@ -90,14 +98,16 @@ class _Sentence(NamedTuple):
 
 
 def _sentence(words: Tokens) -> _Sentence:
-    weights = [1 - DELTA if word in FUNCTION_WORDS else DELTA for word in words]
+    weights = [1 - DELTA if word in METEOR_FUNCTION_WORDS else DELTA for word in words]
     return _Sentence(words, [_stem(word) for word in words], weights)
 
 
 @cache
 def _stemmer() -> "EnglishStemmer":
-    from nltk.stem.snowball import EnglishStemmer
-
+    try:
+        from nltk.stem.snowball import EnglishStemmer
+    except ModuleNotFoundError as error:
+        raise ScoreError('METEOR needs nltk, which is not installed; run pip install "wordgaze[pipeline]"') from error
     return EnglishStemmer()
 
 
@@ -107,11 +117,11 @@ def _stem(word: str) -> str:
 
 
 def _score(totals: Floats) -> Floats:
-    """The formula of the paper's section 2.2, over the last axis."""
+    """The formula of section 2.2 of the paper, over the last axis."""
     c = _Counts(*np.moveaxis(np.asarray(totals, np.float64), -1, 0))
     none = c.matches == 0
-    weighted = (1 - ALPHA) * c.caption_weight * c.meant + ALPHA * c.reference_weight * c.said
-    f_mean = c.said * c.meant / np.where(none, 1, weighted)
+    weighted = (1 - ALPHA) * c.caption_weight * c.reference_matched + ALPHA * c.reference_weight * c.caption_matched
+    f_mean = c.caption_matched * c.reference_matched / np.where(none, 1, weighted)
     fragments = c.chunks / np.where(none, 1, c.matches)
     return np.asarray(f_mean * (1 - GAMMA * fragments**BETA))
 
@@ -119,58 +129,66 @@ def _score(totals: Floats) -> Floats:
 def _compare(caption: _Sentence, reference: _Sentence) -> _Counts:
     """The counts of the best alignment: most exact matches, then fewest chunks, then most matches of stems.
 
-    Words that can match in one way alone always do. The paper weighs a match of stems one half and ends at the least
-    distance; the published scorer rounds that half down, and its distance prefers to match: this is what it finds,
-    save where it cuts its own search short (at most 3 of 1,000 captions of Flickr8k).
+    The paper gives a match of stems the weight one half and minimises a distance; the published scorer rounds that half
+    down and prefers matches. This function finds what the scorer finds, except where the scorer cuts its own search
+    short (at most 3 of 1,000 captions of Flickr8k).
     """
-    places = [[i for i, stem in enumerate(caption.stems) if stem == wanted] for wanted in reference.stems]
-    claims = Counter(i for found in places for i in found)
-    # By the caption's used words and the place after the last match, which a chunk would go on at.
-    paths = {(0, -1): _Path((0, 0, 0), 0.0, 0.0)}
-    for j, found in enumerate(places):
-        certain = len(found) == 1 and claims[found[0]] == 1
-        longer: dict[tuple[int, int], _Path] = {}
-        for (used, end), path in paths.items():
-            ways = [((used | 1 << i, i + 1), path.extended(caption, reference, i, j, i != end))
-                    for i in found if not used >> i & 1]  # fmt: skip
-            for state, way in ways if certain else [((used, -1), path), *ways]:
-                if state not in longer or way.rank > longer[state].rank:
-                    longer[state] = way
-        paths = longer if len(longer) <= BEAM else dict(nlargest(BEAM, longer.items(), key=lambda item: item[1].rank))
-    best = max(paths.values(), key=lambda path: path.rank)
+    best = _best_path(caption, reference)
     _, minus_chunks, matches = best.rank
-    whole = minus_chunks == -1 and matches == len(caption.words) == len(reference.words)
+    in_one_run = minus_chunks == -1 and matches == len(caption.words) == len(reference.words)
     return _Counts(
-        said=best.said,
-        meant=best.meant,
+        caption_matched=best.caption_matched,
+        reference_matched=best.reference_matched,
         caption_weight=sum(caption.weights),
         reference_weight=sum(reference.weights),
         matches=matches,
-        chunks=0 if whole else -minus_chunks,
+        chunks=0 if in_one_run else -minus_chunks,
     )
+
+
+def _best_path(caption: _Sentence, reference: _Sentence) -> "_Path":
+    """Extends partial alignments by the words of the reference, from left to right. A word that can be matched in one
+    way only always is."""
+    places = [[i for i, stem in enumerate(caption.stems) if stem == wanted] for wanted in reference.stems]
+    claims = Counter(i for matching in places for i in matching)
+    # By the used words of the caption (as bits), and the position after the last match, where a chunk would continue.
+    paths = {(0, -1): _Path((0, 0, 0), 0.0, 0.0)}
+    for j, matching in enumerate(places):
+        certain = len(matching) == 1 and claims[matching[0]] == 1
+        extended: dict[tuple[int, int], _Path] = {}
+        for (used, end), path in paths.items():
+            options = [((used | 1 << i, i + 1), path.extended(caption, reference, i, j, i != end))
+                       for i in matching if not used >> i & 1]  # fmt: skip
+            for state, option in options if certain else [((used, -1), path), *options]:
+                if state not in extended or option.rank > extended[state].rank:
+                    extended[state] = option
+        paths = extended
+        if len(paths) > BEAM:
+            paths = dict(nlargest(BEAM, paths.items(), key=lambda item: item[1].rank))
+    return max(paths.values(), key=lambda path: path.rank)
 
 
 class _Path(NamedTuple):
     rank: tuple[int, int, int]  # exact matches, minus chunks, matches
-    said: float
-    meant: float
+    caption_matched: float
+    reference_matched: float
 
     def extended(self, caption: _Sentence, reference: _Sentence, i: int, j: int, new_chunk: bool) -> "_Path":
-        """This path and the match of the caption's word i with the reference's word j."""
+        """This path with word i of the caption matched to word j of the reference."""
         exact, chunks, matches = self.rank
         same = caption.words[i] == reference.words[j]
-        kind = 1.0 if same else STEM_WEIGHT
+        weight = 1.0 if same else STEM_WEIGHT
         return _Path(
             (exact + same, chunks - new_chunk, matches + 1),
-            self.said + kind * caption.weights[i],
-            self.meant + kind * reference.weights[j],
+            self.caption_matched + weight * caption.weights[i],
+            self.reference_matched + weight * reference.weights[j],
         )
 
 
 def toolkit_meteor(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> float | None:
-    """The score of the COCO toolkit's METEOR, all four ways to match; None where it or Java is not installed.
+    """METEOR of the COCO toolkit, with all four kinds of match; None where the toolkit or Java is not installed.
 
-    Raises ScoreError on a misfit, and if the toolkit's Java process ends.
+    Raises ScoreError on a misfit, and if the toolkit's Java process fails.
     """
     refuse_unscorable(references)
     refuse_misfit(candidates, len(references))
@@ -180,15 +198,15 @@ def toolkit_meteor(candidates: Sequence[Tokens], references: Sequence[Sequence[T
         toolkit: Any = import_module("pycocoevalcap.meteor.meteor")
     except ModuleNotFoundError:
         return None
-    said = {i: [" ".join(words)] for i, words in enumerate(candidates)}
-    truths = {i: [" ".join(words) for words in of_one] for i, of_one in enumerate(references)}
+    captions = {i: [" ".join(words)] for i, words in enumerate(candidates)}
+    truths = {i: [" ".join(words) for words in of_image] for i, of_image in enumerate(references)}
     scorer = toolkit.Meteor()
     try:
-        return float(scorer.compute_score(truths, said)[0])
+        return float(scorer.compute_score(truths, captions)[0])
     except (OSError, ValueError) as error:
-        raise ScoreError(f"the METEOR of pycocoevalcap ended ({error}); try: java -version") from error
+        raise ScoreError(f"METEOR of pycocoevalcap failed ({error}); check that Java works: java -version") from error
     finally:
-        if scorer.lock.locked():  # a failure hypotheses it so, and the toolkit's destructor would wait for it
+        if scorer.lock.locked():  # a failure leaves it locked, and the destructor of the toolkit would wait for it
             scorer.lock.release()
         for pipe in (scorer.meteor_p.stdin, scorer.meteor_p.stdout, scorer.meteor_p.stderr):
             with suppress(OSError):

@@ -12,30 +12,30 @@ BETA = 1.2
 
 
 class RougeL:
-    """ROUGE-L: the F-measure of the longest common subsequence, averaged over pictures.
+    """ROUGE-L: the F-measure of the longest common subsequence, averaged over images.
 
-    As in the toolkit, precision and recall are each that of their best reference, which may be two. Single pictures
-    are ``scores(statistics(captions))``. Raises ScoreError if a picture has no reference.
+    As in the toolkit, precision and recall are each that of its best reference, which may be two different ones. Scores
+    of single images are ``scores(statistics(captions))``. Raises ScoreError if an image has no reference.
     """
 
     columns = 2
 
     def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
         refuse_unscorable(references)
-        self._references = [[_words(words) for words in of_one] for of_one in references]
+        self._references = [[_words(words) for words in of_image] for of_image in references]
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
-        """(N, 2): the picture's score, and 1."""
+        """(N, 2): the image's score, and 1."""
         refuse_misfit(candidates, len(self._references))
         return np.array([(_score(_words(c), refs), 1) for c, refs in zip(candidates, self._references, strict=True)])
 
     def scores(self, totals: Floats) -> dict[str, Floats]:
-        """``rouge_l``, 0…1."""
+        """totals (..., 2) → ``rouge_l`` (...), 0…1."""
         return {"rouge_l": totals[..., 0] / totals[..., 1]}
 
 
 def _words(words: Tokens) -> Tokens:
-    return words or ("",)  # to the toolkit, an empty caption is one word that is empty
+    return words or ("",)  # in the toolkit an empty caption is one empty word
 
 
 def _score(candidate: Tokens, references: Sequence[Tokens]) -> float:

@@ -1,4 +1,4 @@
-"""Which words of a caption name which object: singulars, synonyms, names of several words."""
+"""The objects that the words of a caption name: singulars, synonyms, names of several words."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -38,9 +38,9 @@ _KEEP_IE = {
 
 @cache
 def singular(word: str) -> str:
-    """One of them: ``buses`` → ``bus``. A word that is no plural is given back: ``bus``, ``grass``, ``sheep``.
+    """The singular of a noun: ``buses`` → ``bus``. Other words are returned unchanged: ``bus``, ``grass``, ``sheep``.
 
-    Rules of English spelling and a table of what breaks them: right for common nouns in lower case, no dictionary.
+    Rules of English spelling with a table of exceptions, for common nouns in lower case; there is no dictionary.
     """
     if word in _IRREGULAR:
         return _IRREGULAR[word]
@@ -56,7 +56,7 @@ def singular(word: str) -> str:
 
 
 def _adds_es(word: str) -> bool:
-    """Whether a plural in -es is of a noun without e: boxes, buses, potatoes; not horses, houses, shoes."""
+    """Whether a plural in -es belongs to a noun without e: boxes, buses, potatoes; not horses, houses, shoes."""
     if word in _KEEP_E or word.endswith(("shoes", "ouses")):
         return False
     return word.endswith(("sses", "shes", "ches", "xes", "oes", "uses"))
@@ -71,9 +71,9 @@ class Mention(NamedTuple):
 
 
 class Lexicon:
-    """Which words name which object.
+    """Maps words to the objects that they name.
 
-    ``names`` are the objects, of one word or several, and name themselves in singular and plural. ``synonyms`` maps
+    ``names`` are the objects, of one word or several; they are recognised in singular and plural. ``synonyms`` maps
     further words to a name. ``traps`` are phrases that name no object although a word in them would: "train station".
     Raises ScoreError for a synonym of an object that is not in ``names``, and for a blank name or phrase.
     """
@@ -85,24 +85,25 @@ class Lexicon:
         self._phrases: dict[tuple[str, ...], str | None] = {_key(trap.split()): None for trap in traps}
         for phrase, name in (synonyms or {}).items():
             if name not in self.names:
-                raise ScoreError(f"{phrase!r} is said to name {name!r}, which is no object of the lexicon; add it")
+                raise ScoreError(f"{phrase!r} is a synonym of {name!r}, which is not in the lexicon; add it to names")
             self._phrases[_key(phrase.split())] = name
         self._phrases |= {_key(name.split()): name for name in self.names}
         self._longest = max(map(len, self._phrases), default=0)
 
     def mentions(self, words: Tokens) -> list[Mention]:
-        """The objects that a tokenized caption names, in its order. The longest phrase wins: a hot dog is no dog."""
-        found, start = [], 0
+        """The objects that a tokenized caption names, in order. The longest phrase wins: a "hot dog" is not a dog."""
+        mentions: list[Mention] = []
+        start = 0
         while start < len(words):
             for stop in range(min(start + self._longest, len(words)), start, -1):
                 key = _key(words[start:stop])
                 if key in self._phrases:
                     name = self._phrases[key]
-                    found += [Mention(name, start, stop)] if name else []
+                    mentions += [Mention(name, start, stop)] if name else []
                     start = stop - 1
                     break
             start += 1
-        return found
+        return mentions
 
 
 def _key(words: Tokens) -> tuple[str, ...]:
@@ -209,10 +210,10 @@ _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "
 
 
 def coco_lexicon() -> Lexicon:
-    """The 80 objects of COCO with everyday synonyms, and phrases in which an object's word means something else.
+    """The 80 objects of COCO with everyday synonyms, and phrases in which the word of an object has another meaning.
 
-    A baby elephant is one elephant and no person, and a train station no train. Words are not disambiguated beyond
-    such phrases: "orange" counts as the fruit even where it is a colour, "skis" even where it is a verb.
+    "Baby elephant" names an elephant and not a person; "train station" does not name a train. Words are not
+    disambiguated beyond such phrases: "orange" counts as the fruit even as a colour, "skis" even as a verb.
     """
     synonyms: dict[str, str] = {}
     names = []

@@ -1,18 +1,18 @@
 """The tokenizer of captions: Penn Treebank words in lower case, without punctuation.
 
-One tokenizer serves the vocabulary, the references and the captions to be scored, as the COCO caption evaluation
-does it (Chen et al. 2015, section 3.1): its Java lexer is the Stanford PTBTokenizer (CoreNLP 3.4.1), and this is a
-table of rules that gives the same words without Java. Contractions and possessives are split (``dog's`` → ``dog 's``,
-``isn't`` → ``is n't``), hyphenated words stay whole, and the protocol's list of punctuation marks is dropped.
+The vocabulary, the references and the captions to be scored are tokenized alike, as in the COCO caption evaluation
+(Chen et al. 2015, section 3.1). Its tokenizer is the Stanford PTBTokenizer (CoreNLP 3.4.1), a Java lexer; this module
+is a table of rules that gives the same words without Java. Contractions and possessives are split (``dog's`` →
+``dog 's``, ``isn't`` → ``is n't``), hyphenated words stay whole, and the punctuation marks of the protocol are dropped.
 
-As in any such lexer, every rule is tried at each place, the longest match wins and the earlier rule wins a tie.
-The words differ from the Java lexer's, on purpose:
-- text is brought to NFC and soft hyphens go first, so that a word is one word however it was typed;
-- a caption stands for itself: the Java lexer reads on into the next line (``no.`` at an end before ``5 dogs``), and
+At each position every rule is tried; the longest match wins, and of equally long matches that of the first rule.
+The words differ from those of the Java lexer on purpose:
+- text is normalised to NFC and soft hyphens are removed, so that a word is the same however it was typed;
+- each caption is tokenized alone: the Java lexer reads on into the next line (``no.`` at an end before ``5 dogs``), and
   a line break inside a caption shifts all captions after it;
-- letters and digits that came to Unicode after 2010 are kept: Java throws them away, as both do with pictograms;
-- a token with a blank inside (``1 1/2``, ``<a b>``) is several words, as the scores of the toolkit split it.
-Known and left: thin spaces next to addresses, and single initials before markup (``D. <b>``).
+- letters and digits added to Unicode after 2010 are kept: Java drops them; both drop pictograms;
+- a token that contains a blank (``1 1/2``, ``<a b>``) is several words, as the metrics of the toolkit split it.
+Known differences that remain: thin spaces next to addresses, and single initials before markup (``D. <b>``).
 """
 
 import re
@@ -23,11 +23,12 @@ from functools import lru_cache
 NAME = "ptb"
 
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
-"""What the COCO protocol drops. Brackets stay, as ``-lrb-`` and ``-rrb-``: its list has them in capitals only."""
+"""The marks that the COCO protocol drops. Brackets stay, as ``-lrb-`` and ``-rrb-``, which its list has in capitals."""
 
-# Rules are matched against the shape of a text: as long as the text, with one sign for all characters of a kind.
-# é any letter beyond ASCII, ˇ a mark on a letter, ٠ any digit beyond ASCII, ² ₂ raised and lowered digits,
-# ‘ ’ “ ” — the kinds of these, NUL what is thrown away. ASCII and other symbols stand for themselves.
+# Rules are matched against the shape of a text, a string of the same length with one character for each kind:
+# é for any letter beyond ASCII, ˇ for a mark on a letter, ٠ for any digit beyond ASCII, ² and ₂ for raised and lowered
+# digits, ‘ ’ “ ” — for the quotation marks and dashes like these, NUL for what is dropped. ASCII characters and other
+# symbols stand for themselves.
 _MARKS = (
     "\u02c2-\u02c5\u02d2-\u02df\u02e5-\u02eb\u02ed\u02ef-\u036f\u0375\u0378\u0379\u0384\u0385\u03f6\u0483-\u0487"
     "\u055a-\u055f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0615-\u061a\u064b-\u065e\u0670\u06d6-\u06e4"
@@ -62,7 +63,7 @@ _SYMBOL = re.compile(f"[{_SYMBOLS}]")
 
 
 class _Shapes(dict[int, str]):
-    """The shape of every character by its code, looked up once a character."""
+    """The shape of each character by its code point, computed at the first use."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -95,7 +96,7 @@ _COMPOUND = rf"{_COMPOUND_PART}(?:[-_‐‑֊]{_COMPOUND_PART})*"
 _LOOSE_COMPOUND = r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-(?:[A-Za-z](?:\.[A-Za-z])+\.|[A-Za-z0-9]+))+"
 _INITIALS = r"[A-Z]+(?:[+&][A-Z]+|&amp;[A-Z]+)+"
 _SLASHED = "[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
-# Abbreviations that end a sentence as often as not: their stop is theirs even where a word follows without a blank.
+# Abbreviations that often end a sentence: the stop belongs to them even if a word follows without a blank.
 _FINAL = (
     "al|apr|ariz|assn|aug|bancorp|bhd|blvd|bros|calif|colo|conn|corp|cos?|ct|dak|dec|esq|est|etc|ext|feb|fla|fri|ga|inc|"
     "ind|intl|jan|jr|jul|jun|kans?|ky|ltd|mar|md|mich|minn|mo|mon|mont|neb|nev|nov|oct|okla|penn|plc|rd|sept?|seq|sq|"
@@ -108,10 +109,10 @@ _TITLES = (
     "rt|sen|sens|sfc|sgt|spc|ste?|supts?|vs|wm"
 )
 
-_Say = Callable[[str], str]
+_Rewrite = Callable[[str], str]
 
 
-def _nothing(_: str) -> str:
+def _drop(_: str) -> str:
     return ""
 
 
@@ -143,9 +144,10 @@ def _sign(token: str) -> str:
     return _SIGNS.get(token, token)
 
 
-# (pattern, how it is said). A pattern with a group takes the group only: what follows was looked at and stays.
-_TABLE: list[tuple[str, _Say]] = [
-    # Words and what is cut from them
+# (pattern, rewrite): `str` keeps the token as it is. A pattern with a group takes only the group, and what follows in
+# the pattern must follow in the text.
+_TABLE: list[tuple[str, _Rewrite]] = [
+    # Words, and words before an ending
     (r"(?i:(can)not|(gon)na|(got)ta|(lem)me|(gim)me|(wan)na)", str),
     (rf"({_WORD}){_ENDING}", str),  # dog 's
     (rf"([A-Za-z]*[A-MO-Za-mo-z]){_NOT}", str),  # is n't
@@ -160,7 +162,7 @@ _TABLE: list[tuple[str, _Say]] = [
     (rf"({_QUOTE}t)(?i:is|was)", str),
     (rf"(?i:(y{_QUOTE}){_LETTER})", str),  # y' all
     (rf"({_QUOTE}[0-9][0-9])\s", str),  # the '90 but the ' 90,
-    # Addresses, names and tags of the net
+    # Web addresses, e-mail addresses, file names, hashtags
     (r"https?://[^\s\"<>|(){}]+[^\s\"<>|.!?(){},-]", str),
     (
         r"(?:www\.(?:[^\s\"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}|(?:[^\s\"`'<>|!(){},-_$]+\.)+(?:com|net|org|edu))"
@@ -170,10 +172,10 @@ _TABLE: list[tuple[str, _Say]] = [
     (r"(?:<|&lt;)?[a-zA-Z0-9][^\s\"<>|(){}]*@(?:[^\s\"<>|(){}.]+\.)*[^\s\"<>|(){}.]+(?:>|&gt;)?", str),
     (rf"({_ALNUM}+(?:\.{_ALNUM}+)*\.(?i:{_FILE_TYPE}))(?=[\s.?!,])", str),
     (r"@[A-Za-z_][A-Za-z_0-9]*|#[A-Za-zéˇ]+", str),
-    # What is cut, standing alone
+    # Endings
     (rf"({_ENDING})[^A-Za-z]", _with_quotes),
     (_NOT, _with_quotes),
-    (r"(')[A-Za-z]\S", _nothing),  # an opening quotation mark
+    (r"(')[A-Za-z]\S", _drop),  # an opening quotation mark
     (_ENDING, _with_quotes),
     # Numbers
     (rf"{_DIGIT}{{1,2}}[-/]{_DIGIT}{{1,2}}[-/]{_DIGIT}{{2,4}}", str),  # 10/10/2010
@@ -205,24 +207,24 @@ _TABLE: list[tuple[str, _Say]] = [
         str,
     ),
     (r"<[A-Za-z][A-Za-z0-9_.-]* *>", str),
-    ("&(?:MD|mdash|ndash|quot|nbsp|apos);|—", _nothing),
+    ("&(?:MD|mdash|ndash|quot|nbsp|apos);|—", _drop),
     ("&(?:lt|gt|amp);", _sign),
     ("&(?:HT|TL|UR|LR|QC|QL|QR|odq|cdq|#[0-9]+);", str),
     (r"([<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]])(?![A-Za-z0-9])", _with_brackets),  # :-)
     (r"[-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\)", _with_brackets),  # ^_^
-    (r"\.{3,5}|(?:\. ){2,4}\.|…|-+", _nothing),
+    (r"\.{3,5}|(?:\. ){2,4}\.|…|-+", _drop),
     (r"@+|#+|_+|\*+|(?:\\\*){1,3}|[?!]+|<<|>>", str),
     ("''|[`‘’‹›“”«»‚„‟]{1,2}", _with_quotes),
     (r"[^\0\s‐‑֊]", _sign),
 ]
-_RULES = [(re.compile(pattern), say) for pattern, say in _TABLE]
+_RULES = [(re.compile(pattern), rewrite) for pattern, rewrite in _TABLE]
 
 _ACROSS_BLANKS = re.compile(r"<|\.\s[.\d]|[\d)]\s\d")
-"""Where a token may hold a blank, or be decided by what stands behind one."""
+"""Texts in which a token may contain a blank, or may depend on what follows a blank."""
 
 
 def tokenize(text: str) -> list[str]:
-    """The words of a caption, in lower case, punctuation dropped. An empty caption has none."""
+    """The words of a caption, in lower case and without punctuation; an empty list for an empty caption."""
     text = unicodedata.normalize("NFC", text).replace("\xad", "")
     if _ACROSS_BLANKS.search(text):
         return list(_tokens(text))
@@ -230,25 +232,25 @@ def tokenize(text: str) -> list[str]:
 
 
 def _tokens(text: str) -> tuple[str, ...]:
-    shape = text.translate(_SHAPES) + "\n\n"  # two ends of line: some rules look two characters ahead
+    shape = text.translate(_SHAPES) + "\n\n"  # two line ends, because some rules read two characters ahead
     tokens: list[str] = []
-    place = 0
-    while place < len(text):
-        end, say = _longest(shape, place)
-        tokens += say(text[place:end]).lower().split()
-        place = end
+    start = 0
+    while start < len(text):
+        end, rewrite = _longest_match(shape, start)
+        tokens += rewrite(text[start:end]).lower().split()
+        start = end
     return tuple(token for token in tokens if token not in PUNCTUATION)
 
 
-def _longest(shape: str, place: int) -> tuple[int, _Say]:
-    """Where the token that starts at ``place`` ends, and how it is said; one character for nothing if none does."""
-    reach, end = place, place + 1
-    say: _Say = _nothing
-    for pattern, said in _RULES:
-        found = pattern.match(shape, place)
-        if found and found.end() > reach:
-            reach, end, say = found.end(), found.end(found.lastindex or 0), said
-    return end, say
+def _longest_match(shape: str, start: int) -> tuple[int, _Rewrite]:
+    """The end and the rewrite of the token that begins at ``start``; one dropped character if no rule matches."""
+    longest, end = start, start + 1
+    rewrite: _Rewrite = _drop
+    for pattern, rule in _RULES:
+        match = pattern.match(shape, start)
+        if match and match.end() > longest:
+            longest, end, rewrite = match.end(), match.end(match.lastindex or 0), rule
+    return end, rewrite
 
 
 _tokens_of_chunk = lru_cache(maxsize=1 << 16)(_tokens)

@@ -1,4 +1,4 @@
-"""The words that a decoder knows, and their indices."""
+"""The vocabulary of a decoder: words and their token ids."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,40 +11,32 @@ SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """``words[i]`` is the word of index i; the four special tokens come first."""
+    """``words[i]`` is the word with token id i; the four special tokens come first.
+
+    Raises ValueError for other words in their place, and for a word that occurs twice."""
 
     words: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if self.words[: len(SPECIAL)] != SPECIAL or len(set(self.words)) != len(self.words):
-            raise ValueError(f"a vocabulary starts with {SPECIAL} and has no word twice")
+            raise ValueError(f"a vocabulary starts with {SPECIAL} and contains no word twice")
 
     @classmethod
     def count(cls, captions: Iterable[Sequence[str]], min_count: int, max_words: int = 0) -> "Vocabulary":
-        """Every word with ``min_count`` occurrences or more, the commonest first, ties in alphabetical order; of these
-        the first ``max_words``, 0 for all."""
+        """The words with at least ``min_count`` occurrences, the most frequent first, ties in alphabetical order; of
+        these the first ``max_words``, or all if it is 0."""
         counts = Counter(word for caption in captions for word in caption)
         kept = [word for word, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= min_count]
         return cls(SPECIAL + tuple(kept[: max_words or None]))
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """The index of every word."""
+        """The token id of every word."""
         return {word: i for i, word in enumerate(self.words)}
 
     def __len__(self) -> int:
         return len(self.words)
 
     def encode(self, words: Sequence[str], max_words: int) -> list[int]:
-        """Indices of at most ``max_words`` words, with END behind them; a word it does not know becomes UNK."""
+        """The token ids of the first ``max_words`` words, followed by END; other words than ``words`` become UNK."""
         return [self.index.get(word, UNK) for word in words[:max_words]] + [END]
-
-    def decode(self, indices: Iterable[int]) -> list[str]:
-        """The words up to the first END; START and PAD are left out."""
-        words = []
-        for i in indices:
-            if i == END:
-                break
-            if i not in (PAD, START):
-                words.append(self.words[i])
-        return words

@@ -12,7 +12,7 @@ from wordgaze.core.errors import ModelError
 from wordgaze.core.files import fingerprint, sha256
 from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.neighbours import MOST, NeighbourReranker
+from wordgaze.generation.neighbours import MAX_TRAIN_IMAGES, NeighbourReranker
 from wordgaze.inference.captioner import WEIGHTS, caption_features, load_decoder, save_captioner
 from wordgaze.metrics.cider import Cider
 from wordgaze.models.config import DecoderConfig
@@ -102,10 +102,10 @@ class TrainingTask:
     def build_reranker(self) -> NeighbourReranker:
         """A reranker that knows the captions and the mean stored features of training images."""
         every = sorted(self.prepared.captions["train"].items())
-        train = dict(every[:: math.ceil(len(every) / MOST)])
+        train = dict(every[:: math.ceil(len(every) / MAX_TRAIN_IMAGES)])
         images, step = list(train), 256
         means = [self.store.read(images[i : i + step]).float().mean(1) for i in range(0, len(images), step)]
-        return NeighbourReranker.of(torch.cat(means), list(train.values()), self.prepared.vocabulary)
+        return NeighbourReranker.fit(torch.cat(means), list(train.values()), self.prepared.vocabulary)
 
     def examples(self) -> list[Example]:
         """The training images with their captions as indices, ``max_train_images`` of them."""

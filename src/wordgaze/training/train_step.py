@@ -44,7 +44,7 @@ class TrainStep:
 
     def needs_baseline(self) -> bool:
         """Whether hard attention is trained by the reward of its draws, for which it needs a baseline."""
-        return self.decoder.sizes.hard_attention and self.objective.cross_entropy_weight > 0
+        return self.decoder.config.hard_attention and self.objective.cross_entropy_weight > 0
 
     def share_memory(self) -> None:
         """Moves the weights into shared memory, where other processes see them change."""
