@@ -1,9 +1,9 @@
 """``wordgaze init``: a project in a folder of its own, whose stages run the installed wordgaze.
 
 The templates are files of the checkout: ``params.yaml``, ``dvc.yaml`` and the settings of git and DVC. The wheel has
-copies of them (``force-include`` in pyproject.toml); an editable installation reads them in the checkout. A stage of the
-checkout depends on its source files. A project has no source files, so its stages depend on ``code.yaml``, which holds a
-fingerprint of the installed source files of each stage.
+copies of them (``force-include`` in pyproject.toml); an editable installation reads them in the checkout. A stage of
+the checkout depends on its source files. A project has no source files, so its stages depend on ``code.yaml``, which
+holds a fingerprint of the installed source files of each stage.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ CODE = Path("code.yaml")
 _PACKAGE = Path(__file__).parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
 _SOURCE = ("src/", "pipeline/")  # a dependency below these is code; any other is data
-_ABOUT_PIPELINE = """The pipeline of wordgaze. The stage `code` always runs: it writes a fingerprint of the installed code of
-each stage into code.yaml. The other stages run when their code, parameters or inputs have changed."""
+_ABOUT_PIPELINE = """The pipeline of wordgaze. The stage `code` always runs and writes a fingerprint of the installed
+code of each stage into code.yaml. The other stages run when their code, parameters or inputs have changed."""
 _ABOUT_CODE = "# The installed wordgaze's code for each stage, as a fingerprint. The stage `code` writes this file.\n"
 _FIRST_COMMIT = "Start a wordgaze project"
 
@@ -52,7 +52,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or
     committed = create_project(folder)
     typer.echo(f"{folder} is a wordgaze project; next: cd {folder} && dvc repro")
     if not committed:
-        typer.echo("git has no user.name and user.email here; set them and run git commit before dvc exp run")
+        typer.echo("git has committed nothing; set its user.name and user.email, and run git commit before dvc exp run")
 
 
 @app.command()
