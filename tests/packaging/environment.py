@@ -41,10 +41,19 @@ class Environment:
             "GIT_CONFIG_GLOBAL": os.devnull,
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
-            **{f"GIT_{role}_{key}": "someone@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")},
+            **{
+                f"GIT_{role}_{key}": "someone@example.org"
+                for role in ("AUTHOR", "COMMITTER")
+                for key in ("NAME", "EMAIL")
+            },
         }
         return subprocess.run(
-            [self.bin / command, *arguments], cwd=self.folder, env=kept | own, capture_output=True, text=True, check=False
+            [self.bin / command, *arguments],
+            cwd=self.folder,
+            env=kept | own,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def output(self, command: str, *arguments: str) -> str:
