@@ -1,55 +1,84 @@
-# `make` sets everything up and runs the pipeline on the embedded data; `make test` sets up and tests.
+# The two commands: `make` sets up and runs the pipeline on the built-in data; `make test` sets up and tests.
+# Both make the environment in .venv first, from the lock. PYTHON chooses the interpreter of a new environment.
 PYTHON ?= python3
+# The tests run in this many processes.
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := all
 
 .PHONY: all
-all: pipeline ## set up, run the pipeline on the embedded data, print the scores
+all: pipeline ## set up, run the pipeline on the built-in data, print the scores
 
 .PHONY: setup
-setup: $(READY) ## make the environment in .venv from the lock
+setup: $(READY) ## make the environment in .venv from the lock: 6 GB, most of it for GPUs
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("wordgaze needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("wordgaze needs Python 3.11 or newer; choose one with make PYTHON=…") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
-	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	@test -x $(UV) || $(BIN)/python -m pip install --disable-pip-version-check --quiet "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
+	@echo "installing requirements.lock into $(VENV), 6 GB: a few minutes the first time"
+	@test -t 2 || quiet=--quiet; $(UV) pip sync $$quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: pipeline
-pipeline: $(READY) ## run what has changed of the six stages
+pipeline: $(READY) ## run what has changed of the six stages, print the scores
 	@dvc repro
 	@wordgaze summary
 
 .PHONY: test
-test: $(READY) browser ## ruff, mypy, pytest
+test: $(READY) browser lint docs ## ruff, mypy, the documentation, pytest with coverage; CI=true as root installs Chromium
+	pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
+
+.PHONY: quick
+quick: $(READY) ## pytest without the tests that run the pipeline, and without coverage
+	pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow"
+
+.PHONY: lint
+lint: $(READY) ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+
+.PHONY: docs
+docs: $(READY) ## build the documentation into site/
+	mkdocs build --strict --quiet
 
 .PHONY: browser
-browser: # the tests of pages need the system's Chromium; without it they skip and say so
-	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-	  && apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null; } \
-	  || echo "no Chromium here: the tests of pages will skip"
+browser: # the tests of web pages need a browser; only CI installs one without being asked
+	@for name in $(BROWSERS); do if command -v $$name >/dev/null; then exit 0; fi; done; \
+	  if test "$$CI" = true && test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+	    echo "installing Chromium for the tests of web pages"; \
+	    apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null && exit 0; \
+	  fi; \
+	  echo "There is no Chromium or Chrome here: the tests of web pages will be skipped. To run them: apt-get install chromium"
 
 .PHONY: lock
-lock: $(READY) ## resolve the dependencies anew
+lock: $(READY) ## resolve the dependencies again
 	$(UV) pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
 .PHONY: clean
-clean: ## delete what the pipeline made; the environment and MLflow's store stay
-	rm -rf .scratch data/raw data/prepared data/features models/stage1 models/stage2
+clean: ## delete what the pipeline computed; the data set, what was downloaded and MLflow's store stay
+	rm -rf data/prepared data/features models/stage1 models/stage2 site dist
+	test ! -d .scratch || find .scratch -mindepth 1 -maxdepth 1 ! -name downloads -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## as clean, and the data set, the downloads, DVC's cache and the environment too
+	rm -rf .scratch data/raw .dvc/cache $(VENV)
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo "PYTHON=python3.12 make     the interpreter of a new environment; make distclean removes the old one"
+	@echo "WORKERS=1 make test        the number of processes of pytest; auto is one per core"
+	@echo "Without Chromium or Chrome on the PATH, make test skips the tests of web pages. With CI=true and as root it"
+	@echo "installs Chromium with apt-get."

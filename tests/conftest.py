@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the workers share the cores
+    _workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
 
 if TYPE_CHECKING:
     from wordgaze.inference.captioner import Captioner
@@ -36,13 +41,18 @@ MINIATURE: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-# How long an example takes says more of the machine's other work than of the code.
+# The time of an example depends on the load of the machine.
 settings.register_profile("wordgaze", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("wordgaze")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: runs stages of the pipeline as processes; leave out with -m 'not slow'")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow modules first, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @dataclass(frozen=True)
@@ -102,28 +112,48 @@ class Project:
 
 
 @pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """``shared(name, make)``: a folder that one worker of pytest-xdist makes, by ``make(folder)``, and all read."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def get(name: str, make: Callable[[Path], None]) -> Path:
+        folder, complete = root / name, root / f"{name}.complete"
+        with FileLock(root / f"{name}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                complete.touch()
+        return folder
+
+    return get
+
+
+def write_project(root: Path) -> Project:
+    """Copies this checkout's source and writes miniature parameters into ``root``, and commits them."""
+    project = Project(root)
+    for name in SOURCE:
+        path = CHECKOUT / name
+        if path.is_dir():
+            shutil.copytree(path, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, root / name)
+    (root / ".dvc").mkdir()
+    shutil.copy(CHECKOUT / ".dvc" / "config", root / ".dvc" / "config")
+    change_params(root / "params.yaml", MINIATURE)
+    project.git("init", "-q", "-b", "main")
+    project.git("config", "user.name", "someone")
+    project.git("config", "user.email", "someone@example.org")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "start")
+    return project
+
+
+@pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
     """Makes a fresh project of this checkout's source and miniature parameters, committed, with nothing run."""
-
-    def make() -> Project:
-        project = Project(tmp_path_factory.mktemp("project"))
-        for name in SOURCE:
-            path = CHECKOUT / name
-            if path.is_dir():
-                shutil.copytree(path, project.root / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(path, project.root / name)
-        (project.root / ".dvc").mkdir()
-        shutil.copy(CHECKOUT / ".dvc" / "config", project.root / ".dvc" / "config")
-        change_params(project.root / "params.yaml", MINIATURE)
-        project.git("init", "-q", "-b", "main")
-        project.git("config", "user.name", "someone")
-        project.git("config", "user.email", "someone@example.org")
-        project.git("add", "-A")
-        project.git("commit", "-q", "-m", "start")
-        return project
-
-    return make
+    return lambda: write_project(tmp_path_factory.mktemp("project"))
 
 
 def change_params(path: Path, sections: dict[str, dict[str, Any]]) -> None:
@@ -139,13 +169,16 @@ def change_params(path: Path, sections: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(clone: Callable[[], Project]) -> Project:
-    """A project after one ``dvc repro``, committed. Read it; what changes it works on a copy."""
-    project = clone()
-    project.dvc("repro")
-    project.git("add", "-A")
-    project.git("commit", "-q", "-m", "run")
-    return project
+def finished(shared: Callable[[str, Callable[[Path], None]], Path]) -> Project:
+    """A project after one ``dvc repro``, committed. All workers read it; what changes it works on a copy."""
+
+    def make(root: Path) -> None:
+        project = write_project(root)
+        project.dvc("repro")
+        project.git("add", "-A")
+        project.git("commit", "-q", "-m", "run")
+
+    return Project(shared("finished", make))
 
 
 @pytest.fixture(scope="session")
@@ -154,9 +187,8 @@ def copied(finished: Project, empty_database: Path, tmp_path_factory: pytest.Tem
 
     def make() -> Project:
         root = tmp_path_factory.mktemp("copy") / "project"
-        aside = shutil.ignore_patterns("__pycache__", "mlflow.db*", "mlartifacts", ".scratch")
+        aside = shutil.ignore_patterns("__pycache__", "mlflow.db*", "mlartifacts", ".scratch", "tmp")
         shutil.copytree(finished.root, root, ignore=aside)
-        shutil.rmtree(root / ".dvc" / "tmp")
         shutil.copy(empty_database, root / "mlflow.db")
         return Project(root)
 
@@ -164,17 +196,19 @@ def copied(finished: Project, empty_database: Path, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables. To make one takes seconds: it is done once, and copied."""
-    from wordgaze.tracking.store import configure_mlflow, translate_errors
+def empty_database(shared: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """An MLflow database with its tables. Making one takes seconds, so it is made once and copied."""
 
-    configure_mlflow()
-    from mlflow import MlflowClient
+    def make(folder: Path) -> None:
+        from wordgaze.tracking.store import configure_mlflow, translate_errors
 
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    with translate_errors("make an empty database"):
-        MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+        configure_mlflow()
+        from mlflow import MlflowClient
+
+        with translate_errors("make an empty database"):
+            MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+
+    return shared("empty", make) / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

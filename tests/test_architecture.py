@@ -73,7 +73,7 @@ def test_mlflow_is_imported_by_tracking_alone() -> None:
     ("library", "modules"),
     [
         ("great_expectations", {"src/wordgaze/data/contracts/__init__.py"}),
-        ("typer", {"src/wordgaze/cli/__init__.py"}),
+        ("typer", {f"src/wordgaze/cli/{name}.py" for name in ("__init__", "project")}),
         ("gradio", {f"src/wordgaze/app/{name}.py" for name in ("handlers", "batch_tab", "page")}),
         ("dvc", set()),
         *((library, set()) for library in ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")),

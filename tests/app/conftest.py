@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from tests.browser import CHROMIUM
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium")
 QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--disable-quic", "--no-sandbox"]  # fmt: skip
 PATIENCE = 120  # seconds; the server imports torch and gradio
@@ -96,8 +96,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[.
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)  # the other workers' tests may take all cores for a while
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser

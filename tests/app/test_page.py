@@ -19,11 +19,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests.app.conftest import CHROMIUM, SCRIPT, Served
+from tests.app.conftest import SCRIPT, Served
+from tests.browser import CHROMIUM, NO_CHROMIUM
 from wordgaze.app.corrections import Corrections
 from wordgaze.generation.presets import PRESETS
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test` installs it where it may")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 PIXELS = "canvas => canvas.toDataURL()"
 
 

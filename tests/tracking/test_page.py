@@ -1,7 +1,6 @@
 """MLflow's own page, in a real browser, over a store that wordgaze has filled."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,17 +13,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from tests.browser import CHROMIUM, NO_CHROMIUM
 from wordgaze.tracking.package import log_captioner
 from wordgaze.tracking.registry import register
 from wordgaze.tracking.runs import StageRun, stage_run
 from wordgaze.tracking.store import open_store
 
-CHROMIUM = shutil.which("chromium")
 QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--disable-quic", "--no-sandbox"]  # fmt: skip
 PATIENCE = 180  # seconds; the server imports all of MLflow
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test` installs it where it may")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wordgaze.cli import project
 from wordgaze.core.errors import WordgazeError
 
 app = typer.Typer(
@@ -322,6 +323,9 @@ def summary() -> None:
     from wordgaze.cli.console import print_summary
 
     print_summary()
+
+
+app.add_typer(project.app)
 
 
 def main() -> None:

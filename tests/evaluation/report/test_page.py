@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,11 +14,11 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from tests.evaluation.reports import GREEDY, WEIGHTS, evaluation_details, evaluation_report
+from tests.browser import CHROMIUM, NO_CHROMIUM
 from wordgaze.evaluation.report.charts import Bar, Dot, bar_chart, reliability_diagram
 from wordgaze.evaluation.report.page import Example, render_page
 from wordgaze.evaluation.results import Baselines, EvaluationDetails, EvaluationReport, ScoreSummary
 
-CHROMIUM = shutil.which("chromium")
 VOID = {"meta", "link", "img", "br", "hr", "line", "rect", "path", "circle"}
 SCRIPT = "<script>alert(1)</script>"
 SECTIONS = [
@@ -301,7 +300,7 @@ def browser_page(html: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         browser.close()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test` installs it where it may")
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 def test_a_browser_shows_the_page_without_an_error_or_a_request(browser_page: tuple[Page, list[str]]) -> None:
     page, wrong = browser_page
     for name in SECTIONS:
@@ -314,7 +313,7 @@ def test_a_browser_shows_the_page_without_an_error_or_a_request(browser_page: tu
     assert wrong == []
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; `make test` installs it where it may")
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 def test_the_page_fits_a_phone_and_follows_the_theme(browser_page: tuple[Page, list[str]]) -> None:
     page, _ = browser_page
     page.set_viewport_size({"width": 360, "height": 800})
