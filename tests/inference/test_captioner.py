@@ -177,8 +177,8 @@ def test_attention_to_given_words_is_that_of_saying_them(
     found = tiny_captioner.caption(
         pictures[:1], GenerationConfig(strategy="greedy", max_new_tokens=6, no_dangling_end=False)
     )[0][0]
-    made = tiny_captioner.attention(pictures[0], found.words)
+    made = tiny_captioner.explain(pictures[0], found.words).caption
     np.testing.assert_allclose(made.weights, found.weights, atol=1e-5)
     np.testing.assert_allclose(made.word_log_probs, found.word_log_probs, atol=1e-4)
     with pytest.raises(ModelError, match="does not know 'zebra'; say it in other words"):
-        tiny_captioner.attention(pictures[0], ["zebra"])
+        tiny_captioner.explain(pictures[0], ["zebra"])

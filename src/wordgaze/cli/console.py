@@ -18,7 +18,7 @@ from wordgaze.evaluation.report import SCORES
 
 if TYPE_CHECKING:
     from wordgaze.generation.outputs import Caption
-    from wordgaze.inference.caption_files import Compared
+    from wordgaze.inference.comparison import ComparedStrategy
     from wordgaze.metrics.intervals import Interval
 
 NEXT = """Where to look next:
@@ -111,7 +111,7 @@ def print_grounding(pictures: int, words: int, scores: "dict[str, Interval]") ->
     _console().print(table)
 
 
-def print_comparison(picture: Path, compared: "Iterable[Compared]") -> None:
+def print_comparison(picture: Path, compared: "Iterable[ComparedStrategy]") -> None:
     """Prints each strategy's captions with their probability, and every word's."""
     table = Table(title=str(picture), title_justify="left", show_lines=True)
     for name in ("strategy", "caption, the probability of each word below", "probability", "s"):

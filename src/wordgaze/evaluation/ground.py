@@ -7,8 +7,8 @@ from wordgaze.core.errors import DataError
 from wordgaze.data.readers.boxes import coco_boxes, flickr30k_boxes
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.caption_files import BATCH, load_captioners
-from wordgaze.inference.captioner import caption_ensemble
+from wordgaze.inference.captioner import Captioner, caption_ensemble
+from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.metrics.grounding import Boxed, Grounding
 from wordgaze.metrics.intervals import Interval, bootstrap
 from wordgaze.text.objects import Lexicon, coco_lexicon
@@ -16,7 +16,7 @@ from wordgaze.vision.images import find_images, load_image
 
 
 def ground_pictures(
-    pictures: Sequence[Path], boxes: Path, model: str, decode: GenerationConfig
+    pictures: Sequence[Path], boxes: Path, model: Path, decode: GenerationConfig
 ) -> tuple[int, int, dict[str, Interval]]:
     """How many pictures had boxes, how many words were measured, and each grounding score with its interval.
 
@@ -27,11 +27,11 @@ def ground_pictures(
     paths = [path for path in find_images(pictures) if known.get(path.name)]
     if not paths:
         raise DataError(f"{boxes} has no boxes of these pictures; boxes are found by the file name of a picture")
-    [captioner] = load_captioners([model])
+    captioner = Captioner.load(model)
     captions: list[Caption] = []
     boxed: list[Boxed] = []
-    for start in range(0, len(paths), BATCH):
-        images = [load_image(path) for path in paths[start : start + BATCH]]
+    for start in range(0, len(paths), BATCH_SIZE):
+        images = [load_image(path) for path in paths[start : start + BATCH_SIZE]]
         captions += [of_one[0] for of_one in caption_ensemble([captioner], images, decode)]
         boxed += [Boxed(i.size, known[p.name]) for i, p in zip(images, paths[start:], strict=False)]
     nouns = {box.noun for of_one in boxed for box in of_one.boxes}

@@ -59,7 +59,7 @@ class ServedCaptioner(PythonModel):
         rows = []
         for start in range(0, len(texts), BATCH):
             images = [picture(text, n) for n, text in enumerate(texts[start : start + BATCH], start + 1)]
-            for found in self.captioner.caption(images, decode, seed):
+            for found in self.captioner.caption(images, decode, seed=seed):
                 captions = [told(caption, grid) for caption in found]
                 rows.append(captions[0] | ({"captions": captions} if decode.num_return_sequences > 1 else {}))
         return pd.DataFrame(rows)
