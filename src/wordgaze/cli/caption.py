@@ -87,7 +87,7 @@ def explain(
 
     resolved = resolve(model)
     config = generation_config(settings)
-    name = ModelVersion(resolved.address, resolved.version)
+    name = ModelVersion(resolved.name, resolved.version)
     explanation = explain_file(picture, resolved.folder, words, config, seed, model=name, gif=gif, png=png, json=json)
     typer.echo(f"{picture}\t{explanation.caption.text}")
 

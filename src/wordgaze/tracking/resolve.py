@@ -26,6 +26,11 @@ class ResolvedModel:
     address: str
     folder: Path
 
+    @property
+    def name(self) -> str:
+        """A short name: that of the folder, or the address without ``models:/``."""
+        return self.address.removeprefix(REGISTRY) if is_registered(self.address) else self.folder.name
+
     @cached_property
     def version(self) -> str:
         """The version in the registry, or the beginning of the checksum of the weights. Raises ModelError."""
