@@ -113,6 +113,17 @@ def test_a_missing_module_of_our_own_is_no_missing_extra(run: Run, monkeypatch: 
         main()
 
 
+def test_captions_need_no_optional_package(
+    run: Run, captioner_folder: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in cli.DISTRIBUTIONS:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert run("caption", picture, "-o", "t.csv", "--attention", "sheets", "--max-new-tokens", 3)[0] == 0
+    assert run("explain", picture, "--gif", "a.gif", "--json", "a.json")[0] == 0
+    assert run("compare", picture, "--max-new-tokens", 3)[0] == 0
+    assert run("look", picture, "--words", "a dog", "-o", "rows.png")[0] == 0
+
+
 def test_a_parquet_table_needs_pyarrow_before_any_work(
     refused: Refused, captioner_folder: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,21 +27,21 @@ def test_without_training_pictures_neighbours_are_left_out_or_refused(
     code, out, _ = run("compare", picture, "--model", folder)
     assert code == 0 and " consensus " in out and "neighbours" not in out
     for command in (("caption",), ("explain", "--gif", "film.gif")):
-        told = refused(*command, picture, "--model", folder, "--strategy", "neighbours")
-        assert told == "this captioner has no training pictures to compare with; use another strategy"
+        line = refused(*command, picture, "--model", folder, "--strategy", "neighbours")
+        assert line == "this captioner has no training pictures to compare with; use another strategy"
 
 
 def test_neighbours_choose_in_every_command_alike(
     run: Run, write_captioner: Callable[..., Path], picture: Path, tmp_path: Path
 ) -> None:
-    told = set()
+    agreed = set()
     for seed in range(6):
         folder = write_captioner(tmp_path / str(seed), seed)
-        asked = (picture, "--model", folder, "--num-beams", 12)
-        [said, other] = [run("caption", *asked, "--strategy", name)[1] for name in ("neighbours", "beam")]
-        assert run("explain", *asked, "--strategy", "neighbours", "--png", tmp_path / "sheet.png")[1] == said
-        told.add(said == other)
-    assert told == {True, False}  # they choose, and not always what is likeliest
+        options = (picture, "--model", folder, "--num-beams", 12)
+        [reranked, likeliest] = [run("caption", *options, "--strategy", name)[1] for name in ("neighbours", "beam")]
+        assert run("explain", *options, "--strategy", "neighbours", "--png", tmp_path / "sheet.png")[1] == reranked
+        agreed.add(reranked == likeliest)
+    assert agreed == {True, False}  # the neighbours decide, and not always for the likeliest caption
 
 
 def test_look_draws_a_row_a_captioner_for_the_same_words(run: Run, captioner_folder: Path, picture: Path) -> None:
@@ -69,12 +69,12 @@ def test_a_caption_is_explained_in_a_film_a_sheet_and_numbers(run: Run, captione
     outputs = ("--gif", "a.gif", "--png", "a.png", "--json", "a.json")
     code, out, err = run("explain", picture, "--model", captioner_folder, *outputs, "--num-beams", 3)
     assert (code, err) == (0, "")
-    name, _, said = out.strip().partition("\t")
-    story = json.loads(Path("a.json").read_text())
-    assert (name, said) == (str(picture), story["caption"])
-    assert run("caption", picture, "--num-beams", 3)[1].strip().endswith(f"\t{said}")
+    name, _, text = out.strip().partition("\t")
+    values = json.loads(Path("a.json").read_text())
+    assert (name, text) == (str(picture), values["caption"])
+    assert run("caption", picture, "--num-beams", 3)[1].strip().endswith(f"\t{text}")
     with Image.open("a.gif") as gif, Image.open("a.png") as sheet:
-        assert gif.n_frames == len(story["words"]) + 2
+        assert gif.n_frames == len(values["words"]) + 2
         assert sheet.width > gif.width
     before = {name: Path(name).read_bytes() for name in ("a.gif", "a.png", "a.json")}
     run("explain", picture, *outputs, "--num-beams", 3)  # finds the same captioner by itself

@@ -65,7 +65,7 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
     assert all(f"{name}==" in requirements for name in ("torch", "timm", "mlflow"))
     assert "+" not in requirements
     signature = Model.load(folder).signature.to_dict()
-    assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "force_words": True}]
+    assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "required": True}]
     assert [column["name"] for column in json.loads(signature["outputs"])] == [
         "caption", "log_prob", "score", "probability", "words", "word_log_probs", "attention", "grid", "captions",
     ]  # fmt: skip

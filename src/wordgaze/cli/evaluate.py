@@ -50,9 +50,9 @@ def ground(
     """Measure whether the attention of words lies on the objects that they name."""
     from wordgaze.cli.console import print_grounding
     from wordgaze.evaluation.ground import ground_pictures
-    from wordgaze.tracking.resolve import resolve_model
+    from wordgaze.tracking.resolve import load
 
-    print_grounding(*ground_pictures(pictures, boxes, resolve_model(model), generation_config(settings)))
+    print_grounding(*ground_pictures(pictures, boxes, load(model), generation_config(settings)))
 
 
 @app.command(rich_help_panel=PANEL)

@@ -47,4 +47,6 @@ def serve(
     from wordgaze.tracking.server import serve as serve_model
 
     address = model or default_model()
-    serve_model(address, host, port, lambda url: typer.echo(f"{address} is served at {url}/invocations; Ctrl-C stops"))
+    serve_model(
+        address, host, port, lambda url: typer.echo(f"{address} answers at {url}/invocations; stop it with Ctrl-C")
+    )

@@ -16,7 +16,7 @@ from wordgaze.vision.images import find_images, load_image
 
 
 def ground_pictures(
-    pictures: Sequence[Path], boxes: Path, model: Path, decode: GenerationConfig
+    pictures: Sequence[Path], boxes: Path, captioner: Captioner, decode: GenerationConfig
 ) -> tuple[int, int, dict[str, Interval]]:
     """How many pictures had boxes, how many words were measured, and each grounding score with its interval.
 
@@ -27,7 +27,6 @@ def ground_pictures(
     paths = [path for path in find_images(pictures) if known.get(path.name)]
     if not paths:
         raise DataError(f"{boxes} has no boxes of these pictures; boxes are found by the file name of a picture")
-    captioner = Captioner.load(model)
     captions: list[Caption] = []
     boxed: list[Boxed] = []
     for start in range(0, len(paths), BATCH_SIZE):

@@ -350,7 +350,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _broken(folder: Path, error: Exception) -> ModelError:
     reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
-    return ModelError(f"{folder} holds a broken captioner ({reason}); train it again or fetch it anew")
+    return ModelError(f"{folder} holds a broken captioner ({reason}); train it or fetch it again")
 
 
 def _words(text: str | Sequence[str]) -> list[str]:
