@@ -90,6 +90,8 @@ def test_what_cannot_be_explained_is_one_line(refused: Refused, captioner_folder
         "a.png does not end with .gif; give --gif a file name"
     )
     assert "has no word in it; give --words a caption" in refused("explain", picture, "--words", "!", "--gif", "a.gif")
+    line = refused("explain", picture, "--words", "a dog", "--gif", "a.gif", "--num-beams", 3)
+    assert line == "--num-beams has no effect on the given --words; leave it out"
     assert "does not know 'zebra'" in refused("explain", picture, "--words", "zebra", "--gif", "a.gif")
     assert "gone.jpg: there is no such file" in refused("explain", "gone.jpg", "--gif", "a.gif")
     shutil.rmtree(captioner_folder)

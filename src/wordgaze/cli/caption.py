@@ -8,6 +8,7 @@ import typer
 
 from wordgaze.cli.options import (
     SHARED,
+    SINGLE,
     GenerationCommand,
     Model,
     Models,
@@ -16,6 +17,7 @@ from wordgaze.cli.options import (
     Seed,
     generation_config,
     generation_options,
+    refuse_settings,
 )
 from wordgaze.core.errors import ImageError
 
@@ -39,7 +41,10 @@ def caption(
     ] = None,
     attention: Annotated[
         Path | None,
-        typer.Option(help="Write the attention maps: to this .png or .jpg file, or to this folder for several images."),
+        typer.Option(
+            help="Write the attention maps of the first caption: to this .png or .jpg file, or, for several images, to "
+            "this folder."
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -66,7 +71,7 @@ def caption(
 
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
-@generation_options()
+@generation_options(SINGLE)
 def explain(
     picture: Picture,
     settings: dict[str, Any],
@@ -85,8 +90,10 @@ def explain(
     from wordgaze.inference.explanation import ModelVersion
     from wordgaze.tracking.resolve import resolve
 
-    resolved = resolve(model)
+    if words is not None:
+        refuse_settings(settings, "on the given --words")
     config = generation_config(settings)
+    resolved = resolve(model)
     name = ModelVersion(resolved.name, resolved.version)
     explanation = explain_file(picture, resolved.folder, words, config, seed, model=name, gif=gif, png=png, json=json)
     typer.echo(f"{picture}\t{explanation.caption.text}")

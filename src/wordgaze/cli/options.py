@@ -88,6 +88,9 @@ SHARED = tuple(
 )
 """The settings that all presets can share: not what distinguishes them."""
 
+SINGLE = tuple(name for name in GENERATION if name != "num_return_sequences")
+"""The settings for a single caption."""
+
 RENAMED = {
     "--num": "--num-return-sequences",
     "--beam-width": "--num-beams",
@@ -158,6 +161,12 @@ def generation_config(settings: Mapping[str, Any]) -> "GenerationConfig":
                 f"{_flag(name)} has no effect with strategy {config.strategy}; use it with {' or '.join(strategies)}"
             )
     return config
+
+
+def refuse_settings(settings: Mapping[str, Any], reason: str) -> None:
+    """Raises ParamsError when generation options were given that have no effect."""
+    if settings:
+        raise ParamsError(f"{', '.join(map(_flag, settings))} has no effect {reason}; leave it out")
 
 
 def _parameter(name: str, default: Any) -> inspect.Parameter:

@@ -78,11 +78,12 @@ class Captioner:
         return [name for name in PRESETS if name != "neighbours" or self.neighbours]
 
     @classmethod
-    def load(cls, folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
-        """Reads a captioner folder.
+    def load(cls, folder: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
+        """Reads a captioner folder. :func:`wordgaze.load` also reads from the model registry.
 
         Raises ModelError when the folder holds no captioner, a broken one, or one of an unsupported format.
         """
+        folder = Path(folder)
         card, state = _read(folder)
         decoder, vocabulary, spec = _decoder(folder, card, state)
         encoder = encoder_from_spec(spec, _part(state, "encoder."))
