@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from tests.generation.test_generate import EVERY, every_strategy
+
 from tests.generation.tiny import CHANNELS, argmax_loop, model, pictures, settings
 from wordgaze.generation.ensemble import Ensemble
 from wordgaze.generation.generate import generate

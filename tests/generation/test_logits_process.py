@@ -5,8 +5,8 @@ from itertools import chain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.generation.test_generate import EVERY, every_strategy
+
 from tests.generation.tiny import decoder_of, model, pictures, with_bias
 from wordgaze.core.errors import ParamsError
 from wordgaze.generation.generate import generate

@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-
 from tests.generation.test_generate import EVERY, every_strategy
+
 from tests.generation.tiny import beam, model, pictures, rescored, said, settings
 from wordgaze.core.errors import ModelError, ParamsError
 from wordgaze.generation.ensemble import Ensemble
