@@ -1,6 +1,7 @@
-"""``python -m pipeline STAGE``: runs a stage with the code of the checkout it is called in.
+"""``python -m pipeline STAGE`` runs a stage with the code of the checkout that it is started in.
 
-An experiment that DVC runs in a copy has to run that copy's code, even where another checkout is installed.
+DVC runs experiments in a copy of the checkout. The copy's own code must run there, even when another checkout is
+installed in the environment.
 """
 
 import sys

@@ -17,6 +17,7 @@ MODULES = {
     for path in sorted(SOURCE.glob("wordgaze/**/*.py"))
 }
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+CLI = ("__init__", "caption", "corrections", "evaluate", "options", "pipeline", "recipe", "registry", "serve")
 STAGE_MODULES = [module for module in MODULES if module.startswith("wordgaze.stages.")]
 CODE = [*MODULES.values(), *sorted((ROOT / "pipeline").glob("**/*.py"))]
 
@@ -73,7 +74,7 @@ def test_mlflow_is_imported_by_tracking_alone() -> None:
     ("library", "modules"),
     [
         ("great_expectations", {"src/wordgaze/data/contracts/__init__.py"}),
-        ("typer", {f"src/wordgaze/cli/{name}.py" for name in ("__init__", "project")}),
+        ("typer", {f"src/wordgaze/cli/{name}.py" for name in CLI}),
         ("gradio", {f"src/wordgaze/app/{name}.py" for name in ("handlers", "batch_tab", "page")}),
         ("dvc", set()),
         *((library, set()) for library in ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")),
@@ -103,7 +104,8 @@ ROOMS = (
 
 
 def room(module: str) -> str:
-    parts = module.split(".")
+    """The room of a module; empty for the package itself and for ``python -m wordgaze``."""
+    parts = module.removesuffix(".__main__").split(".")
     return parts[1] if len(parts) > 1 else ""
 
 

@@ -106,7 +106,7 @@ def bad_zips(folder: Path) -> Iterator[tuple[str, str]]:
         archive.writestr(link, "/etc/passwd")
     yield "link.zip", "link"
     (folder / "no.zip").write_bytes(b"no zip at all")
-    yield "no.zip", "is no zip"
+    yield "no.zip", "is not a zip"
 
 
 def sentence(page: Page) -> str:

@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 
 from wordgaze.app import service as module
-from wordgaze.app.service import ENDED, CaptionService, Explanation, Model
+from wordgaze.app.service import CaptionService
 from wordgaze.core.errors import ModelError, ParamsError, TrackingError
 from wordgaze.generation.config import parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.captioner import Captioner, caption_ensemble
+from wordgaze.inference.explanation import ENDED, Explanation, ModelVersion
 from wordgaze.text.vocabulary import SPECIAL
 
 NAME = "tiny"
@@ -29,7 +30,7 @@ SHORT = {"max_new_tokens": 6}
 
 @pytest.fixture
 def service(tiny_captioner: Captioner) -> CaptionService:
-    return CaptionService([(Model(NAME, "one"), tiny_captioner)])
+    return CaptionService([(ModelVersion(NAME, "one"), tiny_captioner)])
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_wrong_settings_are_told_before_any_work(service: CaptionService, looked
         service.captions(NAME, noise(1), {"num_beams": 0})
     with pytest.raises(ParamsError, match="colour is not a parameter"):
         service.captions(NAME, noise(1), {"colour": "red"})
-    with pytest.raises(ParamsError, match="strategy 'guess' is unknown; there is greedy, beam, "):
+    with pytest.raises(ParamsError, match="strategy 'guess' is unknown; choose one of greedy, beam, "):
         service.captions(NAME, noise(1), {}, ["guess"])
     with pytest.raises(ModelError, match="model 'other' is not loaded; there is 'tiny'"):
         service.captions("other", noise(1), {})
@@ -134,11 +135,11 @@ def test_a_tab_that_is_closed_halfway_holds_nobody_up(service: CaptionService) -
 
 def test_a_story_tells_of_each_word_what_the_captioner_does(service: CaptionService, tiny_captioner: Captioner) -> None:
     words = ["a", "dog", "sleeps"]
-    story, alone = service.explain(NAME, noise(1), words), tiny_captioner.attention(noise(1), words)
+    story, alone = service.explain(NAME, noise(1), words), tiny_captioner.explain(noise(1), words).caption
     np.testing.assert_allclose(story.caption.weights, alone.weights, atol=1e-6)
     assert story.caption.word_log_probs == pytest.approx(alone.word_log_probs, abs=1e-5)
     assert story.caption.log_prob == pytest.approx(alone.log_prob, abs=1e-5)
-    assert (story.grid, story.size) == ((2, 2), (40, 30))
+    assert (story.caption.grid, story.image.size) == ((2, 2), (40, 30))
     assert story.elsewhere == pytest.approx((0, 0, 0), abs=1e-6)
     assert len(story.likeliest) == 4
     for step in story.likeliest:
@@ -181,9 +182,8 @@ def test_a_caption_without_a_word_has_a_story_too(service: CaptionService) -> No
 def test_attention_on_no_cell_is_told() -> None:
     weights = np.array([[0.5, 0.1, 0.1, 0.0], [0.25] * 4], dtype=np.float32)
     caption = Caption(("a", "dog"), -1.0, -1.0, (-0.5, -0.5), weights.reshape(-1, 2, 2), "end")
-    assert Explanation(Model("m", "1"), caption, (2, 2), (8, 8), (), 0.5).elsewhere == pytest.approx(
-        (0.3, 0.0), abs=1e-6
-    )
+    explanation = Explanation(noise(1), caption, (), 0.5)
+    assert explanation.elsewhere == pytest.approx((0.3, 0.0), abs=1e-6)
 
 
 @pytest.mark.parametrize("settings", [{}, {"strategy": "greedy"}, {"strategy": "sample", "temperature": 0.5}])
@@ -212,7 +212,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("project")
 def test_without_a_captioner_one_line_says_how_to_get_one() -> None:
-    with pytest.raises(ModelError, match=r"there is no captioner: .* run `make` or `dvc repro` here, or .* --model"):
+    with pytest.raises(ModelError, match=r"there is no captioner: .* run `dvc repro` here, or .* --model"):
         CaptionService.open()
     with pytest.raises(ModelError, match="nowhere holds no captioner"):
         CaptionService.open(["nowhere"])
@@ -256,8 +256,8 @@ def test_the_champion_comes_before_what_was_trained_last(
         log_captioner(run, folder, Path("noise.png"), {"test/beam/cider": 0.5})
     register()
     promote()
-    assert CaptionService.open().models == (Model("captioner@champion", "version 1"),)
-    assert CaptionService.open(["models:/captioner/1", "models/stage2"]).models[0] == Model("captioner/1", "version 1")
+    assert CaptionService.open().models == (ModelVersion("captioner@champion", "version 1"),)
+    assert CaptionService.open(["models:/captioner/1", "models/stage2"]).models[0] == ModelVersion("captioner/1", "version 1")
 
 
 def test_a_registry_that_cannot_be_read_is_told_and_not_passed_over(

@@ -7,12 +7,13 @@ from threading import Event
 import pytest
 from PIL import Image
 
-from wordgaze.app import batch
 from wordgaze.core.errors import DownloadError, ParamsError
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.inference.caption_uploads import caption_uploads, find_uploads
+from wordgaze.inference import caption_stream, inputs
+from wordgaze.inference.caption_uploads import caption_uploads
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.table import Row
+from wordgaze.inference.uploads import find_uploads
 
 DECODE = GenerationConfig(max_new_tokens=4)
 
@@ -68,14 +69,14 @@ def test_batches_change_no_caption_and_a_large_picture_ends_one(
     whole = [row.caption for row in rows(tiny_captioner, folder)]
     assert [row.caption for row in rows(tiny_captioner, folder, size=1)] == whole
     sizes: list[int] = []
-    together = batch.caption_ensemble
+    together = caption_stream.caption_ensemble
 
     def counted(captioners: list[Captioner], images: list[Image.Image], *rest: object) -> object:
         sizes.append(len(images))
         return together(captioners, images, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(batch, "caption_ensemble", counted)
-    monkeypatch.setattr(batch, "MAX_PIXELS", 8000)
+    monkeypatch.setattr(caption_stream, "caption_ensemble", counted)
+    monkeypatch.setattr(inputs, "MAX_PIXELS", 8000)
     assert [row.caption for row in rows(tiny_captioner, folder)] == whole
     assert sizes == [1, 1]
 
@@ -94,5 +95,5 @@ def test_what_is_no_pictures_fault_ends_the_batch(tiny_captioner: Captioner, fol
     with pytest.raises(ParamsError, match="zebra"):
         list(caption_uploads([tiny_captioner], find_uploads([folder]), wanted, Event()))
     (tmp_path / "x.zip").write_bytes(b"")
-    with pytest.raises(DownloadError, match=r"^x.zip is no zip"):
+    with pytest.raises(DownloadError, match=r"^x.zip is not a zip"):
         find_uploads([folder, tmp_path / "x.zip"])

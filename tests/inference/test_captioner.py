@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from wordgaze.core.errors import ModelError
+from wordgaze.core.errors import CaptionsError, ModelError
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner, load_decoder, save_captioner
 
 WIDE = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=6)
@@ -230,8 +231,83 @@ def test_attention_to_given_words_is_that_of_saying_them(
     found = tiny_captioner.caption(
         pictures[:1], GenerationConfig(strategy="greedy", max_new_tokens=6, no_dangling_end=False)
     )[0][0]
-    made = tiny_captioner.attention(pictures[0], found.words)
+    made = tiny_captioner.explain(pictures[0], found.words).caption
     np.testing.assert_allclose(made.weights, found.weights, atol=1e-5)
     np.testing.assert_allclose(made.word_log_probs, found.word_log_probs, atol=1e-4)
     with pytest.raises(ModelError, match="does not know 'zebra'; use words of its vocabulary"):
-        tiny_captioner.attention(pictures[0], ["zebra"])
+        tiny_captioner.explain(pictures[0], ["zebra"])
+
+
+def test_one_image_of_any_form_has_a_list_of_captions(
+    tiny_captioner: Captioner, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    pictures[0].save(tmp_path / "a.png")
+    captions = tiny_captioner.caption(pictures[0], WIDE)
+    assert [type(caption) for caption in captions] == [Caption] * 3
+    forms = (str(tmp_path / "a.png"), tmp_path / "a.png", (tmp_path / "a.png").read_bytes(), np.asarray(pictures[0]))
+    for form in forms:
+        assert [c.words for c in tiny_captioner.caption(form, WIDE)] == [c.words for c in captions]
+    several = tiny_captioner.caption(forms, WIDE)
+    assert [[c.words for c in of_one] for of_one in several] == [[c.words for c in captions]] * 4
+    assert len(tiny_captioner.caption(np.stack([np.asarray(pictures[0])] * 2))) == 2
+    assert tiny_captioner.caption([]) == []
+
+
+def test_the_default_is_the_default_configuration(tiny_captioner: Captioner, pictures: list[Image.Image]) -> None:
+    [caption] = tiny_captioner.caption(pictures[0])
+    [same] = tiny_captioner.caption(pictures[0], GenerationConfig())
+    assert caption.words == same.words
+
+
+def test_many_images_are_captioned_in_batches(tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    features = tiny_captioner.features
+
+    def counting(images: list[Image.Image]) -> torch.Tensor:
+        sizes.append(len(images))
+        return features(images)
+
+    monkeypatch.setattr(tiny_captioner, "features", counting)
+    images = (np.full((4, 4), n, dtype=np.uint8) for n in range(40))
+    assert len(tiny_captioner.caption(images, GenerationConfig(strategy="greedy", max_new_tokens=2))) == 40
+    assert sizes == [16, 16, 8]
+
+
+def test_every_caption_begins_with_the_prefix(tiny_captioner: Captioner, pictures: list[Image.Image]) -> None:
+    for prefix in ("A cat", ["a", "cat"]):
+        captions = tiny_captioner.caption(pictures[0], WIDE, prefix=prefix)
+        assert [caption.words[:2] for caption in captions] == [("a", "cat")] * 3
+    sample = GenerationConfig(strategy="sample", num_return_sequences=5, max_new_tokens=6)
+    one, same, other = (tiny_captioner.caption(pictures[0], sample, seed=seed) for seed in (1, 1, 2))
+    assert [c.words for c in one] == [c.words for c in same] != [c.words for c in other]
+
+
+def test_an_explanation_has_the_attention_as_an_array_and_as_a_picture(
+    tiny_captioner: Captioner, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    explanation = tiny_captioner.explain(np.asarray(pictures[2]), generation_config=GenerationConfig(max_new_tokens=4))
+    [best] = tiny_captioner.caption(pictures[2], GenerationConfig(max_new_tokens=4))
+    assert explanation.caption.words == best.words
+    assert explanation.attention.shape == (len(best.words), 2, 2)
+    np.testing.assert_allclose(explanation.attention, best.attention, atol=1e-5)
+    assert np.array_equal(np.asarray(explanation.image), np.asarray(pictures[2]))
+    assert explanation.draw().width > (len(best.words) + 1) * 224
+    explanation.save_gif(str(tmp_path / "a.gif"))
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == len(best.words) + 2
+    values = json.loads(json.dumps(explanation.to_dict(), allow_nan=False))
+    assert (values["caption"], values["size"], values["grid"]) == (best.text, [90, 40], [2, 2])
+    assert np.array(values["words"][0]["weights"]).shape == (2, 2)
+    assert [word["text"] for word in values["words"]] == list(best.words)
+
+
+def test_given_words_are_explained(tiny_captioner: Captioner, pictures: list[Image.Image]) -> None:
+    explanation = tiny_captioner.explain(pictures[0], "A dog sleeps.")
+    assert explanation.caption.words == ("a", "dog", "sleeps")
+    assert tiny_captioner.explain(pictures[0], ["a", "dog", "sleeps"]).to_dict() == explanation.to_dict()
+    assert [len(step) for step in explanation.likeliest] == [5] * 4
+    with pytest.raises(CaptionsError, match=r"'\.\.\.' has no word in it; give a caption"):
+        tiny_captioner.explain(pictures[0], "...")
+    sample = GenerationConfig(strategy="sample", max_new_tokens=6)
+    words = {tiny_captioner.explain(pictures[0], None, sample, seed).caption.words for seed in (1, 1, 2, 3, 4)}
+    assert 1 < len(words) < 5

@@ -43,7 +43,7 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
 
 
 def test_a_table_of_another_kind_is_refused_and_a_failed_one_leaves_the_old(tmp_path: Path) -> None:
-    with pytest.raises(CaptionsError, match=r"end its name with .csv, .jsonl, .parquet"):
+    with pytest.raises(CaptionsError, match=r"end it with .csv, .jsonl, .parquet"):
         write_table(TABLE, tmp_path / "t.xlsx")
     write_table(TABLE, tmp_path / "t.jsonl")
     before = (tmp_path / "t.jsonl").read_bytes()

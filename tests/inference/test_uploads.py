@@ -61,7 +61,7 @@ def test_odd_pictures_are_taken(data: bytes, size: tuple[int, int]) -> None:
         (b"", "is empty (0 bytes)"),
         (b"hello", "is not a JPEG, PNG, WebP, GIF, BMP or TIFF image"),
         (b"%PDF-1.7 <svg", "is not a JPEG, PNG"),
-        (SVG, "is an SVG, a drawing and no photograph; save it as PNG"),
+        (SVG, "is an SVG, which is a drawing and not a photograph; save it as PNG"),
         (b"\xef\xbb\xbf\n" + SVG, "is an SVG"),
         (png_header(10_000, 10_000), "has more than 64000000 pixels"),
         (png_header(60_000, 60_000), "has more than 64000000 pixels"),
@@ -91,7 +91,7 @@ def test_what_is_too_long_or_no_file_is_not_read(tmp_path: Path) -> None:
         open_upload(path, "long.jpg")
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
-    with pytest.raises(ImageError, match="is no file"):
+    with pytest.raises(ImageError, match="is not a file"):
         open_upload(tmp_path, "folder")
     with pytest.raises(ImageError, match="cannot be read"):
         open_upload(tmp_path / "gone", "gone.jpg")
@@ -126,7 +126,9 @@ def test_the_pictures_of_a_zip_come_one_after_the_other_and_the_rest_is_listed(z
     assert found.total == 2
     assert [(picture.name, picture.read()) for picture in found.each] == [("b.jpg", b"1"), ("trip/a.PNG", b"22")]
     assert [name for name, _ in found.skipped] == ["notes.txt", "__MACOSX/._b.jpg"]
-    assert {reason for _, reason in found.skipped} == {"is no JPEG, PNG, WebP, GIF, BMP or TIFF picture by its name"}
+    assert {reason for _, reason in found.skipped} == {
+        "does not have the name of a JPEG, PNG, WebP, GIF, BMP or TIFF image"
+    }
 
 
 def link(name: str) -> zipfile.ZipInfo:
@@ -170,7 +172,7 @@ def test_encrypted_and_broken_zips_are_refused(zipped: Zip, tmp_path: Path) -> N
         pictures_of_zip(path, "trip.zip")
     for broken in (b"", b"hello", bytes(data[:30])):
         path.write_bytes(broken)
-        with pytest.raises(DownloadError, match=r"trip.zip is no zip"):
+        with pytest.raises(DownloadError, match=r"trip.zip is not a zip"):
             pictures_of_zip(path, "trip.zip")
 
 

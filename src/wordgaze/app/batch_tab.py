@@ -14,8 +14,9 @@ from wordgaze.app.handlers import jpeg_data_url, read_controls
 from wordgaze.app.service import CaptionService
 from wordgaze.core.errors import WordgazeError
 from wordgaze.generation.config import parse_generation_config
-from wordgaze.inference.caption_uploads import caption_uploads, find_uploads
+from wordgaze.inference.caption_uploads import caption_uploads
 from wordgaze.inference.table import Row, write_table
+from wordgaze.inference.uploads import find_uploads
 
 SHOWN = 200  # rows on the page; the files have all
 UPDATE_INTERVAL = 0.4  # seconds between two updates of the table

@@ -14,11 +14,12 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from wordgaze.app.corrections import Corrections
-from wordgaze.app.service import CaptionService, Explanation
+from wordgaze.app.service import CaptionService
 from wordgaze.core.errors import ImageError, ParamsError, WordgazeError
 from wordgaze.core.files import stable_json
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.attention_maps import attention_sheet
+from wordgaze.inference.explanation import Explanation
 from wordgaze.inference.film import save_gif
 from wordgaze.inference.uploads import open_upload, read_upload
 from wordgaze.text.tokenizer import tokenize

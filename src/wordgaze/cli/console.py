@@ -25,7 +25,7 @@ from wordgaze.evaluation.results import (
 
 if TYPE_CHECKING:
     from wordgaze.generation.outputs import Caption
-    from wordgaze.inference.caption_files import Compared
+    from wordgaze.inference.comparison import ComparedStrategy
 
 NEXT = """Next steps:
   reports/evaluation.html              scores with confidence intervals, baselines and failure cases
@@ -113,7 +113,7 @@ def print_grounding(result: GroundingResult) -> None:
     _console().print(table)
 
 
-def print_comparison(picture: Path, compared: "Iterable[Compared]") -> None:
+def print_comparison(picture: Path, compared: "Iterable[ComparedStrategy]") -> None:
     """Prints the captions of each strategy with their probabilities and those of their words."""
     table = Table(title=str(picture), title_justify="left", show_lines=True)
     table.add_column("strategy")

@@ -10,6 +10,7 @@ from wordgaze.evaluation.results import GroundingIntervals, GroundingResult, Gro
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.metrics.grounding import Boxed, Grounding
 from wordgaze.metrics.intervals import bootstrap
 from wordgaze.text.objects import Lexicon, coco_lexicon
@@ -21,7 +22,7 @@ def ground_pictures(
     boxes: Path,
     captioner: Captioner,
     generation: GenerationConfig,
-    batch_size: int = 16,
+    batch_size: int = BATCH_SIZE,
 ) -> GroundingResult:
     """Grounding scores of the captions of ``pictures`` (files and folders), with 95 % bootstrap intervals.
 

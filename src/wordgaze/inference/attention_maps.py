@@ -1,4 +1,4 @@
-"""Attention over the photograph: a panel a word, bright where the word looked."""
+"""Attention drawn over the photograph: one panel per word, bright where the attention is high."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,14 @@ from wordgaze.generation.outputs import Caption
 PANEL = 224  # pixels, the long side of a panel
 COLUMNS = 6
 MARGIN = 8
-TOLD = 0.005  # a share of attention on no cell from which on it is told
-SHADE = 0.25  # brightness of what a word did not look at
+MIN_ELSEWHERE = 0.005  # the smallest share of attention outside the grid that a label mentions
+SHADE = 0.25  # brightness where the attention is zero
+
+Panel = tuple[Image.Image, str]  # a picture and the label beneath it
 
 
 def spotlight(image: Image.Image, attention: npt.NDArray[np.float32]) -> Image.Image:
-    """The picture, lit by the attention (rows, columns) of one word."""
+    """The image, lit by the attention (rows, columns) of one word, which is scaled so that its maximum is 1."""
     cells = Image.fromarray((attention / max(float(attention.max()), 1e-12)).astype(np.float32))
     light = np.clip(np.asarray(cells.resize(image.size, Image.Resampling.BICUBIC)), 0, 1)[..., None]
     shaded = np.asarray(image, dtype=np.float32) * (SHADE + (1 - SHADE) * light)
@@ -25,42 +27,43 @@ def spotlight(image: Image.Image, attention: npt.NDArray[np.float32]) -> Image.I
 
 
 def attention_sheet(image: Image.Image, caption: Caption) -> Image.Image:
-    """One panel a word, the plain picture first, each with its word and the word's probability beneath; and with the
-    share of attention that fell on no cell, where there is one: the sentinel's, or what local attention cut off."""
+    """The plain image, then one panel per word with the word and its probability beneath.
+
+    Where a share of the attention lies outside the grid (on the sentinel, or cut off by local attention), the label
+    gives that share too.
+    """
     panels = _panels(image, caption)
-    return _laid_out([panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)])
+    return _sheet([panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)])
 
 
 def comparison_sheet(
     image: Image.Image, captions: Sequence[tuple[str, Caption]], columns: int = COLUMNS * 2
 ) -> Image.Image:
-    """One row a captioner, of names and captions: its name under the plain picture, then a panel a word."""
+    """One row per captioner: the plain image with the captioner's name beneath, then one panel per word."""
     rows = []
     for name, caption in captions:
-        panels = [(_small(image), name), *_panels(image, caption)[1:]]
+        panels = [(_thumbnail(image), name), *_panels(image, caption)[1:]]
         rows += [panels[i : i + columns] for i in range(0, len(panels), columns)]
-    return _laid_out(rows)
-
-
-Panel = tuple[Image.Image, str]
+    return _sheet(rows)
 
 
 def _panels(image: Image.Image, caption: Caption) -> list[Panel]:
-    small = _small(image)
-    panels = [(small, "")]
+    thumbnail = _thumbnail(image)
+    panels = [(thumbnail, "")]
     for word, attention, log_prob in zip(caption.words, caption.attention, caption.word_log_probs, strict=True):
-        missing = 1 - float(attention.sum())
-        elsewhere = f"\nelsewhere {missing:.0%}" if missing > TOLD else ""
-        panels.append((spotlight(small, attention), f"{word}  {math.exp(log_prob):.2f}{elsewhere}"))
+        outside = 1 - float(attention.sum())
+        elsewhere = f"\nelsewhere {outside:.0%}" if outside > MIN_ELSEWHERE else ""
+        panels.append((spotlight(thumbnail, attention), f"{word}  {math.exp(log_prob):.2f}{elsewhere}"))
     return panels
 
 
-def _small(image: Image.Image) -> Image.Image:
+def _thumbnail(image: Image.Image) -> Image.Image:
     scale = PANEL / max(image.size)
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
 
 
-def _laid_out(rows: Sequence[Sequence[Panel]]) -> Image.Image:
+def _sheet(rows: Sequence[Sequence[Panel]]) -> Image.Image:
+    """Panels of equal size in rows, on white."""
     font = ImageFont.load_default(size=16)
     first = rows[0][0][0]
     lines = max(label.count("\n") + 1 for row in rows for _, label in row)

@@ -1,130 +1,130 @@
-"""Captions for a person's own pictures."""
+"""Captions for image files, with a table that can be resumed and a sheet of attention per image."""
 
-import math
-import time
+import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from math import exp
 from pathlib import Path
-from typing import NamedTuple
 
-from PIL import Image
-
-from wordgaze.core.errors import CaptionsError, ImageError
-from wordgaze.core.files import atomic_write
-from wordgaze.generation.config import GenerationConfig, parse_generation_config
-from wordgaze.generation.outputs import Caption
-from wordgaze.generation.presets import PRESETS
-from wordgaze.inference.attention_maps import attention_sheet, comparison_sheet
-from wordgaze.inference.captioner import Captioner, caption_ensemble
+from wordgaze.core.errors import DataError, ImageError
+from wordgaze.core.files import atomic_write, fingerprint, sha256
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.attention_maps import attention_sheet
+from wordgaze.inference.caption_stream import CaptionedImage, NamedImage, caption_stream
+from wordgaze.inference.captioner import CARD, WEIGHTS, Captioner
+from wordgaze.inference.journal import open_journal
 from wordgaze.inference.table import Row, check_table, write_table
-from wordgaze.text.tokenizer import tokenize
 from wordgaze.vision.images import find_images, load_image
 
-BATCH = 16
+_log = logging.getLogger(__name__)
 
-
-class Compared(NamedTuple):
-    """What one strategy says of a picture, and the seconds that it took, the encoder's included."""
-
-    strategy: str
-    captions: list[Caption]
-    seconds: float
+SHEET_ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 def caption_files(
     pictures: Iterable[Path],
-    models: Sequence[str],
-    decode: GenerationConfig,
+    folders: Sequence[Path],
+    generation_config: GenerationConfig,
+    *,
     attention: Path | None = None,
-    table: Path | None = None,
+    output: Path | None = None,
     seed: int = 0,
-) -> Iterator[tuple[Path, list[Caption]]]:
-    """Yields each picture with its captions, in order, a batch at a time.
+    resume: bool = True,
+) -> Iterator[CaptionedImage]:
+    """Captions image files with the captioners in ``folders``, which form an ensemble if there are several.
 
-    ``models`` are captioner folders or addresses of the registry; several are an ensemble. At the end, the sheets of
-    the pictures' first captions are written to ``attention``, one below the other, and all captions to ``table``. A
-    broken picture raises ImageError when its batch is reached.
+    Yields one result per image, in order, whose name is the path. An image that cannot be opened yields its error and
+    is left out of the table. At most one batch of images is held in memory.
+
+    ``attention`` is the sheet of the first caption: a ``.png`` or ``.jpg`` file for one image, else a folder with one
+    sheet per image. ``output`` is a table with one row per caption, as in
+    :func:`wordgaze.inference.table.write_table`. Its rows are kept in ``OUTPUT.part`` until the table is complete.
+    With ``resume``, a run that was interrupted continues from that file if captioners, settings and seed are the same;
+    images that are done and unchanged are neither captioned nor yielded again.
+
+    Raises ImageError for a path that does not exist and for an unusable ``attention``, CaptionsError for an unusable
+    ``output``, and ModelError for a folder without a captioner.
     """
     paths = find_images(pictures)
-    if attention is not None:
-        _check_picture_name(attention, "--attention")
-    if table is not None:
-        check_table(table)
-    captioners = load_captioners(models)
-    sheets: list[Image.Image] = []
-    rows: list[Row] = []
-    for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        images = [load_image(path) for path in batch]
-        for path, image, captions in zip(
-            batch, images, caption_ensemble(captioners, images, decode, seed), strict=True
-        ):
-            if attention is not None:
-                sheets.append(attention_sheet(image, captions[0]))
-            rows += [Row(path.name, found.text, found.log_prob, math.exp(found.log_prob)) for found in captions]
-            yield path, captions
-    if table is not None:
-        write_table(rows, table)
-    if attention is not None:
-        with atomic_write(attention) as temporary:
-            _stack(sheets).save(temporary)
+    sheets = _sheet_paths(attention, paths)
+    if output is not None:
+        check_table(output)
+    captioners = [Captioner.load(folder) for folder in folders]
+    ids = _ids(paths)
+    key = fingerprint(
+        [[sha256(folder / name) for name in (CARD, WEIGHTS)] for folder in folders],
+        generation_config.model_dump(mode="json"),
+        seed,
+        None if attention is None else str(attention),
+    )
+    with nullcontext() if output is None else open_journal(output, key, resume) as journal:
+        pending = [n for n, image in enumerate(ids) if journal is None or image not in journal]
+        if journal is not None and len(pending) < len(ids):
+            _log.info("%s: continuing; %d of %d images are done", journal.path, len(ids) - len(pending), len(ids))
+        results = caption_stream(captioners, (_open(paths[n]) for n in pending), generation_config, seed=seed)
+        for n, result in zip(pending, results, strict=True):
+            if result.image is not None:
+                if attention is not None:
+                    _save_sheet(sheets[n], result)
+                if journal is not None:
+                    journal.add(ids[n], _rows(result))
+            yield result
+        if output is not None and journal is not None:
+            write_table(journal.rows(ids), output)
 
 
-def compare_strategies(
-    picture: Path, models: Sequence[str], common: dict[str, object], num: int, seed: int = 0
-) -> Iterator[Compared]:
-    """Yields what each strategy that the first captioner can follow says of a picture.
-
-    ``common`` are settings that all of them share.
-    """
-    image = load_image(picture)
-    captioners = load_captioners(models)
-    presets = {name: PRESETS[name] for name in captioners[0].presets}
-    settings = {
-        name: parse_generation_config(**{"num_return_sequences": num, **common, **preset})
-        for name, preset in presets.items()
-    }
-    for name, decode in settings.items():
-        started = time.perf_counter()
-        [captions] = caption_ensemble(captioners, [image], decode, seed)
-        yield Compared(name, captions, time.perf_counter() - started)
+def check_sheet(path: Path, option: str) -> None:
+    """Raises ImageError when a sheet cannot be written under this name."""
+    if path.suffix.lower() not in SHEET_ENDINGS:
+        raise ImageError(f"{path} is not a valid picture name; give {option} a name that ends with .png or .jpg")
 
 
-def look(picture: Path, words: str, models: Sequence[str], output: Path) -> list[tuple[str, Caption]]:
-    """What several captioners look at when each says the same words of a picture: drawn to ``output``, a row each."""
-    _check_picture_name(output, "--output")
-    image = load_image(picture)
-    tokens = tokenize(words)
-    if not tokens:
-        raise CaptionsError(f"{words!r} has no word in it; give --words a caption")
-    captioners = load_captioners(models)
-    said = [captioner.attention(image, tokens) for captioner in captioners]
-    with atomic_write(output) as temporary:
-        comparison_sheet(image, list(zip(models, said, strict=True))).save(temporary)
-    return list(zip(models, said, strict=True))
+def _sheet_paths(attention: Path | None, paths: Sequence[Path]) -> list[Path]:
+    """The sheet of each image: the file itself, or one file per image in the folder."""
+    if attention is None:
+        return []
+    if not attention.suffix or attention.is_dir():
+        names = [path.stem for path in paths]
+        if len(set(names)) < len(names):  # files of different folders
+            names = [f"{n}-{name}" for n, name in enumerate(names, start=1)]
+        return [attention / f"{name}.png" for name in names]
+    check_sheet(attention, "--attention")
+    if len(paths) > 1:
+        raise ImageError(
+            f"{attention} is one file, and there are {len(paths)} pictures; give --attention the name of a folder"
+        )
+    return [attention]
 
 
-def _check_picture_name(path: Path, option: str) -> None:
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ImageError(f"{path} is no .png or .jpg; give {option} a file name with one of these endings")
+def _ids(paths: Sequence[Path]) -> list[str]:
+    """What identifies each file in the journal: a changed file is captioned again. A path may occur twice."""
+    seen: Counter[Path] = Counter()
+    ids = []
+    for path in paths:
+        seen[path] += 1
+        try:
+            status = path.stat()
+            size, modified = status.st_size, status.st_mtime_ns
+        except OSError:  # it was deleted in the meantime, which is reported when it is opened
+            size = modified = 0
+        ids.append(f"{path}\n{size} {modified} {seen[path]}")
+    return ids
 
 
-def load_captioners(models: Sequence[str]) -> list[Captioner]:
-    """The captioners of these folders or addresses."""
-    return [Captioner.load(_folder(model)) for model in models]
+def _open(path: Path) -> NamedImage:
+    try:
+        return NamedImage(str(path), load_image(path))
+    except DataError as error:
+        return NamedImage(str(path), error)
 
 
-def _folder(model: str) -> Path:
-    if not model.startswith("models:/"):
-        return Path(model)
-    from wordgaze.tracking.registry import fetch_model
-
-    return fetch_model(model)
+def _rows(result: CaptionedImage) -> Iterator[Row]:
+    name = Path(result.name).name
+    return (Row(name, caption.text, caption.log_prob, exp(caption.log_prob)) for caption in result.captions)
 
 
-def _stack(sheets: list[Image.Image]) -> Image.Image:
-    stacked = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), "white")
-    top = 0
-    for sheet in sheets:
-        stacked.paste(sheet, (0, top))
-        top += sheet.height
-    return stacked
+def _save_sheet(path: Path, result: CaptionedImage) -> None:
+    assert result.image is not None
+    with atomic_write(path) as temporary:
+        attention_sheet(result.image, result.captions[0]).save(temporary)

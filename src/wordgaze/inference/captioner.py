@@ -1,19 +1,19 @@
-"""A captioner: encoder, decoder and vocabulary, and the folder that holds them on disk.
+"""The captioner, which consists of an encoder, a decoder and a vocabulary, and its folder on disk.
 
     captioner.json        format version, decoder sizes, vocabulary, tokenizer, encoder and its transform
-    weights.safetensors   ``decoder.*`` and ``encoder.*``; ``neighbours.*``, the training pictures, if any
+    weights.safetensors   ``decoder.*``, ``encoder.*`` and, if the captioner has them, the training images'
+                          ``neighbours.*``
 
-Nothing in it is pickled, and nothing that is loaded can run code.
+Nothing in the folder is pickled, and loading it cannot run code.
 """
 
-import hashlib
 import json
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, overload
 
 import torch
 from PIL import Image
@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from wordgaze.core.device import pick_device
-from wordgaze.core.errors import ModelError
+from wordgaze.core.errors import CaptionsError, ModelError
 from wordgaze.core.files import atomic_directory, write_json, write_tensors
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ensemble import Ensemble
@@ -30,6 +30,8 @@ from wordgaze.generation.generate import encode_words, generate
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
+from wordgaze.inference.explanation import Explanation, likeliest_words
+from wordgaze.inference.inputs import ImageInput, batches, image_key, is_single, to_image
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder, WordTable
 from wordgaze.models.format3 import upgrade_config, upgrade_tensors
@@ -43,7 +45,11 @@ CARD, WEIGHTS = "captioner.json", "weights.safetensors"
 
 
 class Captioner:
-    """Captions pictures. Made by training, or loaded from a folder with :meth:`load`."""
+    """A captioner: ``wordgaze.load()`` returns one, and :meth:`load` reads one from its folder.
+
+    ``decoder``, ``vocabulary`` and ``encoder`` are its parts. ``neighbours`` holds the training images for the strategy
+    of that name, or None. ``tuned`` says whether the encoder was trained too, so that stored features do not fit it.
+    """
 
     def __init__(
         self,
@@ -58,23 +64,27 @@ class Captioner:
 
     @cached_property
     def word_table(self) -> WordTable:
-        """What decoding needs of the words; a captioner's weights do not change."""
+        """What each decoding step needs of the vocabulary, computed once because the weights do not change."""
         with torch.inference_mode():
             return self.decoder.word_table()
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie."""
+        """The device of the weights."""
         return self.decoder.device
 
     @property
     def presets(self) -> list[str]:
-        """The names in PRESETS that it can follow: without training pictures there are no neighbours."""
+        """The names in PRESETS that this captioner supports. ``neighbours`` needs the training images."""
         return [name for name in PRESETS if name != "neighbours" or self.neighbours]
 
     @classmethod
-    def load(cls, folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
-        """Reads a captioner folder. Raises ModelError where there is none, it is broken or of another version."""
+    def load(cls, folder: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
+        """Reads a captioner folder. :func:`wordgaze.load` also reads from the model registry.
+
+        Raises ModelError when the folder holds no captioner, a broken one, or one of an unsupported format.
+        """
+        folder = Path(folder)
         card, state = _read(folder)
         decoder, vocabulary, spec = _decoder(folder, card, state)
         encoder = encoder_from_spec(spec, _part(state, "encoder."))
@@ -86,79 +96,172 @@ class Captioner:
             raise _broken(folder, error) from error
         return cls(decoder.eval().to(where), vocabulary, fast, bool(card.get("tuned")), neighbours)
 
+    @overload
+    def caption(  # type: ignore[overload-overlap]  # a str is an iterable of str too, but it is one image
+        self,
+        images: ImageInput,
+        generation_config: GenerationConfig | None = None,
+        *,
+        seed: int = 0,
+        prefix: str | Sequence[str] = (),
+    ) -> list[Caption]: ...
+
+    @overload
+    def caption(
+        self,
+        images: Iterable[ImageInput],
+        generation_config: GenerationConfig | None = None,
+        *,
+        seed: int = 0,
+        prefix: str | Sequence[str] = (),
+    ) -> list[list[Caption]]: ...
+
+    def caption(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        generation_config: GenerationConfig | None = None,
+        *,
+        seed: int = 0,
+        prefix: str | Sequence[str] = (),
+    ) -> list[Caption] | list[list[Caption]]:
+        """Captions one image, or each image of an iterable.
+
+        Args:
+            images: an image or an iterable of images. An image is a path (str or Path), the bytes of an image file, a
+                PIL image, or a uint8 array of shape (height, width, 3) or (height, width). An iterable is processed in
+                batches of bounded size.
+            generation_config: the decoding settings; by default beam search as in ``GenerationConfig()``.
+            seed: the random seed of the strategies that sample. Samples depend on it and on the pixels alone.
+            prefix: the words that every caption begins with, as text or as a sequence of words.
+
+        Returns:
+            For one image ``num_return_sequences`` captions, best first; for an iterable a list of these.
+
+        Raises:
+            ImageError: an image is missing, broken or too large.
+            ParamsError: a word of ``force_words`` is not in the vocabulary.
+            ModelError: a word of ``prefix`` is not in the vocabulary.
+        """
+        config, begin = generation_config or GenerationConfig(), _words(prefix)
+        if is_single(images):
+            return caption_ensemble([self], [to_image(cast("ImageInput", images))], config, seed, begin)[0]
+        captions: list[list[Caption]] = []
+        opened = map(to_image, cast("Iterable[ImageInput]", images))
+        for batch in batches(opened, lambda image: image.width * image.height):
+            captions += caption_ensemble([self], batch, config, seed, begin)
+        return captions
+
+    def explain(
+        self,
+        image: ImageInput,
+        words: str | Sequence[str] | None = None,
+        generation_config: GenerationConfig | None = None,
+        seed: int = 0,
+    ) -> Explanation:
+        """Explains a caption: where the captioner attends for each word, and how probable the word is.
+
+        Args:
+            image: a path, bytes, a PIL image or a uint8 array, as in :meth:`caption`.
+            words: the caption to explain, as text or as a sequence of words; by default the captioner's own.
+            generation_config: the decoding settings for the captioner's own caption.
+            seed: the random seed for the captioner's own caption.
+
+        Raises:
+            ImageError: the image is missing, broken or too large.
+            CaptionsError: ``words`` is text without a word in it.
+            ModelError: a word is not in the vocabulary.
+        """
+        tokens: Sequence[str] = () if words is None else _words(words)
+        if words is not None and not tokens:
+            raise CaptionsError(f"{words!r} has no word in it; give a caption")
+        opened = to_image(image)
+        features = self.features([opened])
+        if words is None:
+            config = generation_config or GenerationConfig()
+            [captions] = self.generate(features, config, [image_key(opened)], seed)
+            tokens = captions[0].words
+        return self.explain_features(features, opened, tokens)
+
     def features(self, images: Sequence[Image.Image]) -> Tensor:
-        """The grids of RGB pictures, (B, L, channels)."""
+        """Encodes RGB images to features (B, L, D)."""
         with torch.inference_mode():
             return self.encoder(self.encoder.pixels(images).to(self.device))  # type: ignore[no-any-return]
 
-    def attention(self, image: Image.Image, words: Sequence[str]) -> Caption:
-        """Where it looks, and how likely it finds each word, when it is made to say these words of an RGB picture.
-
-        Raises ModelError for a word that it does not know.
-        """
-        return self.force_decode(self.features([image]), words)[0]
-
     def force_decode(self, features: Tensor, words: Sequence[str]) -> tuple[Caption, Tensor]:
-        """As :meth:`attention`, of a picture's features (1, L, channels); and what else it could have said: the
-        log-probabilities (T + 1, V) of all words in the place of each, and of the end."""
-        said = torch.tensor([[[*encode_words(self.vocabulary, words), END]]], device=self.device)
+        """The log-probabilities of given words, by teacher forcing on the features (1, L, D) of one image.
+
+        Returns the words as a caption, and the log-probabilities (T + 1, V) of the whole vocabulary at each of the T
+        words and at the end. Raises ModelError for a word that is not in the vocabulary.
+        """
+        tokens = torch.tensor([[[*encode_words(self.vocabulary, words), END]]], device=self.device)
         with torch.inference_mode():
-            taught = self.decoder(features, said)
-        log_probs = torch.log_softmax(taught.logits.float(), 1).cpu()
-        each: list[float] = log_probs.gather(1, said[0].T.cpu()).squeeze(1).tolist()
-        total = math.fsum(each)
-        attention = taught.weights[0, : len(words)].float().cpu().numpy().reshape(-1, *self.encoder.spec.grid)
-        return Caption(tuple(words), total, total, tuple(each[:-1]), attention, "end"), log_probs
+            output = self.decoder(features, tokens)
+        log_probs = torch.log_softmax(output.logits.float(), 1).cpu()
+        word_log_probs: list[float] = log_probs.gather(1, tokens[0].T.cpu()).squeeze(1).tolist()
+        total = math.fsum(word_log_probs)
+        attention = output.weights[0, : len(words)].float().cpu().numpy().reshape(-1, *self.encoder.spec.grid)
+        return Caption(tuple(words), total, total, tuple(word_log_probs[:-1]), attention, "end"), log_probs
+
+    def explain_features(self, features: Tensor, image: Image.Image, words: Sequence[str]) -> Explanation:
+        """As :meth:`explain`, for the features (1, L, D) of an RGB image. ``words`` may be empty."""
+        caption, log_probs = self.force_decode(features, words)
+        likeliest = likeliest_words(log_probs, self.vocabulary.words)
+        return Explanation(image, caption, likeliest, float(log_probs[-1, END].exp()))
 
     def generate(
-        self, features: Tensor, decode: GenerationConfig, keys: Sequence[str], seed: int, prefix: Sequence[str] = ()
+        self,
+        features: Tensor,
+        generation_config: GenerationConfig,
+        keys: Sequence[str],
+        seed: int,
+        prefix: Sequence[str] = (),
     ) -> list[list[Caption]]:
-        """As :meth:`caption`, of features (B, L, channels) and ``keys`` that name the pictures for what is sampled."""
-        how: dict[str, Any] = {
-            "keys": keys,
-            "seed": seed,
-            "prefix": prefix,
-            "neighbours": self.neighbours,
-            "grid": self.encoder.spec.grid,
-        }
-        return generate(self.decoder, features, self.vocabulary, decode, table=self.word_table, **how)
-
-    def caption(
-        self, images: Sequence[Image.Image], decode: GenerationConfig, seed: int = 0, prefix: Sequence[str] = ()
-    ) -> list[list[Caption]]:
-        """``num_return_sequences`` captions of each RGB picture, best first; all begin with the words of ``prefix``."""
-        return caption_ensemble([self], images, decode, seed, prefix)
+        """As :meth:`caption`, for features (B, L, D). ``keys`` identify the images for the strategies that sample."""
+        return generate(
+            self.decoder,
+            features,
+            self.vocabulary,
+            generation_config,
+            keys=keys,
+            seed=seed,
+            table=self.word_table,
+            prefix=prefix,
+            neighbours=self.neighbours,
+            grid=self.encoder.spec.grid,
+        )
 
 
 def caption_ensemble(
     captioners: Sequence[Captioner],
     images: Sequence[Image.Image],
-    decode: GenerationConfig,
+    generation_config: GenerationConfig,
     seed: int = 0,
     prefix: Sequence[str] = (),
 ) -> list[list[Caption]]:
-    """Captions of RGB pictures by one captioner, or by several as an ensemble, that begin with the words of ``prefix``.
+    """Captions RGB images, as one batch, with one captioner or with several as an ensemble.
 
-    What is sampled depends on ``seed`` and on a picture's pixels. Raises ModelError where the captioners' vocabularies
-    differ, and for a word of ``prefix`` that they do not know.
+    Every caption begins with the words of ``prefix``. Samples depend on ``seed`` and on an image's pixels. Raises
+    ModelError when the captioners have different vocabularies, and for a word of ``prefix`` that is not in them.
     """
     first = captioners[0]
     if any(other.vocabulary != first.vocabulary for other in captioners):
-        raise ModelError("an ensemble needs one vocabulary, and these captioners know different words; name just one")
-    keys = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+        raise ModelError("an ensemble needs captioners with one vocabulary, and these differ; give a single captioner")
+    keys = [image_key(image) for image in images]
     features = [captioner.features(images) for captioner in captioners]
     if len(captioners) == 1:
-        return first.generate(features[0], decode, keys, seed, prefix)
-    together = Ensemble([captioner.decoder for captioner in captioners])
-    table = tuple(captioner.word_table for captioner in captioners)
-    how: dict[str, Any] = {
-        "keys": keys,
-        "seed": seed,
-        "prefix": prefix,
-        "neighbours": first.neighbours,
-        "grid": first.encoder.spec.grid,
-    }
-    return generate(together, features, first.vocabulary, decode, table=table, **how)
+        return first.generate(features[0], generation_config, keys, seed, prefix)
+    return generate(
+        Ensemble([captioner.decoder for captioner in captioners]),
+        features,
+        first.vocabulary,
+        generation_config,
+        keys=keys,
+        seed=seed,
+        table=tuple(captioner.word_table for captioner in captioners),
+        prefix=prefix,
+        neighbours=first.neighbours,
+        grid=first.encoder.spec.grid,
+    )
 
 
 def save_captioner(
@@ -203,21 +306,24 @@ def caption_features(
     neighbours: NeighbourReranker | None = None,
     grid: tuple[int, int] | None = None,
 ) -> list[list[Caption]]:
-    """``num_return_sequences`` captions of each image, best first, from the features of ``store``, ``batch`` images at a time."""
-    found: list[list[Caption]] = []
+    """``num_return_sequences`` captions of each image, best first, from the features of ``store``.
+
+    ``batch`` images are decoded at a time.
+    """
+    captions: list[list[Caption]] = []
     with torch.inference_mode():
         table = decoder.word_table()
     for i in range(0, len(images), batch):
         names = images[i : i + batch]
         features = store.read(names).to(decoder.device, decoder.dtype)
-        found += generate(
+        captions += generate(
             decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours, grid=grid
         )
-    return found
+    return captions
 
 
 def load_decoder(folder: Path) -> tuple[Decoder, Vocabulary]:
-    """The decoder of a captioner folder and its words: where a second training starts from. Raises ModelError."""
+    """The decoder of a captioner folder and its vocabulary, from which a second training starts. Raises ModelError."""
     return _decoder(folder, *_read(folder))[:2]
 
 
@@ -255,7 +361,11 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _broken(folder: Path, error: Exception) -> ModelError:
     reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
-    return ModelError(f"{folder} holds a broken captioner ({reason}); train it again or fetch it anew")
+    return ModelError(f"{folder} holds a broken captioner ({reason}); train it or fetch it again")
+
+
+def _words(text: str | Sequence[str]) -> list[str]:
+    return tokenizer.tokenize(text) if isinstance(text, str) else list(text)
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

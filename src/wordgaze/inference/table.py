@@ -1,9 +1,13 @@
-"""A table of captions as a file."""
+"""Tables of captions as CSV, JSON lines or Parquet."""
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +15,16 @@ from wordgaze.core.errors import CaptionsError
 from wordgaze.core.files import atomic_write
 from wordgaze.core.tables import guard_formula
 
+Record = dict[str, Any]  # a row by column
+ROW_GROUP = 10_000  # rows of a Parquet file that are held in memory
 COLUMNS = ("name", "caption", "log_prob", "probability", "error")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A picture's best caption, its natural logarithm of probability, its probability, and a JPEG of the picture.
+    """One caption of an image, its natural log-probability, its probability, and a small JPEG of the image.
 
-    Where ``error`` tells what is wrong with the picture, the rest is empty.
+    ``error`` is the message for an image that could not be opened; the other fields are then empty.
     """
 
     name: str
@@ -30,25 +36,29 @@ class Row:
 
 
 def check_table(path: Path) -> None:
-    """Raises CaptionsError for a name that :func:`write_table` does not know the ending of."""
+    """Raises CaptionsError when :func:`write_table` does not know the ending, OSError when the path is a folder."""
     if path.suffix.lower() not in _WRITERS:
-        raise CaptionsError(f"{path} is no table that can be written; end its name with {', '.join(_WRITERS)}")
+        raise CaptionsError(f"{path} is not a valid table name; end it with {', '.join(_WRITERS)}")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.suffix.lower() == ".parquet":
+        import_module("pyarrow")  # it is optional, and its absence should be noticed before any work
 
 
 def write_table(rows: Iterable[Row], path: Path) -> None:
-    """Writes rows, without thumbnails, as ``.csv``, ``.jsonl`` or ``.parquet``, atomically.
+    """Writes rows, without thumbnails, as ``.csv``, ``.jsonl`` or ``.parquet``, atomically and one by one.
 
-    A spreadsheet takes a cell that begins with = + - @ for a formula and may run it: in the CSV, names, captions and
-    errors that begin so get an apostrophe in front, which spreadsheets read as "this is text". The other two hold the
-    texts as they are. Raises CaptionsError for another ending.
+    Spreadsheets evaluate a cell that begins with = + - @ as a formula. In the CSV an apostrophe is put in front of
+    names, captions and errors that begin so, which spreadsheets read as "this is text". The other two formats hold the
+    texts unchanged. Raises CaptionsError for another ending.
     """
     check_table(path)
-    columns = [{name: asdict(row)[name] for name in COLUMNS} for row in rows]
+    records = ({name: getattr(row, name) for name in COLUMNS} for row in rows)
     with atomic_write(path) as temporary:
-        _WRITERS[path.suffix.lower()](columns, temporary)
+        _WRITERS[path.suffix.lower()](records, temporary)
 
 
-def _write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+def _write_csv(rows: Iterable[Record], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -59,21 +69,24 @@ def _text(value: Any) -> Any:
     return guard_formula(value) if isinstance(value, str) else value
 
 
-def _write_lines(rows: list[dict[str, Any]], path: Path) -> None:
+def _write_lines(rows: Iterable[Record], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
-def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
+def _write_parquet(rows: Iterable[Record], path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = {"log_prob": pa.float64(), "probability": pa.float64()}
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    parquet.write_table(pa.Table.from_pylist(rows, schema), path)
+    types = {"log_prob": pa.float64(), "probability": pa.float64()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
+    remaining = iter(rows)
+    with parquet.ParquetWriter(path, schema) as writer:
+        while group := list(islice(remaining, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema))
 
 
-_WRITERS: dict[str, Callable[[list[dict[str, Any]], Path], None]] = {
+_WRITERS: dict[str, Callable[[Iterable[Record], Path], None]] = {
     ".csv": _write_csv,
     ".jsonl": _write_lines,
     ".parquet": _write_parquet,

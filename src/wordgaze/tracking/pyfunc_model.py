@@ -58,7 +58,7 @@ class ServedCaptioner(PythonModel):
         rows = []
         for start in range(0, len(texts), BATCH):
             images = [decode_image(text, n) for n, text in enumerate(texts[start : start + BATCH], start + 1)]
-            for candidates in self.captioner.caption(images, config, seed):
+            for candidates in self.captioner.caption(images, config, seed=seed):
                 captions = [to_row(caption, attention) for caption in candidates]
                 rows.append(captions[0] | ({"captions": captions} if config.num_return_sequences > 1 else {}))
         return pd.DataFrame(rows)

@@ -1,0 +1,75 @@
+"""The commands that measure captions and attention: score, ground, spread and summary."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wordgaze.cli.options import GenerationCommand, Model, Pictures, generation_config, generation_options
+
+PANEL = "Evaluation"
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=PANEL)
+def score(
+    captions: Annotated[
+        Path, typer.Argument(help="Captions: COCO results, CSV, JSON lines or a token file.", show_default=False)
+    ],
+    references: Annotated[
+        Path, typer.Argument(help="References: COCO annotations, CSV, JSON lines or a token file.", show_default=False)
+    ],
+    against: Annotated[Path | None, typer.Option(help="The captions of another system for the same images.")] = None,
+    column: Annotated[str | None, typer.Option(help="The column of the captions in a CSV that has several.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the report to this .html or .json file.")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="The folder of the images, which the report shows.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="The number of best and of worst captions in the report.")] = 10,
+) -> None:
+    """Score captions of any system as the COCO evaluation does, with confidence intervals."""
+    from wordgaze.cli.console import print_scores
+    from wordgaze.evaluation.score import score_files
+
+    print_scores(score_files(captions, references, against, column, output, pictures, examples))
+    if output is not None:
+        typer.echo(f"the report is {output}")
+
+
+@app.command(cls=GenerationCommand, rich_help_panel=PANEL)
+@generation_options(("num_beams",))
+def ground(
+    pictures: Pictures,
+    settings: dict[str, Any],
+    boxes: Annotated[
+        Path, typer.Option(help="COCO's instances JSON, or the folder of Flickr30k Entities.", show_default=False)
+    ],
+    model: Model = None,
+) -> None:
+    """Measure whether the attention of words lies on the objects that they name."""
+    from wordgaze.cli.console import print_grounding
+    from wordgaze.evaluation.ground import ground_pictures
+    from wordgaze.tracking.resolve import load
+
+    print_grounding(*ground_pictures(pictures, boxes, load(model), generation_config(settings)))
+
+
+@app.command(rich_help_panel=PANEL)
+def spread(
+    reports: Annotated[
+        list[Path], typer.Argument(help="The evaluation.json of runs with different seeds.", show_default=False)
+    ],
+) -> None:
+    """Print the mean and the standard deviation of the scores of several runs."""
+    from wordgaze.cli.console import print_spread
+
+    print_spread(reports)
+
+
+@app.command(rich_help_panel=PANEL)
+def summary() -> None:
+    """Print the scores of the last evaluation, and where its reports are."""
+    from wordgaze.cli.console import print_summary
+
+    print_summary()

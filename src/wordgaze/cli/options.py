@@ -1,0 +1,178 @@
+"""Options that several commands share. Those of generation are the fields of GenerationConfig, by their names."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand
+
+from wordgaze.core.errors import ParamsError
+
+if TYPE_CHECKING:
+    from wordgaze.generation.config import GenerationConfig
+
+Pictures = Annotated[list[Path], typer.Argument(help="Image files, or folders of image files.", show_default=False)]
+Picture = Annotated[Path, typer.Argument(help="An image file.", show_default=False)]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="A captioner folder, or an address of the registry such as models:/captioner@champion. Repeat it for an "
+        "ensemble. By default the champion of the registry, else the newest folder in models/.",
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="A captioner folder, or an address of the registry such as models:/captioner@champion. By default the "
+        "champion of the registry, else the newest folder in models/."
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="The random seed of the strategies that sample.")]
+Host = Annotated[str, typer.Option(help="The address to listen on. 0.0.0.0 admits other machines, without a password.")]
+
+
+class GenerationOption(NamedTuple):
+    """The option of a field of GenerationConfig: its type, its help, and the strategies that use it (none: all)."""
+
+    type: Any
+    help: str
+    strategies: tuple[str, ...] = ()
+
+    def annotation(self, name: str) -> Any:
+        """The annotation by which typer makes the option. Without a value the default of GenerationConfig holds."""
+        used_by = f" (strategy {', '.join(self.strategies)})" if self.strategies else ""
+        return Annotated[
+            self.type | None, typer.Option(_flag(name), help=f"{self.help}{used_by}.", rich_help_panel="Generation")
+        ]
+
+
+_BEAMS = ("beam", "diverse", "mbr", "neighbours")
+_SAMPLES = ("sample", "mbr")
+
+GENERATION: dict[str, GenerationOption] = {
+    "strategy": GenerationOption(str, "The strategy: greedy, beam, diverse, sample, mbr or neighbours"),
+    "num_return_sequences": GenerationOption(int, "The number of captions per image"),
+    "max_new_tokens": GenerationOption(int, "The largest number of words"),
+    "min_new_tokens": GenerationOption(int, "The smallest number of words"),
+    "num_beams": GenerationOption(int, "The number of beams", _BEAMS),
+    "length_penalty": GenerationOption(float, "The log-probability is divided by the length to this power", _BEAMS),
+    "length_normalisation": GenerationOption(str, "The form of the length penalty: power or wu", _BEAMS),
+    "num_beam_groups": GenerationOption(int, "The number of groups that the beams are divided into", ("diverse",)),
+    "diversity_penalty": GenerationOption(float, "The penalty for a word that another group chose", ("diverse",)),
+    "temperature": GenerationOption(float, "The temperature; 0 is greedy, 1 is the model's distribution", _SAMPLES),
+    "top_k": GenerationOption(int, "Sample from this number of most probable words; 0 is all", _SAMPLES),
+    "top_p": GenerationOption(float, "Sample from the nucleus of this probability; 1 is all", _SAMPLES),
+    "typical_p": GenerationOption(float, "Sample from the most typical words of this probability; 1 is all", _SAMPLES),
+    "min_p": GenerationOption(
+        float, "Sample from words with this share of the highest probability; 0 is all", _SAMPLES
+    ),
+    "mbr_utility": GenerationOption(str, "The score that the candidates agree by: cider or bleu", ("mbr",)),
+    "mbr_samples": GenerationOption(int, "The number of samples among the candidates", ("mbr",)),
+    "num_neighbours": GenerationOption(int, "The number of similar training images", ("neighbours",)),
+    "neighbour_weight": GenerationOption(float, "The weight of agreement with their captions", ("neighbours",)),
+    "regression_weight": GenerationOption(float, "The weight of the predicted n-grams", ("neighbours",)),
+    "no_repeat_ngram_size": GenerationOption(int, "N-grams of this size occur at most once; 0 permits all"),
+    "no_dangling_end": GenerationOption(bool, 'Captions do not end with a word such as "in" or "a"'),
+    "bad_words": GenerationOption(list[str], "A word that must not occur; repeat it for more"),
+    "force_words": GenerationOption(list[str], 'A word that must occur, or "dog|puppy" for either; repeat it for more'),
+}
+"""All fields of GenerationConfig. Their defaults are in GenerationConfig alone."""
+
+SHARED = tuple(
+    name for name in GENERATION if name not in ("strategy", "temperature", "top_k", "top_p", "typical_p", "min_p")
+)
+"""The settings that all presets can share: not what distinguishes them."""
+
+SINGLE = tuple(name for name in GENERATION if name != "num_return_sequences")
+"""The settings for a single caption."""
+
+RENAMED = {
+    "--num": "--num-return-sequences",
+    "--beam-width": "--num-beams",
+    "--max-length": "--max-new-tokens",
+    "--min-length": "--min-new-tokens",
+    "--groups": "--num-beam-groups",
+    "--diversity": "--diversity-penalty",
+    "--no-repeat-ngram": "--no-repeat-ngram-size",
+    "--complete": "--no-dangling-end",
+    "--ban": "--bad-words",
+    "--require": "--force-words",
+}
+"""Options of version 0.1 by their new names."""
+
+
+class GenerationCommand(TyperCommand):
+    """A command with generation options: it refuses old names, and shows the defaults of GenerationConfig."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raises ParamsError for an option that was renamed."""
+        for option in (arg.partition("=")[0] for arg in takewhile("--".__ne__, args)):
+            if option in RENAMED:
+                raise ParamsError(f"{option} is renamed to {RENAMED[option]}")
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Looks up the defaults only here, because the import takes longer than other help."""
+        from wordgaze.generation.config import GenerationConfig
+
+        for param in self.params:
+            if param.name in GENERATION and param.default is None:
+                param.default = GenerationConfig.model_fields[param.name].default
+        super().format_help(ctx, formatter)
+
+
+def generation_options(
+    names: Sequence[str] = tuple(GENERATION), **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds generation options to a command, which receives those that were given as the mapping ``settings``.
+
+    ``defaults`` are the command's own, where they differ from GenerationConfig.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_settings(**values: Any) -> None:
+            options = {name: values.pop(name) for name in names}
+            command(**values, settings={name: value for name, value in options.items() if value not in (None, [])})
+
+        signature = inspect.signature(command)
+        own = [parameter for name, parameter in signature.parameters.items() if name != "settings"]
+        added = [_parameter(name, defaults.get(name)) for name in names]
+        with_settings.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        return with_settings
+
+    return decorate
+
+
+def generation_config(settings: Mapping[str, Any]) -> "GenerationConfig":
+    """The generation options as settings. Raises ParamsError for wrong values, and for an option that the strategy does
+    not use."""
+    from wordgaze.generation.config import parse_generation_config
+
+    config = parse_generation_config(**settings)
+    for name in settings:
+        if (strategies := GENERATION[name].strategies) and config.strategy not in strategies:
+            raise ParamsError(
+                f"{_flag(name)} has no effect with strategy {config.strategy}; use it with {' or '.join(strategies)}"
+            )
+    return config
+
+
+def refuse_settings(settings: Mapping[str, Any], reason: str) -> None:
+    """Raises ParamsError when generation options were given that have no effect."""
+    if settings:
+        raise ParamsError(f"{', '.join(map(_flag, settings))} has no effect {reason}; leave it out")
+
+
+def _parameter(name: str, default: Any) -> inspect.Parameter:
+    annotation = GENERATION[name].annotation(name)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

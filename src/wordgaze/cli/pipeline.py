@@ -1,0 +1,34 @@
+"""The stages of the pipeline as commands, in the order in which DVC runs them."""
+
+from collections.abc import Callable
+
+import typer
+
+PANEL = "Pipeline stages (dvc repro runs them)"
+
+STAGES = {
+    "download": "Download the data set, and leave out what cannot be used.",
+    "prepare": "Clean the captions, split them by image, and count the vocabulary.",
+    "features": "Encode the images to grids of features.",
+    "train_stage1": "Train the decoder from scratch.",
+    "train_stage2": "Continue the training from the best decoder of stage 1.",
+    "evaluate": "Score the test split, and log the captioner as a model.",
+}
+
+app = typer.Typer()
+
+
+def _add(stage: str, summary: str) -> None:
+    @app.command(stage, help=summary, rich_help_panel=PANEL)
+    def command() -> None:
+        from importlib import import_module
+
+        from wordgaze.config.params import Params, load_params
+        from wordgaze.core import paths
+
+        run: Callable[[Params], None] = import_module(f"wordgaze.stages.{stage}").run
+        run(load_params(paths.PARAMS))
+
+
+for _stage, _summary in STAGES.items():
+    _add(_stage, _summary)

@@ -1,0 +1,80 @@
+"""Strategies and captioners side by side on one image."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wordgaze.core.errors import CaptionsError, ParamsError
+from wordgaze.core.files import atomic_write
+from wordgaze.generation.config import GenerationConfig, parse_generation_config
+from wordgaze.generation.outputs import Caption
+from wordgaze.generation.presets import PRESETS
+from wordgaze.inference.attention_maps import comparison_sheet
+from wordgaze.inference.caption_files import check_sheet
+from wordgaze.inference.captioner import Captioner, caption_ensemble
+from wordgaze.text.tokenizer import tokenize
+from wordgaze.vision.images import load_image
+
+WARPING = frozenset({"temperature", "top_k", "top_p", "typical_p", "min_p"})
+"""The settings that restrict what is sampled from."""
+
+
+class ComparedStrategy(NamedTuple):
+    """The captions of one strategy, best first, and the seconds it took, including the encoder."""
+
+    strategy: str
+    captions: list[Caption]
+    seconds: float
+
+
+def compare_strategies(
+    picture: Path, folders: Sequence[Path], settings: Mapping[str, Any], seed: int = 0
+) -> Iterator[ComparedStrategy]:
+    """Captions an image with each preset that the first captioner supports; several captioners form an ensemble.
+
+    ``settings`` are fields of GenerationConfig that all presets share; see :func:`preset_config`.
+    """
+    image = load_image(picture)
+    captioners = [Captioner.load(folder) for folder in folders]
+    configs = {name: preset_config(name, settings) for name in captioners[0].presets}
+    for name, config in configs.items():
+        started = time.perf_counter()
+        [captions] = caption_ensemble(captioners, [image], config, seed)
+        yield ComparedStrategy(name, captions, time.perf_counter() - started)
+
+
+def preset_config(name: str, settings: Mapping[str, Any]) -> GenerationConfig:
+    """The settings of a preset combined with ``settings``; the preset's own take precedence.
+
+    A preset that restricts the sampling ignores other such settings, because its name would be wrong otherwise. Raises
+    ParamsError for an unknown preset and for wrong settings.
+    """
+    if name not in PRESETS:
+        raise ParamsError(f"strategy {name!r} is unknown; choose one of {', '.join(PRESETS)}")
+    preset = PRESETS[name]
+    is_warped = not WARPING.isdisjoint(preset)
+    shared = {key: value for key, value in settings.items() if not (is_warped and key in WARPING)}
+    # Groups of one hypothesis suit any number of beams.
+    groups = {"num_beam_groups": shared["num_beams"]} if "num_beams" in shared else {}
+    return parse_generation_config(**{**groups, **shared, **preset})
+
+
+def compare_attention(
+    picture: Path, words: str, models: Sequence[str], folders: Sequence[Path], output: Path
+) -> list[tuple[str, Caption]]:
+    """Draws the attention of several captioners for the same words of an image, one row per captioner.
+
+    ``models`` are the names of the captioners in ``folders``. Returns each name with the caption, whose
+    log-probabilities are the captioner's. Raises CaptionsError for ``words`` without a word, ModelError for a word that
+    is not in a vocabulary, and ImageError for an ``output`` that is not a ``.png`` or ``.jpg``.
+    """
+    check_sheet(output, "--output")
+    image = load_image(picture)
+    if not (tokens := tokenize(words)):
+        raise CaptionsError(f"{words!r} has no word in it; give --words a caption")
+    captions = [Captioner.load(folder).explain(image, tokens).caption for folder in folders]
+    rows = list(zip(models, captions, strict=True))
+    with atomic_write(output) as temporary:
+        comparison_sheet(image, rows).save(temporary)
+    return rows

@@ -1,0 +1,53 @@
+"""The explanation of an image file, written as an animation, a sheet of attention maps and JSON."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from wordgaze.core.errors import CaptionsError, ParamsError
+from wordgaze.core.files import atomic_write, write_json
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.explanation import Explanation, ModelVersion
+from wordgaze.text.tokenizer import tokenize
+from wordgaze.vision.images import load_image
+
+
+def explain_file(
+    picture: Path,
+    folder: Path,
+    words: str | None,
+    generation_config: GenerationConfig,
+    seed: int = 0,
+    *,
+    model: ModelVersion | None = None,
+    gif: Path | None = None,
+    png: Path | None = None,
+    json: Path | None = None,
+) -> Explanation:
+    """Explains ``words``, or else the caption that the captioner in ``folder`` generates, and writes each given file.
+
+    ``model`` is recorded in the JSON. Raises ParamsError when there is no file to write or one has the wrong ending,
+    and otherwise as :meth:`wordgaze.Captioner.explain`.
+    """
+    _check_outputs(gif, png, json)
+    image = load_image(picture)
+    if words is not None and not tokenize(words):
+        raise CaptionsError(f"{words!r} has no word in it; give --words a caption")
+    explanation = replace(Captioner.load(folder).explain(image, words, generation_config, seed), model=model)
+    if gif is not None:
+        explanation.save_gif(gif)
+    if png is not None:
+        with atomic_write(png) as temporary:
+            explanation.draw().save(temporary, "PNG")
+    if json is not None:
+        write_json(json, explanation.to_dict())
+    return explanation
+
+
+def _check_outputs(gif: Path | None, png: Path | None, json: Path | None) -> None:
+    outputs = {".gif": gif, ".png": png, ".json": json}
+    if not any(outputs.values()):
+        raise ParamsError("there is nothing to write; give --gif, --png or --json a file name")
+    for ending, path in outputs.items():
+        if path is not None and path.suffix.lower() != ending:
+            raise ParamsError(f"{path} does not end with {ending}; give --{ending[1:]} a file name that does")

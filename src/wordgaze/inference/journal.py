@@ -1,0 +1,111 @@
+"""The unfinished table of a long run: the rows written so far, which a second run continues from.
+
+The journal is a file of JSON lines beside the table, named after it with ``.part`` appended. Its first line holds the
+key of the run, which is a fingerprint of model and settings; each further line holds one image and its rows. Each line
+is handed to the operating system as soon as it is complete, so a killed process loses at most the line it was writing.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import SEEK_END, RawIOBase
+from pathlib import Path
+from typing import Any
+
+from wordgaze.inference.table import COLUMNS, Row
+
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """The rows of images by the id of the image. Only the position of each entry is held in memory."""
+
+    def __init__(self, path: Path, file: RawIOBase, key: str) -> None:
+        self.path, self._file = path, file
+        self._offsets: dict[str, int] = {}
+        if not self._read(key):
+            self._file.truncate(0)
+            self._write({"key": key})
+
+    def __contains__(self, image: str) -> bool:
+        return image in self._offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def add(self, image: str, rows: Iterable[Row]) -> None:
+        """Appends the rows of an image. Raises OSError, which names the file, when they cannot be written."""
+        self._offsets[image] = self._write({"image": image, "rows": [_columns(row) for row in rows]})
+
+    def rows(self, images: Iterable[str]) -> Iterator[Row]:
+        """The rows of these images in the given order, read from the file one image at a time."""
+        with self.path.open("rb") as file:
+            for image in images:
+                if image in self._offsets:
+                    file.seek(self._offsets[image])
+                    yield from (Row(**row) for row in json.loads(file.readline())["rows"])
+
+    def _read(self, key: str) -> bool:
+        """Finds the entries of an earlier run with the same key, and cuts off an incomplete last line."""
+        with self.path.open("rb") as file:
+            header = _parse(file.readline())
+            if header is None or header.get("key") != key:
+                return False
+            end = file.tell()
+            while entry := _parse(file.readline()):
+                self._offsets[entry["image"]] = end
+                end = file.tell()
+        self._file.truncate(end)
+        return True
+
+    def _write(self, entry: dict[str, Any]) -> int:
+        """Appends a line and returns its position."""
+        position = self._file.seek(0, SEEK_END)
+        line = memoryview(json.dumps(entry, allow_nan=False).encode() + b"\n")
+        try:
+            while line:  # the operating system may take a part of the line only
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
+            raise
+        return position
+
+
+@contextmanager
+def open_journal(table: Path, key: str, resume: bool = True) -> Iterator[Journal]:
+    """Opens the journal of ``table``, and deletes it at the end if the block succeeds or nothing was added.
+
+    A journal that was written with another key is started again, and without ``resume`` so is any journal.
+    """
+    path = table.with_name(f"{table.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        path.unlink(missing_ok=True)
+    is_old = path.exists()
+    with path.open("ab", buffering=0) as file:
+        journal = Journal(path, file, key)
+        if is_old and not len(journal):
+            _log.warning("%s was written with another model or other settings; it is started again", path)
+        try:
+            yield journal
+        except BaseException:
+            if not len(journal):
+                path.unlink(missing_ok=True)
+            raise
+    path.unlink(missing_ok=True)
+
+
+def _columns(row: Row) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in COLUMNS}
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """A complete line as an object, or None."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

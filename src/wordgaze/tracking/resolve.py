@@ -1,0 +1,127 @@
+"""Finds the captioner that an address stands for: a folder, a model of the registry, or the default.
+
+Folders are found without mlflow and the other packages of the pipeline, which are imported only for the registry.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from wordgaze.core import paths
+from wordgaze.core.errors import ModelError
+from wordgaze.core.files import sha256
+from wordgaze.inference.captioner import CARD, WEIGHTS, Captioner
+
+REGISTRY = "models:/"
+CHAMPION_ADDRESS = "models:/captioner@champion"
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """An address and the captioner folder that it stands for."""
+
+    address: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """A short name: that of the folder, or the address without ``models:/``."""
+        return self.address.removeprefix(REGISTRY) if is_registered(self.address) else self.folder.name
+
+    @cached_property
+    def version(self) -> str:
+        """The version in the registry, or the beginning of the checksum of the weights. Raises ModelError."""
+        if not (self.folder / WEIGHTS).is_file():
+            raise ModelError(f"{self.folder} holds no captioner ({WEIGHTS} is missing); run dvc repro, or give --model")
+        number = registered_version(self.address) if is_registered(self.address) else None
+        return f"version {number}" if number else sha256(self.folder / WEIGHTS)[:12]
+
+
+def load(model: str | Path | None = None, device: Literal["auto", "cpu", "cuda"] = "auto") -> Captioner:
+    """Loads a captioner.
+
+    Args:
+        model: a captioner folder, or the address of a model in the MLflow registry such as
+            ``models:/captioner@champion`` or ``models:/captioner/3``. By default the registry's champion if there is
+            one, else the newest captioner folder under ``models/`` of the working directory.
+        device: ``auto`` is the GPU if there is one.
+
+    Raises:
+        ModelError: there is no captioner there, or it is broken or of an unsupported format.
+        TrackingError: the registry cannot be read, or has no such model.
+        ParamsError: ``device`` is ``cuda`` and there is no GPU.
+    """
+    return Captioner.load(resolve_model(model), device)
+
+
+def resolve_model(model: str | Path | None = None) -> Path:
+    """The captioner folder of a folder, of an address of the registry, or of the default, as in :func:`load`.
+
+    A model of the registry is fetched once and then kept. Whether a folder holds a captioner is checked when it is
+    loaded.
+    """
+    return resolve(model).folder
+
+
+def resolve_models(models: Sequence[str]) -> list[ResolvedModel]:
+    """As :func:`resolve`, for several models, or for the default when there are none."""
+    return [resolve(model) for model in models] or [resolve()]
+
+
+def resolve(model: str | Path | None = None) -> ResolvedModel:
+    """As :func:`resolve_model`, with the address."""
+    address = default_model() if model is None else str(model)
+    if not is_registered(address):
+        return ResolvedModel(address, Path(address))
+    if find_spec("mlflow") is None:
+        raise ModelError(f'{address} needs mlflow, which is not installed; pip install "wordgaze[pipeline]"')
+    from wordgaze.tracking.registry import fetch_model
+
+    return ResolvedModel(address, fetch_model(address))
+
+
+def default_model() -> str:
+    """The address of the registry's champion if there is one, else the newest captioner folder under ``models/``.
+
+    Raises ModelError when there is neither, TrackingError when the registry cannot be read.
+    """
+    if registered_version(CHAMPION_ADDRESS) is not None:
+        return CHAMPION_ADDRESS
+    folder = paths.STAGE2.parent
+    newest = max(folder.glob(f"*/{CARD}"), key=lambda card: (card.stat().st_mtime, str(card)), default=None)
+    if newest is None:
+        raise ModelError(
+            f"there is no captioner: the registry has no {CHAMPION_ADDRESS} and {folder}/ has no trained model; "
+            "run `dvc repro` here, or name a captioner folder with --model"
+        )
+    return str(newest.parent)
+
+
+def is_registered(address: str) -> bool:
+    """Whether an address is of the registry."""
+    return address.startswith(REGISTRY)
+
+
+def registered_version(address: str) -> str | None:
+    """The version that an address of the registry stands for; None if there is no such alias or no registry."""
+    name, _, alias = address.removeprefix(REGISTRY).partition("@")
+    if not alias:
+        return name.partition("/")[2] or None
+    if find_spec("mlflow") is None or not _has_store():
+        return None
+    from wordgaze.tracking.store import open_store, quoted, translate_errors
+
+    store = open_store(create=False)
+    with translate_errors("ask the registry"):
+        models = store.client.search_registered_models(f"name = {quoted(name)}")
+    return str(models[0].aliases[alias]) if models and alias in models[0].aliases else None
+
+
+def _has_store() -> bool:
+    from wordgaze.tracking.store import address
+
+    database = address().removeprefix("sqlite:///")
+    return database == address() or Path(database).exists()

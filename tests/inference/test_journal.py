@@ -1,0 +1,70 @@
+"""The rows of an unfinished table survive the process, and are found again by image and key."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.disk import full_disk
+from wordgaze.inference.journal import open_journal
+from wordgaze.inference.table import Row
+
+ROWS = [Row("a.png", "a dog", -1.5, 0.22), Row("a.png", "ein Hund", -2.5, 0.1)]
+
+
+def unfinished(table: Path, key: str = "key", *images: str) -> None:
+    with pytest.raises(KeyboardInterrupt), open_journal(table, key) as journal:
+        for image in images:
+            journal.add(image, ROWS)
+        raise KeyboardInterrupt
+
+
+def test_what_was_added_is_found_again_in_any_order(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    unfinished(table, "key", "one", "two\nlines", "犬")
+    with open_journal(table, "key") as journal:
+        assert len(journal) == 3
+        assert "two\nlines" in journal and "four" not in journal
+        journal.add("four", [Row("d.png", "a cat", -1.0, 0.37)])
+        assert list(journal.rows(["four", "one", "unknown"])) == [Row("d.png", "a cat", -1.0, 0.37), *ROWS]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", [1, 10, 40])
+def test_a_line_that_was_cut_off_is_written_again(tmp_path: Path, cut: int) -> None:
+    table, part = tmp_path / "t.csv", tmp_path / "t.csv.part"
+    unfinished(table, "key", "one", "two")
+    part.write_bytes(part.read_bytes()[:-cut])
+    with open_journal(table, "key") as journal:
+        assert ("one" in journal, "two" in journal) == (True, False)
+        journal.add("two", ROWS)
+        assert list(journal.rows(["two", "one"])) == ROWS * 2
+
+
+def test_another_key_or_no_resume_starts_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = tmp_path / "t.csv"
+    unfinished(table, "key", "one")
+    with open_journal(table, "other") as journal:
+        assert len(journal) == 0
+    assert "t.csv.part was written with another model or other settings" in caplog.text
+    unfinished(table, "key", "one")
+    with open_journal(table, "key", resume=False) as journal:
+        assert len(journal) == 0
+    (tmp_path / "t.csv.part").write_bytes(b"\xff no journal")
+    with open_journal(table, "key") as journal:
+        assert len(journal) == 0
+
+
+def test_an_error_before_the_first_image_leaves_no_file(tmp_path: Path) -> None:
+    unfinished(tmp_path / "t.csv", "key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_file_and_keeps_what_is_written(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    with pytest.raises(OSError, match="File too large") as error, full_disk(800), open_journal(table, "key") as journal:
+        for n in range(100):
+            journal.add(str(n), ROWS)
+    assert error.value.filename == str(tmp_path / "t.csv.part")
+    with open_journal(table, "key") as journal:
+        assert 0 < len(journal) < 100
+        assert list(journal.rows(["0"])) == ROWS
