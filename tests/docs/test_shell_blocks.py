@@ -2,7 +2,7 @@
 the reason why it does not: ``<!-- not run: reason -->`` in front of it.
 
 The blocks of a page run in their order, in one shell, in one copy of the project. The ports in them are replaced by free
-ones, so that no other server of this machine answers.
+ones, so that no other server of this machine answers. ``wordgaze`` is the command of preloaded.py, which starts quickly.
 """
 
 import csv
@@ -13,9 +13,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -46,14 +47,38 @@ def test_every_shell_block_is_run_or_says_why_not() -> None:
     assert {CHECKOUT / "README.md", CHECKOUT / "docs/tutorials/first-captioner.md"} <= {block.page for block in executed}
 
 
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the commands ``wordgaze`` and ``run-python``, whose imports are done."""
+    with preloaded_commands(tmp_path_factory.mktemp("commands")) as folder:
+        yield folder
+
+
+@contextmanager
+def preloaded_commands(folder: Path) -> Iterator[Path]:
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, str(CHECKOUT / "tests/docs/preloaded.py"), str(folder)]
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        until = time.monotonic() + SECONDS
+        while not (folder / "run-python").exists():
+            assert server.poll() is None, "the server of the commands has ended"
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield folder
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)  # and the servers that the blocks have started
+        server.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES_TO_RUN, ids=lambda page: page.relative_to(CHECKOUT).as_posix())
-def test_the_blocks_of_a_page_run(page: Path, copied: Callable[[], Project]) -> None:
+def test_the_blocks_of_a_page_run(page: Path, copied: Callable[[], Project], commands: Path) -> None:
     project = copied()
     add_files(project.root)
     blocks = [block for block in EXECUTED if block.page == page]
     began = time.monotonic()
-    output = run_script(project, script(blocks))
+    output = run_script(project, script(blocks), commands)
     print(f"{page.name}: {len(blocks)} blocks in {time.monotonic() - began:.1f} s")
     last = [line for line in output.splitlines() if line.startswith("=== ")][-1:]
     assert output.rstrip().endswith("=== end"), f"{last} failed:\n{output}"
@@ -63,9 +88,10 @@ def script(blocks: list[Block]) -> str:
     """One shell script that announces each block and stops at the first error."""
     lines = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
     for block in blocks:
-        code = block.code.replace("\t", " ")
-        lines += [f"echo; echo {shlex.quote(f'=== {block.place}')}"]
-        lines += [f"python - <<'END_OF_PYTHON'\n{code}END_OF_PYTHON"] if block.language == "python" else [code]
+        code = block.code
+        if block.language == "python":
+            code = f"cat > block.py <<'END_OF_PYTHON'\n{code}END_OF_PYTHON\nrun-python block.py"
+        lines += [f"echo; echo {shlex.quote(f'=== {block.place}')}", code]
     text = "\n".join([*lines, "echo; echo '=== end'\n"])
     for port in PORTS:
         text = text.replace(port, str(free_port()))
@@ -79,9 +105,10 @@ def free_port() -> int:
         return port
 
 
-def run_script(project: Project, text: str) -> str:
-    """What the script prints. Ends it, and every server that it started."""
+def run_script(project: Project, text: str, commands: Path) -> str:
+    """What the script prints. Ends it, and every process that it has left running."""
     environment = project.environment() | {"PYTHONPATH": str(CHECKOUT / "src"), "no_proxy": "127.0.0.1"}
+    environment["PATH"] = f"{commands}{os.pathsep}{environment['PATH']}"
     path = project.root.parent / "blocks.sh"
     path.write_text(text, encoding="utf-8")
     log = project.root.parent / "blocks.log"  # a pipe would stay open as long as a server runs
