@@ -1,7 +1,9 @@
-"""The pictures of the page in the README: light, dark and narrow. Needs Chromium, and a page that runs.
+"""Takes the screenshots of the web page for the documentation: light, dark and narrow.
+
+Needs Chromium and a running page:
 
 make && wordgaze app &
-python docs/screenshots.py [--address http://127.0.0.1:7860] [--example 4] [--word 12]
+python docs/scripts/page_screenshots.py [--address http://127.0.0.1:7860] [--example 4] [--word 12]
 """
 
 import argparse
@@ -10,25 +12,25 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-HERE = Path(__file__).parent
+IMAGES = Path(__file__).parents[1] / "images"
 WINDOWS = {"light": (1400, 1080), "dark": (1400, 1080), "narrow": (420, 1400)}  # pixels
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", default="http://127.0.0.1:7860")
-    parser.add_argument("--example", type=int, default=4, help="which of the pictures that the page offers")
-    parser.add_argument("--word", type=int, default=12, help="which word of the caption is pointed at")
-    given = parser.parse_args()
+    parser.add_argument("--example", type=int, default=4, help="number of the example image on the page")
+    parser.add_argument("--word", type=int, default=12, help="number of the caption's word to select")
+    args = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         for name in WINDOWS:
-            shoot(browser, given.address, given.example, given.word, name)
+            take_screenshot(browser, args.address, args.example, args.word, name)
         browser.close()
 
 
-def shoot(browser: Browser, address: str, example: int, word: int, name: str) -> None:
-    """One picture: an example captioned, a word of the caption pointed at."""
+def take_screenshot(browser: Browser, address: str, example: int, word: int, name: str) -> None:
+    """Captions an example image, selects a word of the caption, and writes docs/images/page-NAME.jpg."""
     width, height = WINDOWS[name]
     scheme = "dark" if name == "dark" else "light"
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
@@ -37,8 +39,8 @@ def shoot(browser: Browser, address: str, example: int, word: int, name: str) ->
     page.locator(".wg-row").first.wait_for()
     page.locator(".wg-waiting").first.wait_for(state="detached")
     page.locator(".wg-word").nth(word - 1).click()
-    page.wait_for_timeout(800)  # the light moves over
-    page.screenshot(path=HERE / f"app-{name}.jpg", type="jpeg", quality=85)
+    page.wait_for_timeout(800)  # the attention overlay moves
+    page.screenshot(path=IMAGES / f"page-{name}.jpg", type="jpeg", quality=85)
     page.close()
 
 
