@@ -17,7 +17,18 @@ MODULES = {
     for path in sorted(SOURCE.glob("wordgaze/**/*.py"))
 }
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-CLI = ("__init__", "caption", "corrections", "evaluate", "options", "pipeline", "recipe", "registry", "serve")
+CLI = (
+    "__init__",
+    "caption",
+    "corrections",
+    "evaluate",
+    "options",
+    "pipeline",
+    "project",
+    "recipe",
+    "registry",
+    "serve",
+)
 STAGE_MODULES = [module for module in MODULES if module.startswith("wordgaze.stages.")]
 CODE = [*MODULES.values(), *sorted((ROOT / "pipeline").glob("**/*.py"))]
 
@@ -170,8 +181,9 @@ def closure(module: str) -> set[Path]:
         seen.add(name)
         parents = [name.rsplit(".", n)[0] for n in range(1, name.count(".") + 1)]
         waiting += [*parents, *imports(MODULES[name], typing_too=False)]
-    watching = ("", "tracking")  # the lazy public names, and what MLflow records: neither decides an output
-    return {MODULES[name] for name in seen if room(name) not in watching and holds_code(MODULES[name])}
+    # None of these decides an output: the lazy public names, what MLflow records, how a renamed key is refused.
+    aside = {name for name in seen if room(name) in ("", "tracking") or name == "wordgaze.config.renamed"}
+    return {MODULES[name] for name in seen - aside if holds_code(MODULES[name])}
 
 
 def contracts(paths: set[Path]) -> set[Path]:

@@ -257,7 +257,9 @@ def test_the_champion_comes_before_what_was_trained_last(
     register()
     promote()
     assert CaptionService.open().models == (ModelVersion("captioner@champion", "version 1"),)
-    assert CaptionService.open(["models:/captioner/1", "models/stage2"]).models[0] == ModelVersion("captioner/1", "version 1")
+    assert CaptionService.open(["models:/captioner/1", "models/stage2"]).models[0] == ModelVersion(
+        "captioner/1", "version 1"
+    )
 
 
 def test_a_registry_that_cannot_be_read_is_told_and_not_passed_over(

@@ -36,9 +36,7 @@ def run(splits: list[Split], min_count: int = 1) -> None:
 
 
 def test_a_split_without_pictures_is_told_with_the_numbers() -> None:
-    with pytest.raises(
-        DataError, match=r"no image with words \(train 2, dev 0, test 1\); add images, raise"
-    ) as caught:
+    with pytest.raises(DataError, match=r"no image with words \(train 2, dev 0, test 1\); add images, raise") as caught:
         run(["train", "train", "test"])
     assert "\n" not in str(caught.value)
 

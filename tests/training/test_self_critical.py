@@ -112,7 +112,7 @@ def test_each_caption_gets_its_own_reward_in_whatever_order_they_are_drawn(monke
     loss = minimise(decoder, decoder.eval(), batch.features, batch)
     rewards = minimise.reward(("p", "q"), captions)
     assert len(set(rewards[0].tolist())) > 2
-    advantages, expected = rewards - others_mean(rewards), torch.zeros(())
+    advantages, expected = rewards - leave_one_out_baseline(rewards), torch.zeros(())
     for b, texts in enumerate(drawn):
         for r, text in enumerate(texts):
             words = [VOCABULARY.index[word] for word in text.split()] + ([] if " " in text else [END])

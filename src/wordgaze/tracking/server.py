@@ -33,8 +33,8 @@ def serve(model: str, host: str, port: int, ready: Callable[[str], None]) -> Non
     """Serves a captioner folder, or an address of the registry, until SIGINT or SIGTERM.
 
     ``ready`` is called with the server's address once it answers; port 0 takes a free one. The requests are those of
-    MLflow's scoring server: ``POST /invocations`` with JSON, ``GET /ping``. Pictures come as base64; paths are opened only if
-    the environment says WORDGAZE_PATHS=1. Raises TrackingError for a model or an address that cannot be had,
+    MLflow's scoring server: ``POST /invocations`` with JSON, ``GET /ping``. Images are base64; paths are opened
+    only if the environment variable WORDGAZE_PATHS is 1. Raises TrackingError for a model or an address that cannot be had,
     ModelError for a folder without a captioner.
     """
     configure_mlflow()

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from tests.evaluation.reports import GREEDY, WEIGHTS, evaluation_details, evaluation_report
 from tests.browser import CHROMIUM, NO_CHROMIUM
+from tests.evaluation.reports import GREEDY, WEIGHTS, evaluation_details, evaluation_report
 from wordgaze.evaluation.report.charts import Bar, Dot, bar_chart, reliability_diagram
 from wordgaze.evaluation.report.page import Example, render_page
 from wordgaze.evaluation.results import Baselines, EvaluationDetails, EvaluationReport, ScoreSummary
