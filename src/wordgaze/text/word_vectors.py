@@ -148,7 +148,7 @@ def _scan(lines: Iterable[bytes], source: str, words: Sequence[str]) -> dict[str
         vector = _vector(numbers) if blanks == width and name in wanted else None
         if not 0 < width <= blanks or (vector is not None and not np.isfinite(vector).all()):
             raise ModelError(
-                f"model.word_vectors: line {number} of {source} is not a word with {width or 'its'} numbers;"
+                f"model.word_vectors: {source}:{number} is not a word with {width or 'its'} numbers;"
                 " download the file again"
             )
         if vector is not None:
