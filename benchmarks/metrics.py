@@ -59,7 +59,7 @@ def compare(candidates: list[list[str]], references: list[list[list[str]]]) -> N
     for name, (ours, toolkit) in TOGETHER.items():
         mine, found = timed(lambda ours=ours: corpus(ours, candidates, references))
         quiet = {"verbose": 0} if name.startswith("bleu") else {}
-        theirs, (expected, _) = timed(lambda toolkit=toolkit, quiet=quiet: toolkit.compute_score(truths, captions, **quiet))
+        theirs, (expected, _) = timed(lambda t=toolkit, quiet=quiet: t.compute_score(truths, captions, **quiet))
         worst = max(abs(a - b) for a, b in zip(found, expected if quiet else [expected], strict=True))
         print(f"{name:<10} {mine:6.2f} s   toolkit {theirs:6.2f} s   {theirs / mine:5.1f} times   apart {worst:.0e}")
         sums = [sums[0] + mine, sums[1] + theirs]

@@ -5,8 +5,8 @@
 Run it in a project whose ``params.yaml`` sets everything that does not vary. Values are lists and ranges as in DVC;
 each combination is an experiment. The first -S varies slowest: with ``seed`` first, every setting is tried once before
 any is tried again. When the time is over, the running experiment is stopped and the others are removed from the queue;
-finished ones stay in ``dvc exp show`` and in MLflow. The score is that of the dev split; evaluate the best setting on the
-test split afterwards.
+finished ones stay in ``dvc exp show`` and in MLflow. The score is that of the dev split;
+evaluate the best setting on the test split afterwards.
 """
 
 import argparse
