@@ -1,7 +1,7 @@
-"""How fast the scores are, beside the COCO evaluation toolkit in the same run: ``python benchmarks/metrics.py``.
+"""The speed of the metrics and of the COCO evaluation toolkit in the same run: ``python benchmarks/metrics.py``.
 
-Captions are made up from a seed: 5,000 pictures of five references each, every sentence of one picture about the same
-things. The toolkit's part is its Python alone; its Java tokenizer would come on top. Ratios hold on a busy machine too.
+Captions are random: 5,000 images with five references each, all sentences of an image about the same objects. Of the
+toolkit only the Python code is measured, not its Java tokenizer. Ratios also hold on a busy machine.
 """
 
 import argparse
@@ -29,13 +29,13 @@ TOGETHER = {"bleu_1…4": (Bleu, ToolkitBleu(4)), "rouge_l": (RougeL, ToolkitRou
 
 
 def caption(draw: random.Random, things: Sequence[str]) -> list[str]:
-    """Seven to sixteen words: half small ones, a quarter what the picture is of, a quarter others, the rare rarely."""
+    """Seven to sixteen words: half function words, a quarter objects of the image, a quarter others by frequency."""
     kinds = (SMALL, SMALL, things, OTHERS)
     chosen = (draw.choice(kinds) for _ in range(draw.randint(7, 16)))
     return [kind[int(len(kind) * draw.random() ** 3)] for kind in chosen]
 
 
-def pictures(number: int, seed: int) -> tuple[list[list[str]], list[list[list[str]]]]:
+def images(number: int, seed: int) -> tuple[list[list[str]], list[list[list[str]]]]:
     draw = random.Random(seed)
     things = [[NOUNS[int(len(NOUNS) * draw.random() ** 2)] for _ in range(4)] for _ in range(number)]
     return [caption(draw, of) for of in things], [[caption(draw, of) for _ in range(REFERENCES)] for of in things]
@@ -53,13 +53,13 @@ def corpus(metric: type[Metric], candidates: list[list[str]], references: list[l
 
 
 def compare(candidates: list[list[str]], references: list[list[list[str]]]) -> None:
-    said = {i: [" ".join(words)] for i, words in enumerate(candidates)}
-    truths = {i: [" ".join(words) for words in of_one] for i, of_one in enumerate(references)}
+    captions = {i: [" ".join(words)] for i, words in enumerate(candidates)}
+    truths = {i: [" ".join(words) for words in of_image] for i, of_image in enumerate(references)}
     sums = [0.0, 0.0]
     for name, (ours, toolkit) in TOGETHER.items():
         mine, found = timed(lambda ours=ours: corpus(ours, candidates, references))
         quiet = {"verbose": 0} if name.startswith("bleu") else {}
-        theirs, (expected, _) = timed(lambda toolkit=toolkit, quiet=quiet: toolkit.compute_score(truths, said, **quiet))
+        theirs, (expected, _) = timed(lambda t=toolkit, quiet=quiet: t.compute_score(truths, captions, **quiet))
         worst = max(abs(a - b) for a, b in zip(found, expected if quiet else [expected], strict=True))
         print(f"{name:<10} {mine:6.2f} s   toolkit {theirs:6.2f} s   {theirs / mine:5.1f} times   apart {worst:.0e}")
         sums = [sums[0] + mine, sums[1] + theirs]
@@ -67,13 +67,13 @@ def compare(candidates: list[list[str]], references: list[list[list[str]]]) -> N
 
 
 def reward(references: list[list[list[str]]], seed: int) -> None:
-    """500 candidates, five a picture, as one step of self-critical training has them."""
+    """500 candidates, five per image, as in one step of self-critical training."""
     draw = random.Random(seed)
     build, cider = timed(lambda: Cider(references, document_frequencies(references)))
-    places = [place for place in draw.sample(range(len(references)), 100) for _ in range(5)]
-    said = [caption(draw, references[place][0]) for place in places]
-    middle = sorted(timed(lambda: cider.reward(places, said))[0] for _ in range(9))[4]
-    print(f"reward     {1000 * middle:6.1f} ms for {len(said)} candidates (built once in {build:.2f} s)")
+    indices = [index for index in draw.sample(range(len(references)), 100) for _ in range(5)]
+    captions = [caption(draw, references[index][0]) for index in indices]
+    middle = sorted(timed(lambda: cider.reward(indices, captions))[0] for _ in range(9))[4]
+    print(f"reward     {1000 * middle:6.1f} ms for {len(captions)} candidates (built once in {build:.2f} s)")
 
 
 def tokenizer(references: list[list[list[str]]]) -> None:
@@ -84,10 +84,10 @@ def tokenizer(references: list[list[list[str]]]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    candidates, references = pictures(given.pictures, given.seed)
+    candidates, references = images(given.images, given.seed)
     compare(candidates, references)
     reward(references, given.seed)
     tokenizer(references)

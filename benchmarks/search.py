@@ -1,11 +1,12 @@
-"""A search over parameters that ends in time: a grid in DVC's queue, and a table of what each setting gave.
+"""A grid search over parameters with a time limit: experiments in DVC's queue, and a table of their scores.
 
     python benchmarks/search.py --minutes 90 -S seed=1,2 -S train_stage1.learning_rate=1e-3,2e-3
 
-Run it in a project whose ``params.yaml`` has everything that does not vary. Values are DVC's: lists and ranges, each
-combination an experiment. The first -S varies slowest: with ``seed`` in front every setting is tried once before any
-is tried again. When the minutes are over the running experiment is ended and the rest forgotten; what is finished
-stays, in ``dvc exp show`` and in MLflow. The score is that of the dev split; test is for the setting that won.
+Run it in a project whose ``params.yaml`` sets everything that does not vary. Values are lists and ranges as in DVC;
+each combination is an experiment. The first -S varies slowest: with ``seed`` first, every setting is tried once before
+any is tried again. When the time is over, the running experiment is stopped and the others are removed from the queue;
+finished ones stay in ``dvc exp show`` and in MLflow. The score is that of the dev split;
+evaluate the best setting on the test split afterwards.
 """
 
 import argparse
@@ -21,13 +22,13 @@ import pandas as pd
 from scipy import stats
 
 SCORE = "reports/train_stage2.json:dev_cider"
-PAUSE = 5.0  # seconds between two looks at the queue
+POLL_SECONDS = 5.0  # between two requests of the status of the queue
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "-S", dest="settings", action="append", force_words=True, help="KEY=VALUE,VALUE as dvc exp run has it"
+        "-S", dest="settings", action="append", required=True, help="KEY=VALUE,VALUE as dvc exp run has it"
     )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--score", default=SCORE, help="the metric, FILE:NAME")
@@ -36,30 +37,30 @@ def main() -> None:
     dvc("exp", "run", "--queue", *itertools.chain.from_iterable(("-S", setting) for setting in given.settings))
     dvc("queue", "start")
     wait(given.minutes)
-    found = experiments()
-    found = found[~found["Experiment"].isin(before)]
-    print(table(found, [setting.partition("=")[0] for setting in given.settings], given.score))
+    results = experiments()
+    results = results[~results["Experiment"].isin(before)]
+    print(table(results, [setting.partition("=")[0] for setting in given.settings], given.score))
 
 
 def wait(minutes: float) -> None:
-    """Until the queue is done or the time is over; then it is emptied."""
+    """Waits until the queue is done or the time is over; then the queue is emptied."""
     until = time.monotonic() + 60 * minutes
-    while unfinished := waiting():
+    while unfinished := num_unfinished():
         if time.monotonic() > until:
             print(f"{unfinished} of the experiments were not finished in {minutes:g} minutes", file=sys.stderr)
             dvc("queue", "stop", "--kill")
             dvc("queue", "remove", "--queued")
             return
-        time.sleep(PAUSE)
+        time.sleep(POLL_SECONDS)
 
 
-def waiting() -> int:
-    """How many experiments are queued or running."""
+def num_unfinished() -> int:
+    """The number of experiments that are queued or running."""
     return sum(("Queued" in line) or ("Running" in line) for line in dvc("queue", "status").splitlines()[1:])
 
 
 def experiments() -> pd.DataFrame:
-    """The finished experiments on this commit, a row each, with metrics and parameters as columns."""
+    """The finished experiments on this commit, one per row, with metrics and parameters as columns."""
     shown = pd.read_csv(
         io.StringIO(
             dvc("exp", "show", "--csv", "--hide-workspace", "--hide-queued", "--hide-failed", "--precision", "12")
@@ -68,27 +69,27 @@ def experiments() -> pd.DataFrame:
     return shown[shown["Experiment"].notna()]
 
 
-def table(found: pd.DataFrame, varied: Sequence[str], score: str) -> str:
-    """Markdown: a row a setting, the best first, with the mean over seeds and its 95 % interval (Student 1908)."""
+def table(experiments: pd.DataFrame, varied: Sequence[str], score: str) -> str:
+    """Markdown: one row per setting, the best first, with the mean over seeds and its 95 % interval (Student 1908)."""
     keys = [key for key in varied if key != "seed"]
-    columns = [column(found, key) for key in keys]
-    found = found.dropna(subset=[column(found, score)])
+    columns = [column(experiments, key) for key in keys]
+    experiments = experiments.dropna(subset=[column(experiments, score)])
     rows = []
-    for values, group in found.groupby(columns, dropna=False) if columns else [((), found)]:
-        scores = group[column(found, score)]
+    for values, group in experiments.groupby(columns, dropna=False) if columns else [((), experiments)]:
+        scores = group[column(experiments, score)]
         rows.append((scores.mean(), *values, f"{scores.mean():.3f}", spread(scores), str(len(scores))))
     head = [*keys, "dev score", "95 %", "runs"]
     lines = [head, ["---"] * len(head), *([str(cell) for cell in row[1:]] for row in sorted(rows, reverse=True))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def column(found: pd.DataFrame, name: str) -> str:
-    """The column of a parameter or metric: DVC names the file too where two have the same name."""
+def column(experiments: pd.DataFrame, name: str) -> str:
+    """The column of a parameter or metric; DVC adds the file name if two have the same name."""
     short = name.partition(":")[2] or name
     for candidate in (name, short, f"params.yaml:{name}"):
-        if candidate in found.columns:
+        if candidate in experiments.columns:
             return candidate
-    raise SystemExit(f"dvc exp show has no {name}; it has {', '.join(map(str, found.columns))}")
+    raise SystemExit(f"dvc exp show has no {name}; it has {', '.join(map(str, experiments.columns))}")
 
 
 def spread(scores: pd.Series) -> str:
@@ -99,14 +100,14 @@ def spread(scores: pd.Series) -> str:
 
 
 def dvc(*command: str) -> str:
-    # To files: the queue's worker would keep a pipe open for as long as it works.
-    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as wrong:
-        done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False, stdout=told, stderr=wrong)
-        told.seek(0)
-        wrong.seek(0)
+    # Output goes to files, because the worker of the queue would keep a pipe open.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False, stdout=output, stderr=errors)
+        output.seek(0)
+        errors.seek(0)
         if done.returncode:
-            raise SystemExit(f"dvc {' '.join(command)} failed: {wrong.read().strip()}")
-        return told.read()
+            raise SystemExit(f"dvc {' '.join(command)} failed: {errors.read().strip()}")
+        return output.read()
 
 
 if __name__ == "__main__":

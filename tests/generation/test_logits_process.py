@@ -1,15 +1,19 @@
 """Rules that every strategy keeps."""
 
 from itertools import chain
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.generation.test_generate import EVERY, every_strategy
 from tests.generation.tiny import decoder_of, model, pictures, with_bias
 from wordgaze.core.errors import ParamsError
+from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
+from wordgaze.generation.logits_process import build_logits_processors
 from wordgaze.generation.outputs import Caption
 from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
@@ -85,3 +89,44 @@ def test_a_complete_caption_does_not_end_on_a_function_word(strategy: str, longe
     )
     assert any(c.words and c.words[-1] in FUNCTION_WORDS for c in found)
     assert not any(c.words and c.words[-1] in FUNCTION_WORDS for c in complete)
+
+
+def apply(config: GenerationConfig, vocabulary: Vocabulary, *words: str) -> set[str]:
+    """The words that may follow ``words``."""
+    processors = build_logits_processors(config, vocabulary, torch.device("cpu"))
+    token_ids = torch.tensor([[vocabulary.index[word] for word in words]], dtype=torch.long)
+    log_probs = processors(token_ids, torch.zeros(1, len(vocabulary)))
+    return {word for word, x in zip(vocabulary.words, log_probs[0].tolist(), strict=True) if x == 0}
+
+
+SMALL = Vocabulary((*SPECIAL, "a", "dog", "runs"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "words", "allowed"),
+    [
+        ({}, (), {"<end>", "a", "dog", "runs"}),
+        ({"bad_words": ["dog", "<end>", "unheard"]}, (), {"<end>", "a", "runs"}),  # special tokens are not words
+        ({"min_new_tokens": 2}, ("a",), {"a", "dog", "runs"}),
+        ({"min_new_tokens": 2}, ("a", "dog"), {"<end>", "a", "dog", "runs"}),
+        ({"no_repeat_ngram_size": 1}, ("a", "dog"), {"<end>", "runs"}),
+        ({"no_repeat_ngram_size": 2}, ("a", "dog", "a"), {"<end>", "a", "runs"}),
+        ({"no_dangling_end": True}, ("a",), {"a", "dog", "runs"}),
+        ({"no_dangling_end": True, "max_new_tokens": 2}, ("dog",), {"<end>", "dog", "runs"}),
+        ({"force_words": ["dog|runs"]}, ("a",), {"a", "dog", "runs"}),
+        ({"force_words": ["dog|runs"]}, ("runs",), {"<end>", "a", "dog", "runs"}),
+        ({"force_words": ["dog|runs"], "max_new_tokens": 2}, ("a",), {"dog", "runs"}),
+    ],
+)
+def test_each_processor_removes_its_words(rules: dict[str, Any], words: tuple[str, ...], allowed: set[str]) -> None:
+    assert apply(GenerationConfig.model_validate(rules), SMALL, *words) == allowed
+
+
+def test_processors_are_built_for_what_is_asked_for() -> None:
+    plain = build_logits_processors(GenerationConfig(), SMALL, torch.device("cpu"))
+    assert (len(plain.processors), plain.force_words, plain.may_block_end) == (1, None, False)
+    config = GenerationConfig(min_new_tokens=1, no_repeat_ngram_size=2, no_dangling_end=True, force_words=("dog",))
+    every = build_logits_processors(config, SMALL, torch.device("cpu"))
+    assert len(every.processors) == 5
+    assert every.may_block_end
+    assert every.num_missing_words(torch.tensor([[4, 5], [4, 6]])).tolist() == [0, 1]

@@ -15,7 +15,7 @@ from tests.generation.tiny import argmax_loop, model, pictures, settings, words_
 from wordgaze.generation.generate import generate
 from wordgaze.generation.logits_warpers import build_logits_warpers
 from wordgaze.generation.outputs import Caption
-from wordgaze.generation.sampling import draw
+from wordgaze.generation.sampling import draw_tokens
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, PAD, START, UNK
 
@@ -156,7 +156,7 @@ def test_a_word_without_probability_is_never_drawn(probs: npt.NDArray[np.float64
     probs[::2] = 0
     row = torch.from_numpy(np.stack([probs, probs[::-1]]))
     for index in (0, 1):
-        word = draw(row, torch.tensor([index]), torch.tensor([uniform], dtype=torch.float64))
+        word = draw_tokens(row, torch.tensor([index]), torch.tensor([uniform], dtype=torch.float64))
         assert row[index, int(word)] > 0
 
 

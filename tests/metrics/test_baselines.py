@@ -10,7 +10,6 @@ from torch import Tensor
 from tests.metrics.examples import CANDIDATES, REFERENCES, words
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.baselines import (
-    consensus,
     constant_caption,
     fewer_references,
     human_scores,
@@ -19,7 +18,6 @@ from wordgaze.metrics.baselines import (
     random_captions,
 )
 from wordgaze.metrics.captions import score_captions
-from wordgaze.metrics.cider import DocumentFrequencies
 
 
 def test_human_scores_average_each_reference_against_the_others() -> None:
@@ -53,7 +51,8 @@ def test_the_constant_caption_is_the_training_caption_that_scores_best_on_all_pi
     good, bad, only_words = words("a dog runs on the road", "two kids play with a ball", "grass sand the on runs dog a")
     assert constant_caption([bad, bad, good], truths) == good
     assert constant_caption([only_words, only_words, good], truths) == good  # by BLEU-4, not by BLEU-1
-    assert constant_caption([bad, bad, good], truths, tried=1) == bad  # the commonest are tried, no more
+    rare = [bad] * 2 + [words(f"n{i} m{i}")[0] for i in range(49) for _ in range(2)]
+    assert constant_caption([*rare, good], truths) != good  # it is chosen among the 50 most frequent captions
 
 
 def test_random_captions_are_training_captions_by_the_seed() -> None:
@@ -61,7 +60,7 @@ def test_random_captions_are_training_captions_by_the_seed() -> None:
     drawn = random_captions(train, 50, seed=1)
     assert len(drawn) == 50 and all(caption in train for caption in drawn)
     assert drawn == random_captions(train, 50, seed=1) != random_captions(train, 50, seed=2)
-    with pytest.raises(ScoreError, match="no training caption"):
+    with pytest.raises(ScoreError, match="there are no training captions"):
         random_captions([], 1, seed=1)
 
 
@@ -74,9 +73,10 @@ TRAIN = [
 TRAIN_FEATURES = np.array([[1, 0, 0], [0, 1, 0], [0, 0.9, 0.1], [0, 0, 1]], dtype=np.float32)
 
 
-def test_the_nearest_caption_is_the_first_one_of_the_most_similar_picture() -> None:
+def test_the_nearest_images_are_those_with_the_most_similar_features() -> None:
     features = np.array([[0.2, 7, 0], [5, 4, 0], [0, 0.1, 0.3]], dtype=np.float32)  # the length does not matter
-    assert nearest_captions(features, TRAIN_FEATURES, TRAIN) == words(
+    captions = [[of_image[0]] for of_image in TRAIN]
+    assert nearest_captions(features, TRAIN_FEATURES, captions, k=1) == words(
         "a dog runs", "a cat sleeps on a sofa", "a man on a bike"
     )
 
@@ -88,45 +88,14 @@ def test_the_consensus_of_the_nearest_is_the_caption_most_like_the_others() -> N
     assert everything == nearest_captions(features, TRAIN_FEATURES, TRAIN, k=4)
 
 
-def test_consensus_agrees_with_the_mean_cosine_of_each_pair() -> None:
-    candidates = words("a b c", "a b d", "a a b c d", "x y")
-    idf = {
-        gram: 0.5 + len(gram) * 0.3 + (gram[0] == "b")
-        for caption in candidates
-        for n in range(1, 5)
-        for gram in zip(*(caption[i:] for i in range(n)), strict=False)
-    }
-
-    def cosine(one: list[str], two: list[str]) -> float:
-        total = 0.0
-        for n in range(1, 5):
-            grams = [list(zip(*(caption[i:] for i in range(n)), strict=False)) for caption in (one, two)]
-            known = sorted({*grams[0], *grams[1]})
-            x, y = (np.array([of_one.count(gram) * idf[gram] for gram in known]) for of_one in grams)
-            total += float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y))) if x.any() and y.any() else 0.0
-        return total / 4
-
-    alike = [sum(cosine(a, b) for j, b in enumerate(candidates) if j != i) for i, a in enumerate(candidates)]
-    assert consensus(candidates, DocumentFrequencies(idf, 0.0)) == candidates[int(np.argmax(alike))]
-    assert len({round(value, 6) for value in alike}) == 4
-
-
-def test_of_equally_good_captions_consensus_takes_the_first() -> None:
-    a, b = words("a dog", "the cat")
-    alike = DocumentFrequencies({}, 1.0)
-    assert consensus([b, a, a, b], alike) == b
-    assert consensus([a], alike) == a
-    assert consensus([a, a, []], DocumentFrequencies({}, 0.0)) == a  # words that all pictures have
-
-
 @pytest.mark.parametrize(
     ("features", "train_features", "captions", "k", "message"),
     [
         (np.ones((1, 3)), TRAIN_FEATURES, TRAIN, 0, "k is 0"),
-        (np.ones((1, 3)), TRAIN_FEATURES[:2], TRAIN, 1, "2 training pictures with captions of 4"),
+        (np.ones((1, 3)), TRAIN_FEATURES[:2], TRAIN, 1, "2 training images with captions of 4"),
         (np.ones((1, 3)), TRAIN_FEATURES[:1], [[]], 1, "each needs at least one"),
-        (np.ones((1, 3)), TRAIN_FEATURES[:0], [], 1, "0 training pictures"),
-        (np.ones((1, 2)), TRAIN_FEATURES, TRAIN, 1, r"features of \(2,\) and of \(3,\)"),
+        (np.ones((1, 3)), TRAIN_FEATURES[:0], [], 1, "0 training images"),
+        (np.ones((1, 2)), TRAIN_FEATURES, TRAIN, 1, r"features of shapes \(2,\) and \(3,\)"),
         (np.full((1, 3), np.nan), TRAIN_FEATURES, TRAIN, 1, "NaN"),
     ],
 )
@@ -135,6 +104,32 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     with pytest.raises(ScoreError, match=message):
         nearest_captions(features.astype(np.float32), train_features, captions, k)
+
+
+def test_of_captions_that_agree_equally_the_first_is_taken() -> None:
+    captions = [words("the cat", "a dog"), words("a dog", "the cat"), words("a man on a bike")]
+    features = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    assert nearest_captions(features[:1], features, captions, k=2) == words("the cat")
+
+
+def test_the_nearest_baseline_has_the_scores_that_were_reported_before() -> None:
+    """The numbers were computed by an earlier implementation, with NumPy."""
+    rng = np.random.default_rng(7)
+    topics = rng.integers(8, size=120)
+    features = (np.eye(8)[topics] + 0.3 * rng.normal(size=(120, 8))).astype(np.float32)
+    captions = [[_caption(rng, topic) for _ in range(3)] for topic in topics]
+    expected = {
+        2: {"bleu_1": 0.5444015443994424, "rouge_l": 0.3927291397273483, "cider": 0.8276324836344591},
+        10: {"bleu_1": 0.5870445344105788, "rouge_l": 0.4438093374425214, "cider": 0.9862014848480307},
+    }
+    for k, scores in expected.items():
+        chosen = nearest_captions(features[80:], features[:80], captions[:80], k)
+        found = score_captions(chosen, captions[80:])
+        assert {name: found[name] for name in scores} == pytest.approx(scores, abs=1e-6)
+
+
+def _caption(rng: np.random.Generator, topic: int) -> list[str]:
+    return [f"w{int(topic * 5 + 40 * rng.random() ** 3) % 40}" for _ in range(rng.integers(4, 9))]
 
 
 class Stored:
@@ -155,7 +150,7 @@ class Stored:
 
 def test_pooled_features_are_means_of_length_one_read_in_small_parts() -> None:
     store = Stored()
-    features = pooled(store, ["a", "b", "zero"], batch=2)
+    features = pooled(store, ["a", "b", "zero"] * 100)[:3]
     np.testing.assert_allclose(features, [[0.6, 0.8], [0, 1], [0, 0]], atol=1e-6)
     assert features.dtype == np.float32
-    assert store.asked == [2, 1]
+    assert store.asked == [256, 44]

@@ -6,12 +6,10 @@ import pytest
 from tests.metrics.examples import CANDIDATES, REFERENCES
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.bleu import corpus_bleu
-from wordgaze.metrics.captions import CaptionScores, score_captions
+from wordgaze.metrics.captions import SCORES, CaptionScores, score_captions
 from wordgaze.metrics.cider import Cider
 from wordgaze.metrics.meteor import Meteor
 from wordgaze.metrics.rouge import RougeL
-
-SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider")
 
 
 def test_scores_are_those_of_each_metric() -> None:

@@ -82,5 +82,5 @@ def test_novelty_needs_training_captions() -> None:
 
 
 def test_n_grams_of_no_words_are_refused() -> None:
-    with pytest.raises(ScoreError, match="n-grams of 0 words"):
+    with pytest.raises(ScoreError, match="n is 0, which is not a valid length"):
         distinct_n([["a"]], 0)

@@ -54,7 +54,7 @@ def test_mentions_tell_where_they_are_and_the_longest_wins() -> None:
 
 
 def test_a_synonym_of_nothing_is_refused() -> None:
-    with pytest.raises(ScoreError, match="'puppy' is said to name 'dog', which is no object"):
+    with pytest.raises(ScoreError, match="'puppy' is a synonym of 'dog', which is not in the lexicon"):
         Lexicon(["cat"], {"puppy": "dog"})
 
 
@@ -126,9 +126,9 @@ def test_scores_of_nothing_are_no_zero_and_shapes_are_kept() -> None:
 @pytest.mark.parametrize(
     ("objects", "candidates", "message"),
     [
-        (OBJECTS[:2], CANDIDATES, "objects of 2 pictures for references of 3"),
-        (OBJECTS, CANDIDATES[:2], "2 captions for 3 pictures"),
-        ([["dog"], ["unicorn", "cat"], []], CANDIDATES, "picture number 1 has objects that the lexicon lacks: unicorn"),
+        (OBJECTS[:2], CANDIDATES, "objects of 2 images for references of 3"),
+        (OBJECTS, CANDIDATES[:2], "2 captions for 3 images"),
+        ([["dog"], ["unicorn", "cat"], []], CANDIDATES, "image number 1 has objects that the lexicon lacks: unicorn"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(objects: list[list[str]], candidates: list[list[str]], message: str) -> None:

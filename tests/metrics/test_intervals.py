@@ -127,7 +127,7 @@ def test_spread_over_seeds() -> None:
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
 def test_no_spread_of_what_is_no_number(values: list[float]) -> None:
-    with pytest.raises(ScoreError, match="one finite number a seed"):
+    with pytest.raises(ScoreError, match="one finite number per seed"):
         spread(values)
 
 
@@ -135,7 +135,7 @@ def test_unusable_statistics_are_refused() -> None:
     good = rows([1.0, 2.0])
     with pytest.raises(ScoreError, match="at least one"):
         bootstrap(Mean(), rows([]))
-    with pytest.raises(ScoreError, match="one row a image"):
+    with pytest.raises(ScoreError, match="one row per image"):
         bootstrap(Mean(), np.ones(3))
     with pytest.raises(ScoreError, match="image number 1 are NaN"):
         bootstrap(Mean(), rows([1.0, math.nan]))

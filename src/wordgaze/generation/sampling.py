@@ -60,7 +60,7 @@ class Sampler:
         if not len(rows):
             self.sample = sample
             return
-        token_ids = draw(self.warpers(allowed), rows, self.uniform[batch.image[rows], sample, position])
+        token_ids = draw_tokens(self.warpers(allowed), rows, self.uniform[batch.image[rows], sample, position])
         ended = token_ids == END
         self._finish(rows[ended], sample[ended], log_probs[:, END])
         rows, token_ids, self.sample = rows[~ended], token_ids[~ended], sample[~ended]
@@ -83,7 +83,7 @@ class Sampler:
             self.finished[image][number] = Hypothesis(self.max_new_tokens, row, None, total, "length")
 
 
-def draw(probs: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:
+def draw_tokens(probs: Tensor, rows: Tensor, uniform: Tensor) -> Tensor:
     """Draws a token for each of ``rows`` (M,) of ``probs`` (N, V) by inverting the cumulative distribution.
 
     uniform (M,) in [0, 1) → token ids (M,). A token of probability 0 is never drawn.

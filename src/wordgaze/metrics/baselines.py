@@ -25,8 +25,8 @@ _NUM_CONSTANT = 50  # the most frequent training captions, of which the constant
 _BATCH = 256  # images whose features are read at a time
 
 
-class Store(Protocol):
-    """A store of image features."""
+class FeatureReader(Protocol):
+    """Reads the features of images, as ``FeatureStore`` does."""
 
     def read(self, images: Sequence[str]) -> Tensor:
         """Features (B, L, D) of these images, in their order."""
@@ -49,7 +49,7 @@ def random_captions(train: Sequence[Tokens], count: int, seed: int) -> list[list
     return [list(train[number]) for number in np.random.default_rng(seed).integers(len(train), size=count)]
 
 
-def pooled(store: Store, images: Sequence[str]) -> Features:
+def pooled(store: FeatureReader, images: Sequence[str]) -> Features:
     """(N, D): the mean of each image's features over the grid, scaled to length 1."""
     parts = [
         normalize(store.read(images[i : i + _BATCH]).float().mean(1), dim=1).numpy()

@@ -10,9 +10,12 @@ from wordgaze.metrics.cider import Cider
 from wordgaze.metrics.meteor import Meteor, is_meteor_available
 from wordgaze.metrics.rouge import RougeL
 
+SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider")
+"""The names of all scores, in their order. ``meteor`` needs nltk."""
+
 
 class CaptionScores:
-    """BLEU-1…4, ROUGE-L, METEOR and CIDEr as one metric, so that all of them are resampled and grouped alike.
+    """The scores named in ``SCORES`` as one metric, so that all of them are resampled and grouped alike.
 
     METEOR is left out where nltk is not installed. ``references[i]`` are all the references of image i. Raises
     ScoreError if an image has no reference.

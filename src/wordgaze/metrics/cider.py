@@ -18,7 +18,7 @@ from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams, refuse_misfit, refuse_unscorable
 
-SIGMA = 6.0
+LENGTH_SIGMA = 6.0
 """Standard deviation of the length penalty, in bigrams."""
 
 
@@ -136,7 +136,7 @@ class Cider:
         total = 0.0
         for product, norm, length in zip(products, norms, lengths, strict=True):
             cosines = sum(x / (a * b) for x, a, b in zip(product, candidate.norms, norm, strict=True) if x)
-            total += cosines * math.exp(-((candidate.length - length) ** 2) / (2 * SIGMA**2))
+            total += cosines * math.exp(-((candidate.length - length) ** 2) / (2 * LENGTH_SIGMA**2))
         return 10 * total / (ORDERS * len(lengths))
 
 

@@ -23,21 +23,20 @@ import numpy as np
 import numpy.typing as npt
 
 from wordgaze.core.errors import ScoreError
+from wordgaze.metrics.base import Floats
 from wordgaze.metrics.hallucination import share
 from wordgaze.text.objects import Lexicon
 
-Floats = npt.NDArray[np.float64]
-
 KINDS = ("attention", "uniform", "centre", "shuffled")
 
-SIGMA = 0.25
+CENTRE_SIGMA = 0.25
 """Width of the Gaussian of attention to the centre, as a share of the image's width and height."""
 
 _TOLERANCE = 0.05  # by which a sum may exceed 1: attention is computed in half precision too
 _ELSEWHERE = 1e-6  # a word with less attention than this on the image is not measured
 
 
-class Box(Protocol):
+class LabelledBox(Protocol):
     """Where the object named ``noun`` is; ``box`` = (left, top, right, bottom) in pixels."""
 
     @property
@@ -66,7 +65,7 @@ class Boxed:
     """An image's size (width, height) in pixels and the boxes of its objects."""
 
     size: tuple[int, int]
-    boxes: tuple[Box, ...]
+    boxes: tuple[LabelledBox, ...]
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,7 @@ class Grounding:
         return np.stack(columns, axis=1)
 
 
-def centre_attention(grid: tuple[int, int], sigma: float = SIGMA) -> Floats:
+def centre_attention(grid: tuple[int, int], sigma: float = CENTRE_SIGMA) -> Floats:
     """(L,) weights of sum 1: a Gaussian about the centre, ``sigma`` as a share of the image's width and height."""
     rows, columns = grid
     y, x = ((2 * np.arange(n) + 1 - n) / (2 * n) for n in (rows, columns))  # from −½ to ½, symmetric to the last bit

