@@ -114,6 +114,22 @@ def test_standardised_channels_are_those_of_the_training_images(task: TrainingTa
     assert torch.equal(trained(start, tmp_path / "second")["decoder.shift"], weights["decoder.shift"])
 
 
+def test_the_key_of_a_checkpoint_holds_all_that_the_weights_depend_on(task: TrainingTask, tmp_path: Path) -> None:
+    trained(task, tmp_path)
+    others = [
+        replace(task, code="another loss"),
+        replace(task, seed=2),
+        replace(task, max_words=5),
+        replace(task, model=SIZES.model_copy(update={"num_layers": 2})),
+        replace(task, settings=task.settings.model_copy(update={"epochs": 3})),
+        replace(task, vectors=vectors(8)),
+        replace(task, start=tmp_path / "captioner"),
+    ]
+    assert len({task.key(), *(other.key() for other in others)}) == 8
+    seldom = task.settings.model_copy(update={"checkpoint_seconds": 60.0})
+    assert replace(task, settings=seldom).key() == task.key()
+
+
 class Killed(Exception):
     pass
 

@@ -99,13 +99,13 @@ def _start_worker(train_step: TrainStep, num_threads: int) -> _Worker:
     context = mp.get_context("spawn")  # a fork would inherit OpenMP's locks, but not the threads that hold them
     here, there = context.Pipe()
     gradients = [torch.zeros_like(p).share_memory_() for p in train_step.parameters()]  # type: ignore[no-untyped-call]
-    process = context.Process(target=_worker, args=(train_step, gradients, there, num_threads), daemon=True)
+    process = context.Process(target=_run_worker, args=(train_step, gradients, there, num_threads), daemon=True)
     process.start()
     there.close()  # so that reading ends when the process does
     return _Worker(process, here, gradients)
 
 
-def _worker(train_step: TrainStep, gradients: list[Tensor], pipe: Connection, num_threads: int) -> None:
+def _run_worker(train_step: TrainStep, gradients: list[Tensor], pipe: Connection, num_threads: int) -> None:
     """Computes steps until the pipe is closed, which also happens when the process at its other end is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 ends the workers
     torch.set_num_threads(num_threads)
