@@ -297,7 +297,7 @@ def test_importing_the_module_imports_nothing_slow() -> None:
         ("  - column_to_exist: [word]\n", "expectation 1 is {'column_to_exist': ['word']}; write it as"),
         ("  []\n", "expectations must be a list of one or more"),
         ("  - [\n", "is not YAML"),
-        ("  []\nowner: me\n", "must hold a description and expectations, and nothing else"),
+        ("  []\nowner: me\n", "must have a description and expectations, and nothing else"),
     ],
 )
 def test_a_contract_that_cannot_be_used_is_told_with_its_file_and_entry(tmp_path: Path, text: str, told: str) -> None:

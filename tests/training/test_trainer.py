@@ -21,7 +21,10 @@ from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import EpochMetrics, Trainer
 
-SIZES = DecoderConfig(embedding_size=5, hidden_size=6, attention_size=4, feature_size=5)  # with dropout
+SIZES = DecoderConfig(
+    embedding_size=5, hidden_size=6, attention_size=4, feature_size=5,
+    dropout_embedding=0.5, dropout_features=0.5, dropout_output=0.5,
+)  # fmt: skip
 EXAMPLES = [Example(str(i), ((4 + i % 4, 5, END), (6, 4 + i % 3, 7, END)[: 2 + i % 3])) for i in range(7)]
 PLAIN = TrainParams(
     epochs=3, batch_size=3, learning_rate=0.05, warmup_steps=2, checkpoint_seconds=0, device="cpu", precision="fp32"

@@ -1,4 +1,4 @@
-"""The places of the toy world by day, at sunset and at night.
+"""The backdrops of the scenes: places by day, at sunset and at night.
 
 A backdrop has three layers: the sky; the land, drawn in daylight and then tinted by the time; and the lights, which
 keep their colour in the dark.
@@ -30,7 +30,7 @@ class _Layers(NamedTuple):
 
 
 def tint(image: Image.Image, light: Colour) -> Image.Image:
-    """An RGBA image as it looks under light of this colour: each channel multiplied, alpha kept."""
+    """An RGBA image under light of this colour: each channel is multiplied, alpha is unchanged."""
     bands = image.split()
     dimmed = [
         band.point([value * level // 255 for value in range(256)]) for band, level in zip(bands[:3], light, strict=True)
@@ -40,10 +40,10 @@ def tint(image: Image.Image, light: Colour) -> Image.Image:
 
 @cache
 def backdrop(place: str, time: Time, variant: int, size: int) -> Image.Image:
-    """One of the drawn variants of a place at a time, RGB. Shared: draw on a copy."""
+    """One of the drawn variants of a place at a time of day, RGB. The result is cached: draw on a copy."""
     number = [known.name for known in PLACES].index(place)
     rng = np.random.default_rng(np.random.SeedSequence((number, list(_TINTS).index(time), variant)))
-    picture = _sky(rng, time, 2 * size).reduce(2)  # twice the size, then halved: smooth edges
+    picture = _sky(rng, time, 2 * size).reduce(2)  # drawn at twice the size and reduced, for smooth edges
     layers = _Layers(Brush(2 * size), Brush(2 * size))
     _PAINTERS[place](rng, layers)
     light = _LAMPLIGHT if place == "room" and time == "night" else _TINTS[time]
@@ -54,7 +54,7 @@ def backdrop(place: str, time: Time, variant: int, size: int) -> Image.Image:
 
 
 def _grain(rng: np.random.Generator, image: Image.Image) -> Image.Image:
-    """A soft texture like paper: broad patches and fine grain."""
+    """A soft texture of broad patches and fine grain."""
     patches = rng.standard_normal((image.height // 16 + 1, image.width // 16 + 1)).astype(np.float32)
     noise = 5 * np.asarray(Image.fromarray(patches).resize(image.size, Image.Resampling.BICUBIC))
     noise += 3 * rng.standard_normal(noise.shape, dtype=np.float32)

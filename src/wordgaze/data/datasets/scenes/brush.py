@@ -1,4 +1,4 @@
-"""A canvas of unit coordinates and the few strokes from which every backdrop is drawn."""
+"""A canvas with unit coordinates and the strokes of which all backdrops consist."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,14 +27,14 @@ class Brush:
         self._paint(_draw_polygon, points, 0, (top, bottom or top), alpha)
 
     def band(self, y0: float, y1: float, top: Colour, bottom: Colour | None = None, alpha: float = 1) -> None:
-        """The whole width between two heights."""
+        """Fills the whole width between two heights."""
         self.polygon([(-0.1, y0), (1.1, y0), (1.1, y1), (-0.1, y1)], top, bottom, alpha)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, top: Colour, bottom: Colour | None = None) -> None:
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], top, bottom)
 
     def ridge(self, heights: Callable[[NDArray[np.float64]], NDArray[np.float64]], top: Colour, bottom: Colour) -> None:
-        """Everything below a curve y(x)."""
+        """Fills everything below a curve y(x)."""
         x = np.linspace(-0.02, 1.02, 120)
         self.polygon([*zip(x.tolist(), heights(x).tolist(), strict=True), (1.02, 1.02), (-0.02, 1.02)], top, bottom)
 
@@ -52,7 +52,7 @@ class Brush:
         self._paint(_draw_ellipse, [(x - radius, y - tall), (x + radius, y + tall)], 0, (colour, colour), alpha)
 
     def glow(self, centre: Point, radius: float, colour: Colour, alpha: float = 1) -> None:
-        """Light that fades out to nothing at ``radius``."""
+        """Light that fades to zero at ``radius``."""
         x, y = centre
         frame = self._frame([(x - radius, y - radius), (x + radius, y + radius)], 0)
         rows, columns = np.mgrid[frame[1] : frame[3], frame[0] : frame[2]] / self.side
@@ -88,7 +88,7 @@ class Brush:
         self.image.alpha_composite(layer, frame[:2])
 
     def _frame(self, points: Sequence[Point], margin: float) -> Frame:
-        """The pixels that a stroke can reach: only these are touched, which keeps small strokes cheap."""
+        """The pixels that a stroke can affect: only these are processed, so small strokes are cheap."""
         reach = margin * self.side + 2
         xs, ys = ([point[axis] * self.side for point in points] for axis in (0, 1))
         left, top = (max(0, math.floor(min(values) - reach)) for values in (xs, ys))

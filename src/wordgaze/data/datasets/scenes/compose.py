@@ -43,7 +43,7 @@ PLACES = (
 
 @dataclass(frozen=True)
 class Thing:
-    """One pictogram: ``box`` = (left, top, right, bottom) in pixels, tight around what is visible."""
+    """One pictogram; ``box`` = (left, top, right, bottom) in pixels is the tight bounding box of its visible part."""
 
     box: tuple[int, int, int, int]
     mirrored: bool
@@ -51,7 +51,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Group:
-    """One to three things of one kind and one size."""
+    """One to three objects of one kind and size."""
 
     noun: str
     large: bool
@@ -145,7 +145,7 @@ def _layout(rng: np.random.Generator, nouns: list[str]) -> Layout:
 
 
 def _plans(rng: np.random.Generator, nouns: list[str], counts: list[int], gap: float, *, stacked: bool) -> list[_Plan]:
-    """Sizes by chance, then the widest large group becomes small until all of them fit beside each other."""
+    """Random sizes; the widest large group is made small until all groups fit beside each other."""
     tight = sum(counts) == _MOST_THINGS
     larges = [bool(rng.random() < 0.5) and count < 3 and not (tight and count > 1) for count in counts]
     small, large = rng.uniform(*_SMALL), rng.uniform(*_LARGE)
@@ -161,7 +161,7 @@ def _plans(rng: np.random.Generator, nouns: list[str], counts: list[int], gap: f
 
 
 def _plan(noun: str, count: int, side: float, tight: bool, large: bool) -> _Plan:
-    """One alone, two side by side (one behind the other where it is tight), three as a triangle."""
+    """The offsets of one object, of two side by side (overlapping if space is short), or of three in a triangle."""
     image = pictogram(noun)
     width, height = (side * length / max(image.size) for length in image.size)
     if count == 3:
@@ -174,7 +174,7 @@ def _plan(noun: str, count: int, side: float, tight: bool, large: bool) -> _Plan
 
 
 def _lefts(rng: np.random.Generator, plans: list[_Plan], gap: float, layout: Layout) -> list[float]:
-    """The left side of each group: one centre for a stack, else side by side with the free width shared out."""
+    """The left side of each group: a common centre for a stack, otherwise side by side with the free width divided."""
     margin = (1 - _WIDTH) / 2
     if layout == "stack":
         half = max(plan.span for plan in plans) / 2
@@ -193,7 +193,7 @@ def _lefts(rng: np.random.Generator, plans: list[_Plan], gap: float, layout: Lay
 
 
 def _bases(rng: np.random.Generator, plans: list[_Plan], place: Place, layout: Layout) -> list[float]:
-    """The lowest bottom line of each group: in the sky for airborne things, on the ground for others."""
+    """The lowest bottom line of each group: in the sky for airborne objects, on the ground for others."""
     bases: list[float] = []
     for plan in plans:
         tall = plan.height + plan.rise

@@ -34,7 +34,7 @@ def _lit(noun: str, time: Time) -> Image.Image:
 
 
 def _shade(picture: Image.Image, thing: Thing) -> None:
-    """A soft shadow on the ground around the foot of a thing."""
+    """A soft shadow on the ground around the base of an object."""
     left, _, right, bottom = thing.box
     width, height = round((right - left) * 1.1), max(2, round((right - left) * 0.22))
     shadow = _soft_disc().resize((width, height))

@@ -1,7 +1,7 @@
 """Five forms of a sentence about a scene.
 
-A form fixes what it mentions and in which order (left to right, or top to bottom), so a model that sees a picture
-rightly can say one of the sentences word for word.
+A form determines what it mentions and in which order (left to right, or top to bottom), so a model that recognises the
+scene can reproduce one of the sentences exactly.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def describe(scene: Scene) -> tuple[str, ...]:
 
 
 def _relations(scene: Scene) -> tuple[str, str, str]:
-    """From the first group to the others, from the others to the first, and where the others are, seen from it."""
+    """The relations of the first group to the others, of the others to the first, and the side of the others."""
     alone = len(scene.groups[0].things) == 1
     if scene.layout == "stack":
         return "above", "below", "below it" if alone else "below them"

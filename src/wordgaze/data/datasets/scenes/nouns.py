@@ -1,4 +1,4 @@
-"""The objects of the toy world: their names and their pictograms."""
+"""The objects of the scenes: their names and pictograms."""
 
 from functools import cache
 
@@ -86,13 +86,13 @@ _PLURALS = {
 
 
 def plural(noun: str) -> str:
-    """Two of them: ``bus`` → ``buses``."""
+    """The plural of a noun: ``bus`` → ``buses``."""
     return _PLURALS.get(noun, f"{noun}s")
 
 
 @cache
 def pictogram(noun: str) -> Image.Image:
-    """The RGBA pictogram of a noun, cut to what is visible of it (at most 72 by 72). Shared: do not draw on it."""
+    """The RGBA pictogram of a noun, cropped to its visible part (at most 72 x 72). It is cached: do not modify it."""
     emoji = GROUNDED.get(noun) or AIRBORNE[noun]
     with Image.open(get_emoji_path(emoji)) as file:
         image = file.convert("RGBA")
