@@ -17,18 +17,7 @@ MODULES = {
     for path in sorted(SOURCE.glob("wordgaze/**/*.py"))
 }
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-CLI = (
-    "__init__",
-    "caption",
-    "corrections",
-    "evaluate",
-    "options",
-    "pipeline",
-    "project",
-    "recipe",
-    "registry",
-    "serve",
-)
+COMMANDS = [path for path in (SOURCE / "wordgaze/cli").glob("*.py") if path.stem != "console"]
 STAGE_MODULES = [module for module in MODULES if module.startswith("wordgaze.stages.")]
 CODE = [*MODULES.values(), *sorted((ROOT / "pipeline").glob("**/*.py"))]
 
@@ -85,7 +74,7 @@ def test_mlflow_is_imported_by_tracking_alone() -> None:
     ("library", "modules"),
     [
         ("great_expectations", {"src/wordgaze/data/contracts/__init__.py"}),
-        ("typer", {f"src/wordgaze/cli/{name}.py" for name in CLI}),
+        ("typer", {f"src/wordgaze/cli/{path.name}" for path in COMMANDS}),
         ("gradio", {f"src/wordgaze/app/{name}.py" for name in ("handlers", "batch_tab", "page")}),
         ("dvc", set()),
         *((library, set()) for library in ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")),
