@@ -147,7 +147,7 @@ def test_pictures_that_cannot_be_used_are_named(refused: Refused, run: Run, pict
     assert refused("caption", "gone.jpg") == "gone.jpg: there is no such file or folder; check the path"
     assert refused("caption", picture, "gone.jpg").startswith("gone.jpg: ")
     Path("empty").mkdir()
-    assert refused("caption", "empty").startswith("empty: the folder holds no pictures")
+    assert refused("caption", "empty").startswith("empty: the folder holds no images")
     cut = picture.with_name("cut.jpg")
     Image.open(picture).resize((300, 300)).save(cut)
     cut.write_bytes(cut.read_bytes()[:-300])

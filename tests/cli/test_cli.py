@@ -46,6 +46,7 @@ def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) ->
         *("score", "ground", "spread", "summary"),
         *("app", "serve", "corrections"),
         *("register", "promote"),
+        *("init", "fingerprint"),
         "recipe",
         *("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate"),
     ]

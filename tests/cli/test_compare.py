@@ -28,7 +28,7 @@ def test_without_training_pictures_neighbours_are_left_out_or_refused(
     assert code == 0 and " consensus " in out and "neighbours" not in out
     for command in (("caption",), ("explain", "--gif", "film.gif")):
         line = refused(*command, picture, "--model", folder, "--strategy", "neighbours")
-        assert line == "this captioner has no training pictures to compare with; use another strategy"
+        assert line == "this captioner has no training images to compare with; use another strategy"
 
 
 def test_neighbours_choose_in_every_command_alike(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Refused, Run
+from tests.evaluation.reports import BEAM, evaluation_report
 
 
 def test_a_file_of_captions_is_scored(run: Run, refused: Refused) -> None:
@@ -11,7 +12,7 @@ def test_a_file_of_captions_is_scored(run: Run, refused: Refused) -> None:
     Path("said.csv").write_text("image,caption\n1,a dog runs\n2,a car\n")
     code, out, err = run("score", "said.csv", "truth.csv", "--output", "report.html")
     assert (code, err) == (0, "")
-    for name in ("BLEU-4", "ROUGE-L", "METEOR", "CIDEr", "95 % of said"):
+    for name in ("BLEU-4", "ROUGE-L", "METEOR", "CIDEr", "95 % intervals of said"):
         assert name in out
     assert Path("report.html").stat().st_size > 1000
     Path("said.csv").write_text("image,caption\n1,a dog runs\n3,a car\n")
@@ -33,7 +34,7 @@ def test_attention_is_measured_against_a_file_of_boxes(
     Path("instances.json").write_text(json.dumps(boxes))
     code, out, err = run("ground", picture, "--boxes", "instances.json")
     assert (code, err) == (0, "")
-    assert "the captioner's │ 1.000 [1.000, 1.000]" in out
+    assert "the captioner's attention │ 1.000 [1.000, 1.000]" in out
     boxes["images"] = [{"id": 1, "file_name": "other.png", "width": 48, "height": 32}]
     Path("instances.json").write_text(json.dumps(boxes))
     assert "has no boxes of these pictures" in refused("ground", picture, "--boxes", "instances.json")
@@ -41,17 +42,15 @@ def test_attention_is_measured_against_a_file_of_boxes(
 
 def test_runs_with_several_seeds_have_a_mean_and_a_spread(run: Run, refused: Refused) -> None:
     def report(name: str, cider: float, dataset: str = "scenes") -> Path:
-        path = Path(name)
-        path.write_text(
-            json.dumps({"dataset": dataset, "split": "test", "decode": {}, "decoding": {"beam": {"cider": cider}}})
-        )
-        return path
+        scores = {"beam": BEAM.model_copy(update={"cider": cider})}
+        evaluation_report(dataset=dataset, scores=scores).save(Path(name))
+        return Path(name)
 
     one, two = report("one.json", 0.5), report("two.json", 0.7)
     code, out, err = run("spread", one, two)
     assert (code, err) == (0, "")
     assert "0.600 ± 0.141" in out
     assert "0.500 ± –" in run("spread", one)[1]  # one run has no spread
-    assert "other.json is of another data set" in refused("spread", one, report("other.json", 0.6, "flickr8k"))
+    assert "other.json has another data set" in refused("spread", one, report("other.json", 0.6, "flickr8k"))
     one.write_text("[]")
-    assert "one.json is no evaluation.json" in refused("spread", one)
+    assert "one.json is not a valid EvaluationReport" in refused("spread", one)

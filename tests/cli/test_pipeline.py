@@ -16,7 +16,7 @@ def test_an_unknown_encoder_is_told_by_the_stage_that_needs_it(
     Path("data/raw/captions.jsonl").write_text('{"image": "a.png", "captions": ["a"], "objects": [], "split": null}\n')
     Path("params.yaml").write_text("features: {encoder: timm/efficientnet_b00}")
     line = refused("features")
-    assert line.startswith("encoder 'timm/efficientnet_b00' is unknown to timm; near it: efficientnet_b0")
+    assert line.startswith("encoder 'timm/efficientnet_b00' is unknown to timm; similar names: efficientnet_b0")
     assert not Path("data/features").exists()
 
 

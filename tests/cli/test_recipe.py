@@ -34,11 +34,11 @@ def test_a_recipe_is_used_scaled_down(run: Run) -> None:
     assert re.fullmatch(r"params\.yaml has the settings of inception_coco; \d+ changed; next: dvc repro\n", out)
     written = Path("params.yaml").read_text()
     assert "\n  epochs: 2\n" in written
-    assert "\nseed: 7                          # of everything" in written
+    assert "\nseed: 7                          # random seed" in written
     assert "\n  name: coco                     # scenes" in written
 
 
 @pytest.mark.usefixtures("recipes")
 def test_a_recipe_that_is_not_there_is_one_line(refused: Refused) -> None:
     for command in ("show", "use"):
-        assert refused("recipe", command, "b7").startswith("recipe 'b7' is unknown; near it: b7_flickr30k")
+        assert refused("recipe", command, "b7").startswith("recipe 'b7' is unknown; similar names: b7_flickr30k")

@@ -9,7 +9,7 @@ def test_corrections_are_listed_and_exported(run: Run, refused: Refused, picture
     from wordgaze.app.corrections import Corrections
 
     assert run("corrections", "list") == (0, "", "")
-    assert "corrections.sqlite holds no corrections" in refused("corrections", "export", "mine")
+    assert "corrections.sqlite contains no corrections" in refused("corrections", "export", "mine")
     Corrections(Path("corrections.sqlite")).add(picture.read_bytes(), "slope.png", "a dog", "a slope", "tiny", "2")
     code, out, err = run("corrections", "list")
     assert (code, err) == (0, "")
@@ -18,8 +18,8 @@ def test_corrections_are_listed_and_exported(run: Run, refused: Refused, picture
     assert (code, err) == (0, "")
     assert out == "mine holds 1 captions; to train on them: -S dataset.name=folder -S dataset.source=mine\n"
     assert sorted(path.name for path in Path("mine").iterdir()) == ["captions.csv", "images"]
-    assert "mine is there already" in refused("corrections", "export", "mine")
+    assert "mine exists and is not empty" in refused("corrections", "export", "mine")
 
 
 def test_a_folder_without_a_captioner_is_not_served(refused: Refused) -> None:
-    assert refused("serve", "--model", "nowhere", "--port", 0).startswith("nowhere holds no captioner")
+    assert refused("serve", "--model", "nowhere", "--port", 0).startswith("nowhere does not contain a captioner")

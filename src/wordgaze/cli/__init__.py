@@ -14,9 +14,9 @@ GROUPS = (
     serve,
     corrections,
     registry,
+    project,
     recipe,
     pipeline,
-    project,
 )
 """The modules of commands, in the order of the help. Each has an ``app``."""
 

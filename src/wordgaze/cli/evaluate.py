@@ -52,7 +52,7 @@ def ground(
     from wordgaze.evaluation.ground import ground_pictures
     from wordgaze.tracking.resolve import load
 
-    print_grounding(*ground_pictures(pictures, boxes, load(model), generation_config(settings)))
+    print_grounding(ground_pictures(pictures, boxes, load(model), generation_config(settings)))
 
 
 @app.command(rich_help_panel=PANEL)

@@ -43,10 +43,12 @@ code of each stage into code.yaml. The other stages run when their code, paramet
 _ABOUT_CODE = "# The installed wordgaze's code for each stage, as a fingerprint. The stage `code` writes this file.\n"
 _FIRST_COMMIT = "Start a wordgaze project"
 
+PANEL = "Project"
+
 app = typer.Typer()
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def init(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or an empty folder.")]) -> None:
     """Write a project into FOLDER: parameters and pipeline, with git and DVC initialised."""
     committed = create_project(folder)
@@ -55,7 +57,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or
         typer.echo("git has committed nothing; set its user.name and user.email, and run git commit before dvc exp run")
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def fingerprint(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to write.")] = CODE,
 ) -> None:

@@ -34,8 +34,8 @@ def serve(model: str, host: str, port: int, ready: Callable[[str], None]) -> Non
 
     ``ready`` is called with the server's address once it answers; port 0 takes a free one. The requests are those of
     MLflow's scoring server: ``POST /invocations`` with JSON, ``GET /ping``. Images are base64; paths are opened
-    only if the environment variable WORDGAZE_PATHS is 1. Raises TrackingError for a model or an address that cannot be had,
-    ModelError for a folder without a captioner.
+    only if the environment variable WORDGAZE_PATHS is 1. Raises TrackingError for a model or an address that is not
+    available, and ModelError for a folder without a captioner.
     """
     configure_mlflow()
     with _listening(host, port) as listening:
