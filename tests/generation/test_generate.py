@@ -1,5 +1,6 @@
 """What holds for every strategy: numbers are what they claim, captions do not depend on the batch, odd models are named."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
@@ -58,6 +59,7 @@ def test_log_prob_and_weights_are_what_teacher_forcing_gives(strategy: str, seed
             words = token_ids(caption, vocabulary)
             assert caption.log_prob == pytest.approx(rescored(decoder, picture, words), abs=1e-4)
             assert len(caption.word_log_probs) == len(caption.words)
+            assert caption.probability == pytest.approx(math.exp(caption.log_prob))
             with torch.no_grad():
                 weights = decoder(picture.unsqueeze(0), torch.tensor([[[*words, END]]])).weights[0]
             np.testing.assert_allclose(caption.weights, weights[: len(caption.words)].numpy(), atol=1e-5)

@@ -16,6 +16,7 @@ from wordgaze.core.files import sha256, write_tensors
 from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
+from wordgaze.metrics.nearest import nearest
 from wordgaze.models.config import DecoderConfig
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.text.word_vectors import WordVectors
@@ -77,8 +78,9 @@ def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: TrainingTas
     captioner = Captioner.load(tmp_path / "captioner", "cpu")
     assert captioner.neighbours and task.image_folder
     images = [Image.open(task.image_folder / f"{i:02}.png").convert("RGB") for i in range(8)]
-    nearest = captioner.neighbours.nearest(captioner.features(images), 1)
-    assert [COLOURS_OF[place] for [place] in nearest] == COLOURS_OF  # pictures of one colour are all the same
+    known = captioner.neighbours
+    rows = nearest(known.embed(captioner.features(images)), known.vectors.float(), 1).tolist()
+    assert [COLOURS_OF[place] for [place] in rows] == COLOURS_OF  # pictures of one colour are all the same
     params = GenerationConfig(strategy="neighbours", max_new_tokens=6)
     assert [len(of_one) for of_one in captioner.caption(images, params)] == [1] * 8
     trained(tuned(task, None), tmp_path / "tuned")

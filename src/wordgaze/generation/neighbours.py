@@ -70,7 +70,7 @@ class NeighbourReranker:
         captions of the ``config.num_neighbours`` nearest training images, plus ``config.regression_weight`` times the
         score that ``NgramRegression`` expects. Raises ModelError if the features have another number of channels.
         """
-        vectors = self._standardised(features)
+        vectors = self.embed(features)
         scores = [[caption.score for caption in of_image] for of_image in candidates]
         words = [[caption.words for caption in of_image] for of_image in candidates]
         if config.neighbour_weight:
@@ -88,8 +88,8 @@ class NeighbourReranker:
         cider = Cider([[caption for i in row for caption in self._words[i]] for row in rows], self._frequencies)
         return [cider.reward([i] * len(of_image), of_image) for i, of_image in enumerate(words)]
 
-    def _standardised(self, features: Tensor) -> Tensor:
-        """features (B, L, C) → (B, C), of length 1."""
+    def embed(self, features: Tensor) -> Tensor:
+        """features (B, L, C) → the vectors that are compared with ``vectors``: (B, C), of length 1."""
         means = features.float().mean(1).cpu()
         if means.shape[1] != len(self.mean):
             raise ModelError(
