@@ -13,7 +13,7 @@ from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.caption_stream import CaptionedImage, NamedImage, caption_stream
 from wordgaze.inference.captioner import CARD, WEIGHTS, Captioner
-from wordgaze.inference.journal import open_journal
+from wordgaze.inference.journal import Journal, open_journal
 from wordgaze.inference.table import Row, check_table, write_table
 from wordgaze.vision.images import find_images, load_image
 
@@ -52,16 +52,9 @@ def caption_files(
         check_table(output)
     captioners = [Captioner.load(folder) for folder in folders]
     ids = _ids(paths)
-    key = fingerprint(
-        [[sha256(folder / name) for name in (CARD, WEIGHTS)] for folder in folders],
-        generation_config.model_dump(mode="json"),
-        seed,
-        None if attention is None else str(attention),
-    )
+    key = _key(folders, generation_config, seed, attention)
     with nullcontext() if output is None else open_journal(output, key, resume) as journal:
-        pending = [n for n, image in enumerate(ids) if journal is None or image not in journal]
-        if journal is not None and len(pending) < len(ids):
-            _log.info("%s: continuing; %d of %d images are done", journal.path, len(ids) - len(pending), len(ids))
+        pending = _pending(ids, journal)
         results = caption_stream(captioners, (_open(paths[n]) for n in pending), generation_config, seed=seed)
         for n, result in zip(pending, results, strict=True):
             if result.image is not None:
@@ -110,6 +103,21 @@ def _ids(paths: Sequence[Path]) -> list[str]:
             size = modified = 0
         ids.append(f"{path}\n{size} {modified} {seen[path]}")
     return ids
+
+
+def _key(folders: Sequence[Path], generation_config: GenerationConfig, seed: int, attention: Path | None) -> str:
+    """The fingerprint of everything, besides the images, that the rows and the sheets depend on."""
+    checksums = [[sha256(folder / name) for name in (CARD, WEIGHTS)] for folder in folders]
+    sheets = None if attention is None else str(attention)
+    return fingerprint(checksums, generation_config.model_dump(mode="json"), seed, sheets)
+
+
+def _pending(ids: Sequence[str], journal: Journal | None) -> list[int]:
+    """The positions of the images that are not in the journal."""
+    pending = [n for n, image in enumerate(ids) if journal is None or image not in journal]
+    if journal is not None and len(pending) < len(ids):
+        _log.info("%s: continuing; %d of %d images are done", journal.path, len(ids) - len(pending), len(ids))
+    return pending
 
 
 def _open(path: Path) -> NamedImage:
