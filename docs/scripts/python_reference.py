@@ -20,4 +20,6 @@ def _entry(name: str) -> str:
     import wordgaze
 
     value = getattr(wordgaze, name)
-    return f"## `wordgaze.{name}`\n\n::: {value.__module__}.{value.__qualname__}\n    options:\n      heading_level: 3\n"
+    return (
+        f"## `wordgaze.{name}`\n\n::: {value.__module__}.{value.__qualname__}\n    options:\n      heading_level: 3\n"
+    )

@@ -33,7 +33,13 @@ def read_blocks(page: Path) -> list[Block]:
     """The blocks of a page, in their order."""
     text = page.read_text(encoding="utf-8")
     return [
-        Block(page, text.count("\n", 0, match.start("fence")) + 1, match["language"].strip(), match["code"], match["reason"])
+        Block(
+            page,
+            text.count("\n", 0, match.start("fence")) + 1,
+            match["language"].strip(),
+            match["code"],
+            match["reason"],
+        )
         for match in _FENCE.finditer(text)
     ]
 

@@ -44,7 +44,9 @@ def test_every_shell_block_is_run_or_says_why_not() -> None:
     print("\n".join(f"{block.place}: {block.reason}" for block in shell if block.reason is not None))
     assert len(executed) >= 25
     assert all(len(reason.split()) >= 3 for reason in reasons)
-    assert {CHECKOUT / "README.md", CHECKOUT / "docs/tutorials/first-captioner.md"} <= {block.page for block in executed}
+    assert {CHECKOUT / "README.md", CHECKOUT / "docs/tutorials/first-captioner.md"} <= {
+        block.page for block in executed
+    }
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +140,12 @@ def add_files(root: Path) -> None:
     for name, row in zip(("a.jpg", "b.jpg"), rows, strict=False):
         shutil.copy(images / row["image"], root / "holiday" / name)
     references = {row["image"]: row["references"].split(" | ") for row in rows}
-    write_table(root / "holiday.csv", [("a.jpg", rows[0]["references"]), ("b.jpg", rows[1]["references"])], "references")
-    write_table(root / "references.csv", [(image, " | ".join(of_image)) for image, of_image in references.items()], "references")
+    write_table(
+        root / "holiday.csv", [("a.jpg", rows[0]["references"]), ("b.jpg", rows[1]["references"])], "references"
+    )
+    write_table(
+        root / "references.csv", [(image, " | ".join(of_image)) for image, of_image in references.items()], "references"
+    )
     write_table(root / "mine.csv", [(row["image"], row["beam"]) for row in rows], "caption")
     write_table(root / "theirs.csv", [(row["image"], row["greedy"]) for row in rows], "caption")
     write_coco(root, rows, references)
