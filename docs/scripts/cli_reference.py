@@ -1,5 +1,6 @@
 """The reference of the command line, generated from the typer app."""
 
+import html
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,4 +71,4 @@ def _generation_default(name: str) -> Any:
 
 
 def _cell(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", r"\|")
+    return html.escape(" ".join((text or "").split()), quote=False).replace("|", r"\|")

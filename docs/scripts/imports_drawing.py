@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 WIDTH, HEIGHT, GAP, ROW = 118, 36, 22, 78  # pixels
+BOW = 60  # pixels, how far an arrow past other rows goes outwards
 
 
 def render(package: Path) -> str:
@@ -21,7 +22,7 @@ def render(package: Path) -> str:
         places.update({name: (left + x * (WIDTH + GAP), GAP + y * ROW) for x, name in enumerate(row)})
     body = [_arrow(*places[a], *places[b]) for a in sorted(edges) for b in sorted(reduced(edges)[a])]
     body += [_box(name, *place) for name, place in sorted(places.items())]
-    return _HEAD.format(width=width, height=len(rows) * ROW) + "".join(body) + "</svg>\n"
+    return _HEAD.format(width=width + BOW, height=len(rows) * ROW) + "".join(body) + "</svg>\n"
 
 
 def read_imports(package: Path) -> dict[str, set[str]]:
@@ -67,12 +68,15 @@ def reduced(edges: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
-    start, end = (x1 + WIDTH / 2, y1 + HEIGHT), (x2 + WIDTH / 2, y2 - 4)
-    middle = (start[1] + end[1]) / 2
-    return (
-        f'<path d="M {start[0]:.1f} {start[1]:.1f} C {start[0]:.1f} {middle:.1f}, {end[0]:.1f} {middle:.1f},'
-        f' {end[0]:.1f} {end[1]:.1f}" fill="none" stroke="#667" marker-end="url(#tip)"/>'
-    )
+    if y2 - y1 > ROW:  # from side to side, around the rows between
+        start, end = (x1 + WIDTH, y1 + HEIGHT / 2), (x2 + WIDTH + 4, y2 + HEIGHT / 2)
+        outside = max(start[0], end[0]) + BOW
+        first, second = (outside, start[1]), (outside, end[1])
+    else:
+        start, end = (x1 + WIDTH / 2, y1 + HEIGHT), (x2 + WIDTH / 2, y2 - 4)
+        first, second = (start[0], (start[1] + end[1]) / 2), (end[0], (start[1] + end[1]) / 2)
+    path = "M {:.1f} {:.1f} C {:.1f} {:.1f}, {:.1f} {:.1f}, {:.1f} {:.1f}".format(*start, *first, *second, *end)
+    return f'<path d="{path}" fill="none" stroke="#667" marker-end="url(#tip)"/>'
 
 
 def _box(name: str, x: float, y: float) -> str:

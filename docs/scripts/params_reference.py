@@ -1,5 +1,6 @@
 """The reference of params.yaml: types and limits from the pydantic models, values and comments from the file."""
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def _rows(
 
 
 def _row(key: str, field: dict[str, Any], value: Any, comments: dict[str, str], schema: dict[str, Any]) -> str:
-    meaning = comments.get(key) or field.get("description", "")
+    meaning = html.escape(comments.get(key) or field.get("description", ""), quote=False)
     cells = (f"`{key}`", f"`{json.dumps(value)}`", _allowed(field, schema), meaning)
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 

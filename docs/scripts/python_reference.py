@@ -20,6 +20,7 @@ def _entry(name: str) -> str:
     import wordgaze
 
     value = getattr(wordgaze, name)
+    title = f"wordgaze.{name}"
     return (
-        f"## `wordgaze.{name}`\n\n::: {value.__module__}.{value.__qualname__}\n    options:\n      heading_level: 3\n"
+        f"::: {value.__module__}.{value.__qualname__}\n    options:\n      heading: {title}\n      toc_label: {title}\n"
     )

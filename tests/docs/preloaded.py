@@ -67,6 +67,7 @@ def preload() -> None:
     import wordgaze.tracking.registry  # noqa: F401
 
     assert mlflow.MlflowClient
+    sys.modules["pycocoevalcap"] = None  # type: ignore[assignment]  # its Java takes seconds; tests/metrics compare with it
 
 
 def answer(connection: socket.socket) -> None:

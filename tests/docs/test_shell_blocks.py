@@ -93,7 +93,7 @@ def script(blocks: list[Block]) -> str:
         code = block.code
         if block.language == "python":
             code = f"cat > block.py <<'END_OF_PYTHON'\n{code}END_OF_PYTHON\nrun-python block.py"
-        lines += [f"echo; echo {shlex.quote(f'=== {block.place}')}", code]
+        lines += [f"echo; echo {shlex.quote(f'=== {block.place}')} after $SECONDS s", code]
     text = "\n".join([*lines, "echo; echo '=== end'\n"])
     for port in PORTS:
         text = text.replace(port, str(free_port()))
@@ -121,6 +121,8 @@ def run_script(project: Project, text: str, commands: Path) -> str:
         )  # fmt: skip
         try:
             process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            file.write(f"\nnot done after {SECONDS} s\n".encode())
         finally:
             with suppress(ProcessLookupError):  # nothing is left where no server was started
                 os.killpg(process.pid, signal.SIGKILL)
