@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 from wordgaze.config.params import Params, load_params
 from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.inference.captioner import caption_features
+from wordgaze.inference.caption_features import caption_features
 from wordgaze.metrics.captions import score_captions
 from wordgaze.metrics.cider import Cider
 from wordgaze.models.decoder import Decoder

@@ -25,7 +25,8 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ensemble import Ensemble
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.captioner import Captioner, caption_features
+from wordgaze.inference.caption_features import caption_features
+from wordgaze.inference.captioner import Captioner
 from wordgaze.metrics.captions import score_captions
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.vision.feature_store import FeatureStore

@@ -20,7 +20,8 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.evaluation.comparison import Comparison, diversity
 from wordgaze.generation.config import parse_generation_config
 from wordgaze.generation.presets import PRESETS
-from wordgaze.inference.captioner import Captioner, caption_features
+from wordgaze.inference.caption_features import caption_features
+from wordgaze.inference.captioner import Captioner
 from wordgaze.vision.feature_store import FeatureStore
 
 NUM = 5

@@ -226,7 +226,7 @@ def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
     import torch
 
     from wordgaze.generation.neighbours import NeighbourReranker
-    from wordgaze.inference.captioner import save_captioner
+    from wordgaze.inference.captioner_folder import save_captioner
     from wordgaze.models.config import DecoderConfig
     from wordgaze.models.decoder import Decoder
     from wordgaze.text.vocabulary import SPECIAL, Vocabulary

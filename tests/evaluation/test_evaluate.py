@@ -16,7 +16,7 @@ from wordgaze.evaluation.evaluate import Evaluation, boxed
 from wordgaze.evaluation.results import EvaluationDetails, EvaluationReport
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.captioner import caption_features
+from wordgaze.inference.caption_features import caption_features
 from wordgaze.metrics.captions import score_captions
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder

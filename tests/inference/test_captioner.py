@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from wordgaze.core.errors import CaptionsError, ModelError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.captioner import Captioner, load_decoder, save_captioner
+from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.captioner_folder import load_decoder, save_captioner
 
 WIDE = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=6)
 
@@ -105,6 +106,8 @@ OLD_TENSORS = {
     "embedding.weight": "embed.weight",
     "feature_projection.bias": "project.bias",
     "feature_projection.weight": "project.weight",
+    "feature_mean": "shift",
+    "feature_scale": "scale",
     "hidden_to_output.bias": "hidden_out.bias",
     "hidden_to_output.weight": "hidden_out.weight",
     "init_state_projection.bias": "first_state.bias",

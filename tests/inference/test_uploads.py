@@ -149,7 +149,7 @@ def link(name: str) -> zipfile.ZipInfo:
         ([("a.jpg", b""), ("a.jpg", b"")], "its name is repeated"),
         ([("a.jpg", bytes(101))], "it has 101 bytes, more than the 100 allowed"),
         ([(f"{n}.jpg", b"") for n in range(5)], "holds 5 files, more than the 4 allowed"),
-        ([(f"{n}.jpg", bytes(100)) for n in range(4)], "holds 400 bytes unpacked, more than the 350 allowed"),
+        ([(f"{n}.jpg", bytes(100)) for n in range(4)], "has 400 bytes unpacked, more than the 350 allowed"),
     ],
 )
 def test_a_zip_that_is_not_safe_is_refused_whole(
@@ -188,7 +188,7 @@ def declare(path: Path, size: int) -> None:
     ("entries", "size", "told"),
     [
         (3, 2**32 - 2, "'0.bmp' is not unpacked: it has 4294967294 bytes, more than the 67108864 allowed"),
-        (160, 2**26, "holds 10737418240 bytes unpacked, more than the 4294967296 allowed"),
+        (160, 2**26, "has 10737418240 bytes unpacked, more than the 4294967296 allowed"),
         (2, 2**26, "more than 100 times its own"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.models.variants import CELLS, HIDDEN, VARIANTS, decoder_of, padded, pictures
-from wordgaze.generation.outputs import take
+from wordgaze.generation.outputs import select_rows
 from wordgaze.models import kernels
 from wordgaze.models.attention import RowIndex
 from wordgaze.models.decoder import MAX_DEVIATION, Decoder, DecoderOutput, StepOutput
@@ -184,9 +184,9 @@ def test_images_may_have_different_numbers_of_rows(values: dict[str, Any]) -> No
     decoder = decoder_of(**values)
     memory, state, words = after_two_words(decoder, 3)
     chosen = torch.tensor([0, 1, 4, 6, 7, 8])  # two of the first picture, one of the second, three of the third
-    some = step(decoder, memory, take(state, chosen), words[chosen], RowIndex(chosen, 3))
+    some = step(decoder, memory, select_rows(state, chosen), words[chosen], RowIndex(chosen, 3))
     every = step(decoder, memory, state, words)
-    torch.testing.assert_close(some, take(every, chosen), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(some, select_rows(every, chosen), atol=1e-5, rtol=1e-4)
 
 
 @every_variant

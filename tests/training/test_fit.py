@@ -111,9 +111,9 @@ def test_the_features_of_a_tuned_captioner_are_its_own(task: TrainingTask, tmp_p
 def test_standardised_channels_are_those_of_the_training_images(task: TrainingTask, tmp_path: Path) -> None:
     weights = trained(replace(task, model=SIZES.model_copy(update={"standardise": True})), tmp_path / "first")
     features = task.store.read([f"{i:02}.png" for i in range(8)]).float()
-    torch.testing.assert_close(weights["decoder.shift"], features.mean((0, 1)))
+    torch.testing.assert_close(weights["decoder.feature_mean"], features.mean((0, 1)))
     start = replace(tuned(task, tmp_path / "first/captioner", 0), model=SIZES.model_copy(update={"standardise": True}))
-    assert torch.equal(trained(start, tmp_path / "second")["decoder.shift"], weights["decoder.shift"])
+    assert torch.equal(trained(start, tmp_path / "second")["decoder.feature_mean"], weights["decoder.feature_mean"])
 
 
 def test_the_key_of_a_checkpoint_holds_all_that_the_weights_depend_on(task: TrainingTask, tmp_path: Path) -> None:

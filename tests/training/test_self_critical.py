@@ -117,7 +117,7 @@ def test_each_caption_gets_its_own_reward_in_whatever_order_they_are_drawn(monke
         for r, text in enumerate(texts):
             words = [VOCABULARY.index[word] for word in text.split()] + ([] if " " in text else [END])
             expected = expected - advantages[b, r] * probability(decoder, batch.features[b], words).log()
-    torch.testing.assert_close(loss.total, expected / 8 / 2.5, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(loss.loss, expected / 8 / 2.5, atol=1e-5, rtol=1e-4)
 
 
 def test_the_baseline_is_the_mean_of_the_others() -> None:

@@ -524,5 +524,7 @@ def test_weights_that_cannot_be_downloaded_are_told_with_the_way_out(
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # the port where nobody answers
     monkeypatch.setattr(urllib.request, "_opener", None)  # urllib keeps the proxies of its first call
-    with pytest.raises(ModelError, match=r"default weights of torchvision/resnet18 cannot be loaded: .*local weights file"):
+    with pytest.raises(
+        ModelError, match=r"default weights of torchvision/resnet18 cannot be loaded: .*local weights file"
+    ):
         build_encoder("torchvision/resnet18")

@@ -12,7 +12,8 @@ from wordgaze.core.files import atomic_write, fingerprint, sha256
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.caption_stream import CaptionedImage, NamedImage, caption_stream
-from wordgaze.inference.captioner import CARD, WEIGHTS, Captioner
+from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.captioner_folder import CARD, WEIGHTS
 from wordgaze.inference.journal import Journal, open_journal
 from wordgaze.inference.table import Row, check_table, write_table
 from wordgaze.vision.images import find_images, load_image

@@ -1,47 +1,30 @@
-"""The captioner, which consists of an encoder, a decoder and a vocabulary, and its folder on disk.
+"""The captioner: an encoder, a decoder and a vocabulary. Its files are those of ``captioner_folder``."""
 
-    captioner.json        format version, decoder sizes, vocabulary, tokenizer, encoder and its transform
-    weights.safetensors   ``decoder.*``, ``encoder.*`` and, if the captioner has them, the training images'
-                          ``neighbours.*``
-
-Nothing in the folder is pickled, and loading it cannot run code.
-"""
-
-import json
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Literal, cast, overload
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from wordgaze.core.device import pick_device
 from wordgaze.core.errors import CaptionsError, ModelError
-from wordgaze.core.files import atomic_directory, write_json, write_tensors
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ensemble import Ensemble
 from wordgaze.generation.generate import encode_words, generate
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
+from wordgaze.inference.captioner_folder import broken_captioner, build_decoder, read_captioner, tensors_of
 from wordgaze.inference.explanation import Explanation, likeliest_words
 from wordgaze.inference.inputs import ImageInput, batches, image_key, is_single, to_image
-from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder, WordTable
-from wordgaze.models.format3 import upgrade_config, upgrade_tensors
 from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import END, Vocabulary
-from wordgaze.vision.encoders import Encoder, EncoderSpec, encoder_from_spec
-from wordgaze.vision.feature_store import FeatureSource
-
-FORMAT = 4
-CARD, WEIGHTS = "captioner.json", "weights.safetensors"
+from wordgaze.vision.encoders import Encoder, encoder_from_spec
 
 
 class Captioner:
@@ -85,15 +68,15 @@ class Captioner:
         Raises ModelError when the folder holds no captioner, a broken one, or one of an unsupported format.
         """
         folder = Path(folder)
-        card, state = _read(folder)
-        decoder, vocabulary, spec = _decoder(folder, card, state)
-        encoder = encoder_from_spec(spec, _part(state, "encoder."))
+        card, state = read_captioner(folder)
+        decoder, vocabulary, spec = build_decoder(folder, card, state)
+        encoder = encoder_from_spec(spec, tensors_of(state, "encoder."))
         where = pick_device(device)
         fast = encoder.optimised(where, torch.float32)
         try:
-            neighbours = NeighbourReranker.load(_part(state, "neighbours."), vocabulary)
+            neighbours = NeighbourReranker.load(tensors_of(state, "neighbours."), vocabulary)
         except KeyError as error:
-            raise _broken(folder, error) from error
+            raise broken_captioner(folder, error) from error
         return cls(decoder.eval().to(where), vocabulary, fast, bool(card.get("tuned")), neighbours)
 
     @overload
@@ -264,109 +247,5 @@ def caption_ensemble(
     )
 
 
-def save_captioner(
-    folder: Path,
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    spec: EncoderSpec,
-    encoder_state: dict[str, Tensor],
-    *,
-    tuned: bool = False,
-    neighbours: NeighbourReranker | None = None,
-) -> None:
-    """Writes a captioner folder of format 4, whole or not at all. Equal weights give equal bytes.
-
-    ``tuned``: the encoder was trained too, so that stored features are not those of this encoder.
-    """
-    state = {f"encoder.{k}": v for k, v in encoder_state.items()}
-    state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
-    state |= {f"neighbours.{k}": v for k, v in neighbours.tensors().items()} if neighbours else {}
-    card = {
-        "format": FORMAT,
-        "tokenizer": tokenizer.NAME,
-        "vocabulary": list(vocabulary.words),
-        "model": decoder.config.model_dump(),
-        "vector_size": decoder.vector_size,
-        "tuned": tuned,
-        "encoder": spec.model_dump(mode="json"),
-    }
-    with atomic_directory(folder) as temporary:
-        write_tensors(temporary / WEIGHTS, state)
-        write_json(temporary / CARD, card)
-
-
-def caption_features(
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    store: FeatureSource,
-    images: Sequence[str],
-    decode: GenerationConfig,
-    batch: int,
-    seed: int = 0,
-    neighbours: NeighbourReranker | None = None,
-    grid: tuple[int, int] | None = None,
-) -> list[list[Caption]]:
-    """``num_return_sequences`` captions of each image, best first, from the features of ``store``.
-
-    ``batch`` images are decoded at a time.
-    """
-    captions: list[list[Caption]] = []
-    with torch.inference_mode():
-        table = decoder.word_table()
-    for i in range(0, len(images), batch):
-        names = images[i : i + batch]
-        features = store.read(names).to(decoder.device, decoder.dtype)
-        captions += generate(
-            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours, grid=grid
-        )
-    return captions
-
-
-def load_decoder(folder: Path) -> tuple[Decoder, Vocabulary]:
-    """The decoder of a captioner folder and its vocabulary, from which a second training starts. Raises ModelError."""
-    return _decoder(folder, *_read(folder))[:2]
-
-
-def _decoder(folder: Path, card: dict[str, Any], state: dict[str, Tensor]) -> tuple[Decoder, Vocabulary, EncoderSpec]:
-    """The decoder of a captioner folder, its vocabulary, and its encoder's specification. Raises ModelError."""
-    try:
-        vocabulary = Vocabulary(tuple(card["vocabulary"]))
-        spec = EncoderSpec.model_validate(card["encoder"])
-        config, weights = card["model"], _part(state, "decoder.")
-        if card["format"] == 3:
-            config, weights = upgrade_config(config), upgrade_tensors(weights)
-        decoder = Decoder(DecoderConfig.model_validate(config), spec.channels, len(vocabulary), card["vector_size"])
-        decoder.load_state_dict(weights)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _broken(folder, error) from error
-    return decoder, vocabulary, spec
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The contents of captioner.json and the tensors of a captioner folder. Raises ModelError."""
-    if not (folder / CARD).is_file():
-        raise ModelError(f"{folder} holds no captioner ({CARD} is missing); run dvc repro, or give --model a folder")
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        version = card.get("format") if isinstance(card, dict) else None
-        if version not in (FORMAT, 3):
-            raise ModelError(
-                f"{folder / CARD} has format {version!r}, and this version of wordgaze reads formats 3 and {FORMAT};"
-                f" train the captioner again with dvc repro, or use the version of wordgaze that has written it"
-            )
-        return card, load_file(folder / WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise _broken(folder, error) from error
-
-
-def _broken(folder: Path, error: Exception) -> ModelError:
-    reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
-    return ModelError(f"{folder} holds a broken captioner ({reason}); train it or fetch it again")
-
-
 def _words(text: str | Sequence[str]) -> list[str]:
     return tokenizer.tokenize(text) if isinstance(text, str) else list(text)
-
-
-def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

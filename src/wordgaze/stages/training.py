@@ -12,7 +12,7 @@ from wordgaze.core.files import atomic_write, sha256, write_json
 from wordgaze.core.progress import counter
 from wordgaze.core.source import code_fingerprint
 from wordgaze.data.prepared import Prepared
-from wordgaze.inference.captioner import WEIGHTS
+from wordgaze.inference.captioner_folder import WEIGHTS
 from wordgaze.text.word_vectors import WordVectors, read_vectors
 from wordgaze.tracking.runs import StageRun, stage_run
 from wordgaze.training.fit import TrainingTask, fit

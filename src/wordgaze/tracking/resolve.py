@@ -13,7 +13,8 @@ from typing import Literal
 from wordgaze.core import paths
 from wordgaze.core.errors import ModelError
 from wordgaze.core.files import sha256
-from wordgaze.inference.captioner import CARD, WEIGHTS, Captioner
+from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.captioner_folder import CARD, WEIGHTS
 
 REGISTRY = "models:/"
 CHAMPION_ADDRESS = "models:/captioner@champion"

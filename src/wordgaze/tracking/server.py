@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.inference.captioner import CARD
+from wordgaze.inference.captioner_folder import CARD
 from wordgaze.tracking.package import save_packaged, signature
 from wordgaze.tracking.store import configure_mlflow, open_store, translate_errors
 

@@ -13,7 +13,8 @@ from wordgaze.core.files import fingerprint, sha256
 from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import MAX_TRAIN_IMAGES, NeighbourReranker
-from wordgaze.inference.captioner import WEIGHTS, caption_features, load_decoder, save_captioner
+from wordgaze.inference.caption_features import caption_features
+from wordgaze.inference.captioner_folder import WEIGHTS, load_decoder, save_captioner
 from wordgaze.metrics.cider import Cider
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder

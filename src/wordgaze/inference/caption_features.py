@@ -1,0 +1,40 @@
+"""Captions of images whose features are stored."""
+
+from collections.abc import Sequence
+
+import torch
+
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.generate import generate
+from wordgaze.generation.neighbours import NeighbourReranker
+from wordgaze.generation.outputs import Caption
+from wordgaze.models.decoder import Decoder
+from wordgaze.text.vocabulary import Vocabulary
+from wordgaze.vision.feature_store import FeatureSource
+
+
+def caption_features(
+    decoder: Decoder,
+    vocabulary: Vocabulary,
+    store: FeatureSource,
+    images: Sequence[str],
+    decode: GenerationConfig,
+    batch: int,
+    seed: int = 0,
+    neighbours: NeighbourReranker | None = None,
+    grid: tuple[int, int] | None = None,
+) -> list[list[Caption]]:
+    """``num_return_sequences`` captions of each image, best first, from the features of ``store``.
+
+    ``batch`` images are decoded at a time.
+    """
+    captions: list[list[Caption]] = []
+    with torch.inference_mode():
+        table = decoder.word_table()
+    for i in range(0, len(images), batch):
+        names = images[i : i + batch]
+        features = store.read(names).to(decoder.device, decoder.dtype)
+        captions += generate(
+            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours, grid=grid
+        )
+    return captions
