@@ -157,7 +157,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
 
 
 def change_params(path: Path, sections: dict[str, dict[str, Any]]) -> None:
-    """Changes some keys of a params.yaml and hypotheses the rest as it is."""
+    """Changes some keys of a params.yaml and leaves the rest as it is."""
     from ruamel.yaml import YAML
 
     yaml = YAML()

@@ -107,7 +107,7 @@ def test_a_picture_is_known_by_its_pixels_and_its_shape(service: CaptionService,
 def test_the_features_that_are_kept_are_bounded_in_bytes(
     service: CaptionService, tiny_captioner: Captioner, looked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "REMEMBERED", 2 * tiny_captioner.features([noise(0)]).nbytes)
+    monkeypatch.setattr(module, "FEATURE_CACHE_BYTES", 2 * tiny_captioner.features([noise(0)]).nbytes)
     looked.clear()
     for width in (41, 42, 41, 43, 41, 42):  # 43 drives out 42, which was asked about longest ago
         service.explain(NAME, noise(1, width), ["dog"])

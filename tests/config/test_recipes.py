@@ -40,7 +40,7 @@ def value(params: Params, key: str) -> Any:
 
 
 def run_by_dvc(settings: list[str]) -> Params:
-    """The parameters that ``dvc exp run -S …`` hypotheses."""
+    """The parameters that ``dvc exp run -S …`` leaves."""
     [(path, given)] = to_path_overrides(settings).items()
     apply_overrides(path, given)
     return load_params(paths.PARAMS)

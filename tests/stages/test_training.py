@@ -1,4 +1,4 @@
-"""The curve that a training stage hypotheses for ``dvc plots``."""
+"""The curve that a training stage writes for ``dvc plots``."""
 
 from pathlib import Path
 

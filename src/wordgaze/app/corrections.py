@@ -105,7 +105,7 @@ class Corrections:
         ``captions.csv`` has the columns image and caption, ``images/`` the pictures. Of one picture all captions that
         differ are kept, in the order in which they were accepted: people may describe it differently, and a
         captioner learns from all of them. Raises DataError where ``folder`` is not empty, where there is nothing to
-        export, and where a picture is missing or is no more what it was.
+        export, and where a picture is missing or was changed.
         """
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise DataError(f"{folder} exists and is not empty; give a new or empty folder")

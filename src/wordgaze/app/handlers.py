@@ -40,7 +40,7 @@ CONTROLS = (
 
 Json = dict[str, Any]
 Upload = Mapping[str, Any]
-"""A file as Gradio tells of it."""
+"""Gradio's description of an uploaded file."""
 
 
 class CaptionHandlers:
@@ -62,15 +62,17 @@ class CaptionHandlers:
     def _captions(self, image: Image.Image, models: list[str], decode: Json, seed: int) -> Iterator[Json]:
         if not models:
             raise ParamsError("no model is chosen; choose one in the settings")
-        can = {model: self.service.captioner(model).presets for model in models}
-        order = [name for name in STRATEGIES if any(name in of_one for of_one in can.values())]
+        supported = {model: self.service.captioner(model).presets for model in models}
+        order = [name for name in STRATEGIES if any(name in presets for presets in supported.values())]
         coming = {
-            model: self.service.captions(model, image, decode, [name for name in order if name in can[model]], seed)
+            model: self.service.captions(
+                model, image, decode, [name for name in order if name in supported[model]], seed
+            )
             for model in models
         }
         shown: Json = {"picture": _data_url(image), "answers": [], "explanation": None}
         for number, strategy in enumerate(order, start=1):
-            for model in (model for model in models if strategy in can[model]):
+            for model in (model for model in models if strategy in supported[model]):
                 answer = next(coming[model])
                 shown["answers"].append({"model": model, **answer.to_dict()})
                 if shown["explanation"] is None:

@@ -112,7 +112,7 @@ def leave_one_out_baseline(rewards: Tensor) -> Tensor:
 def policy_loss(taught: DecoderOutput, advantages: Tensor, temperature: float) -> Tensor:
     """-Σ advantage · log p(caption) / number of captions; advantages (B, K) in the order that ``taught.order`` gives.
 
-    Probabilities are those that captions are drawn with: at ``temperature``, and none of words that are never said.
+    Probabilities are those of sampling: at ``temperature``, without the tokens that are never generated.
     """
     logits = taught.logits.float() / temperature
     never = torch.tensor([PAD, START, UNK], device=logits.device)

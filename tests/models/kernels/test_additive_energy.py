@@ -37,9 +37,9 @@ def test_gradients_are_those_of_the_formula(scale: float) -> None:
     weight = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(2))
     gradients = []
     for energy in (additive_energy, plain):
-        hypotheses = [part.clone().requires_grad_() for part in parts]
-        (energy(*hypotheses) * weight).sum().backward()
-        gradients.append([hypothesis.grad for hypothesis in hypotheses])
+        leaves = [part.clone().requires_grad_() for part in parts]
+        (energy(*leaves) * weight).sum().backward()
+        gradients.append([leaf.grad for leaf in leaves])
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
