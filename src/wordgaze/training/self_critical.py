@@ -109,18 +109,18 @@ def leave_one_out_baseline(rewards: Tensor) -> Tensor:
     return (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
 
 
-def policy_loss(taught: DecoderOutput, advantages: Tensor, temperature: float) -> Tensor:
-    """-Σ advantage · log p(caption) / number of captions; advantages (B, K) in the order that ``taught.order`` gives.
+def policy_loss(output: DecoderOutput, advantages: Tensor, temperature: float) -> Tensor:
+    """-Σ advantage · log p(caption) / number of captions; advantages (B, K) in the order that ``output.order`` gives.
 
     Probabilities are those of sampling: at ``temperature``, without the tokens that are never generated.
     """
-    logits = taught.logits.float() / temperature
+    logits = output.logits.float() / temperature
     never = torch.tensor([PAD, START, UNK], device=logits.device)
     log_probs = torch.log_softmax(logits.index_fill(1, never, -torch.inf), dim=1)
-    of_words = log_probs.gather(1, taught.targets.unsqueeze(1)).squeeze(1)
-    caption = torch.div(taught.positions, taught.weights.shape[1], rounding_mode="floor")
-    each = advantages.flatten().to(of_words)
-    return -(each[caption] * of_words).sum() / len(each)
+    word_log_probs = log_probs.gather(1, output.targets.unsqueeze(1)).squeeze(1)
+    caption = torch.div(output.positions, output.weights.shape[1], rounding_mode="floor")
+    per_caption = advantages.flatten().to(word_log_probs)
+    return -(per_caption[caption] * word_log_probs).sum() / len(per_caption)
 
 
 def failure_rates(captions: Sequence[Caption]) -> dict[str, float]:
