@@ -52,9 +52,9 @@ def serve(folder: Path) -> None:
 
 def preload() -> None:
     """Imports what the commands import. Nothing is computed, and no thread of Python is started."""
-    from wordgaze.tracking.store import silence_mlflow
+    from wordgaze.tracking.store import configure_mlflow
 
-    silence_mlflow()
+    configure_mlflow()
     import gradio  # noqa: F401
     import mlflow
     import pandas  # noqa: F401

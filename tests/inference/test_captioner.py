@@ -221,7 +221,7 @@ def test_a_captioner_that_cannot_be_written_leaves_the_old_one(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("wordgaze.inference.captioner.write_json", fail)
+    monkeypatch.setattr("wordgaze.inference.captioner_folder.write_json", fail)
     with pytest.raises(OSError, match="No space left"):
         write_captioner(captioner_folder, seed=2)
     assert {path.name: path.read_bytes() for path in captioner_folder.iterdir()} == before

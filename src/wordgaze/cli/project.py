@@ -1,7 +1,7 @@
 """``wordgaze init``: a project in a folder of its own, whose stages run the installed wordgaze.
 
 The templates are files of the checkout: ``params.yaml``, ``dvc.yaml`` and the settings of git and DVC. The wheel has
-copies of them (``force-include`` in pyproject.toml); an editable installation reads them in the checkout. A stage of
+copies of them (``hatch_build.py``); an editable installation reads them in the checkout. A stage of
 the checkout depends on its source files. A project has no source files, so its stages depend on ``code.yaml``, which
 holds a fingerprint of the installed source files of each stage.
 """
