@@ -71,7 +71,7 @@ CHANGES: dict[str, Change] = {
     "a transformer of two layers": Change({"train_stage1.doubly_stochastic": 0.0}, decoder=Transformer),
     "exponential moving average of the weights": Change({"train_stage1.ema_decay": 0.998}),
     "minimum count of 3": Change({"prepare.min_count": 3}),
-    "rare words in two pieces": Change(subwords=True),
+    "rare words as two subwords": Change(subwords=True),
     "no channel dropout": Change({"model.dropout_channels": 0.0}),
     "tied embeddings": Change({"model.tie_embeddings": True}),
 }

@@ -142,7 +142,8 @@ class Transformer(nn.Module):
         return self.position_embedding.dtype
 
     def encode(self, features: Tensor) -> TransformerMemory:
-        features = ((features - self.feature_mean) * self.feature_scale).clamp(-MAX_DEVIATION, MAX_DEVIATION)
+        standardised = ((features - self.feature_mean) * self.feature_scale).clamp(-MAX_DEVIATION, MAX_DEVIATION)
+        features = standardised.to(features.dtype)  # the buffers are fp32 in a step of bf16
         grid = dropout(relu(self.feature_projection(features)), self.config.dropout_features, self.training)
         return TransformerMemory(grid, tuple(block.cross_key_value(grid) for block in self.blocks))
 
@@ -182,7 +183,7 @@ class Transformer(nn.Module):
         flat = captions.flatten(0, 1)
         inputs = pad(flat[:, :-1], (1, 0), value=START)
         x = dropout(self.embedding(inputs) + self.position_embedding[:length], config.dropout_embedding, self.training)
-        causal_mask = torch.full((length, length), -torch.inf).triu(1)
+        causal_mask = torch.full((length, length), -torch.inf, dtype=x.dtype).triu(1)
         state = self.init_state(memory, num_captions)
         for block, past, grid in zip(self.blocks, state.layers, memory.layers, strict=True):
             x, _, weights = block(x, past, grid, None, causal_mask)

@@ -1,8 +1,8 @@
 """The speed of feature extraction: the project's encoder compared with a plain loop and with the peak of the hardware.
 
 The plain loop runs the unmodified networks in fp32, one image at a time. The project folds batch normalisation, uses
-channels_last and batches, and computes in bf16 on a GPU. The outputs of both are compared first. The peak is the speed
-of one large matrix product in the same dtype, measured in the same run.
+channels_last and batches, and computes in bf16 where the hardware supports it. The outputs of both are compared first.
+The peak is the speed of one large matrix product in the same dtype, measured in the same run.
 
     python benchmarks/features.py [--encoder timm/tf_efficientnet_lite0] [--device cuda] [--batches 1 8 128]
 """
