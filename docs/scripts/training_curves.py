@@ -1,6 +1,6 @@
 """Draws the curves of both training stages from the reports of the last pipeline run.
 
-    python docs/scripts/training_curves.py [--reports reports] [--output docs/images/training-curves.png]
+python docs/scripts/training_curves.py [--reports reports] [--output docs/images/training-curves.png]
 """
 
 import argparse
