@@ -1,10 +1,11 @@
-"""Several captioners together, and what one learns from all of them.
+"""An ensemble of captioners, and sequence-level distillation of the ensemble into one captioner.
 
     python benchmarks/distillation.py --teachers models/a models/b [--root .] [--split dev] [--student FOLDER]
 
-The teachers share the stored features of a project whose ``features`` stage has run. With ``--student`` they caption
-the training pictures together, by beam search, and a decoder is trained by stage 1's settings on these captions beside
-those of people (sequence-level distillation, Kim and Rush 2016); it is written to the folder and scored below them.
+The teachers share the stored features of a project in which stage ``features`` has run. With ``--student`` the ensemble
+captions the training images by beam search, and a decoder is trained with the settings of stage 1 on these captions in
+addition to the references (sequence-level distillation, Kim and Rush 2016). The student is written to the folder and
+scored too.
 """
 
 import argparse
@@ -31,8 +32,8 @@ from wordgaze.metrics.captions import score_captions
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.vision.feature_store import FeatureStore
 
-BATCH = 128
-WAYS = {
+BATCH_SIZE = 128
+CONFIGS = {
     "greedy": GenerationConfig(strategy="greedy"),
     "beam 5": GenerationConfig(),
     "neighbours, of 40": GenerationConfig(strategy="neighbours", num_beams=40),
@@ -45,29 +46,31 @@ def main() -> None:
     parser.add_argument("--teachers", type=Path, nargs="+", required=True)
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--split", choices=["dev", "test"], default="dev")
-    parser.add_argument("--captions", type=int, default=2, help="of the teachers, a picture")
-    parser.add_argument("--student", type=Path)
-    given = parser.parse_args()
-    params = load_params(given.root / "params.yaml")
-    prepared, store = Prepared.load(given.root / "data/prepared"), FeatureStore(given.root / "data/features")
-    teachers = [Captioner.load(folder) for folder in given.teachers]
-    print("| | " + " | ".join(f"{way}: {', '.join(METRICS)}" for way in WAYS) + " |\n" + "|---" * (1 + len(WAYS)) + "|")
+    parser.add_argument("--captions", type=int, default=2, help="number of captions per image by the teachers")
+    parser.add_argument("--student", type=Path, help="folder to write the distilled captioner to")
+    args = parser.parse_args()
+    params = load_params(args.root / "params.yaml")
+    prepared, store = Prepared.load(args.root / "data/prepared"), FeatureStore(args.root / "data/features")
+    teachers = [Captioner.load(folder) for folder in args.teachers]
+    head = ["", *(f"{name}: {', '.join(METRICS)}" for name in CONFIGS)]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
 
-    def show(name: str, captioners: Sequence[Captioner]) -> None:
-        print(f"| {name} | {' | '.join(scores(Together(captioners), prepared, store, given.split))} |", flush=True)
+    def print_row(name: str, captioners: Sequence[Captioner]) -> None:
+        cells = scores(CaptionerEnsemble(captioners), prepared, store, args.split)
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
-    for folder, teacher in zip(given.teachers, teachers, strict=True):
-        show(str(folder), [teacher])
-    show("together", teachers)
-    if given.student:
-        learn(params, taught_by(Together(teachers), prepared, store, given.captions), store, given.student)
-        student = Captioner.load(given.student)
-        student.neighbours = teachers[0].neighbours  # whose captions are those of people alone
-        show(str(given.student), [student])
+    for folder, teacher in zip(args.teachers, teachers, strict=True):
+        print_row(str(folder), [teacher])
+    print_row("ensemble", teachers)
+    if args.student:
+        distill(params, add_captions(CaptionerEnsemble(teachers), prepared, store, args.captions), store, args.student)
+        student = Captioner.load(args.student)
+        student.neighbours = teachers[0].neighbours  # fitted to the references alone
+        print_row(str(args.student), [student])
 
 
-class Together(Ensemble):
-    """Captioners of the same stored features, as one."""
+class CaptionerEnsemble(Ensemble):
+    """Captioners that share stored features, as one model."""
 
     def __init__(self, captioners: Sequence[Captioner]) -> None:
         super().__init__([captioner.decoder for captioner in captioners])
@@ -77,32 +80,33 @@ class Together(Ensemble):
     def encode(self, features: Tensor) -> Any:
         return super().encode([features] * len(self.members))
 
-    def say_of(self, store: FeatureStore, images: Sequence[str], decode: GenerationConfig) -> list[list[Caption]]:
+    def captions(self, store: FeatureStore, images: Sequence[str], config: GenerationConfig) -> list[list[Caption]]:
         model: Any = self
-        return caption_features(model, self.vocabulary, store, images, decode, BATCH, neighbours=self.neighbours)
+        return caption_features(model, self.vocabulary, store, images, config, BATCH_SIZE, neighbours=self.neighbours)
 
 
-def scores(model: Together, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:
-    """A cell for each way of decoding."""
+def scores(model: CaptionerEnsemble, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:
+    """The scores of each generation config, a cell of the table each."""
     images, references = prepared.references(split)
-    for decode in WAYS.values():
-        found = score_captions([of_one[0].words for of_one in model.say_of(store, images, decode)], references)
-        yield ", ".join(f"{found[metric]:.3f}" for metric in METRICS)
+    for config in CONFIGS.values():
+        captions = model.captions(store, images, config)
+        totals = score_captions([of_image[0].words for of_image in captions], references)
+        yield ", ".join(f"{totals[metric]:.3f}" for metric in METRICS)
 
 
-def taught_by(teachers: Together, prepared: Prepared, store: FeatureStore, count: int) -> Prepared:
-    """With ``count`` captions of the teachers more for each training picture."""
+def add_captions(teachers: CaptionerEnsemble, prepared: Prepared, store: FeatureStore, count: int) -> Prepared:
+    """Adds ``count`` captions of the teachers to those of each training image."""
     train = prepared.captions["train"]
     images = list(train)
-    found = teachers.say_of(store, images, GenerationConfig(num_return_sequences=count))
-    more = {
-        image: [*train[image], *(list(caption.words) for caption in of_one)]
-        for image, of_one in zip(images, found, strict=True)
+    generated = teachers.captions(store, images, GenerationConfig(num_return_sequences=count))
+    extended = {
+        image: [*train[image], *(list(caption.words) for caption in of_image)]
+        for image, of_image in zip(images, generated, strict=True)
     }
-    return replace(prepared, captions={**prepared.captions, "train": more})
+    return replace(prepared, captions={**prepared.captions, "train": extended})
 
 
-def learn(params: Params, prepared: Prepared, store: FeatureStore, folder: Path) -> None:
+def distill(params: Params, prepared: Prepared, store: FeatureStore, folder: Path) -> None:
     """Trains from scratch with the settings of stage 1."""
     task = TrainingTask(prepared, store, params.model, params.train_stage1, params.prepare.max_words, params.seed)
     with tempfile.TemporaryDirectory() as scratch, counter("student") as report:

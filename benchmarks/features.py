@@ -1,8 +1,8 @@
 """The speed of feature extraction: the project's encoder compared with a plain loop and with the peak of the hardware.
 
 The plain loop runs the unmodified networks in fp32, one image at a time. The project folds batch normalisation, uses
-channels_last and batches, and computes in bf16 on a GPU. The outputs of both are compared first. The peak is the speed
-of one large matrix product in the same dtype, measured in the same run.
+channels_last and batches, and computes in bf16 where the hardware supports it. The outputs of both are compared first.
+The peak is the speed of one large matrix product in the same dtype, measured in the same run.
 
     python benchmarks/features.py [--encoder timm/tf_efficientnet_lite0] [--device cuda] [--batches 1 8 128]
 """
@@ -28,20 +28,20 @@ from wordgaze.vision.encoders import Encoder, build_encoder
 
 PLAIN_IMAGES = 8
 SQUARE = {"cpu": 2048, "cuda": 8192}  # size of the matrices that measure the peak
-APART = {torch.float32: 1e-3, torch.bfloat16: 5e-2}  # largest difference, relative to the norm of the features
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}  # relative to the norm of the features
 
 
-def seconds(work: Callable[[], object], device: torch.device, least: float = 2.0) -> float:
-    """The median seconds per call after a warm-up, from at least three calls and at least ``least`` seconds."""
+def seconds(work: Callable[[], object], device: torch.device, min_seconds: float = 2.0) -> float:
+    """The median seconds per call after a warm-up, from at least three calls and at least ``min_seconds`` in total."""
     work()
-    taken: list[float] = []
-    while len(taken) < 3 or sum(taken) < least:
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < min_seconds:
         _wait(device)
         started = time.perf_counter()
         work()
         _wait(device)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def _wait(device: torch.device) -> None:
@@ -51,9 +51,9 @@ def _wait(device: torch.device) -> None:
 
 def photographs(count: int) -> list[bytes]:
     """JPEG files of 500 x 375 pixels with a random smooth content."""
-    random, files = np.random.default_rng(1), []
+    rng, files = np.random.default_rng(1), []
     for _ in range(count):
-        coarse = Image.fromarray(random.integers(0, 255, (24, 32, 3), np.uint8))
+        coarse = Image.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8))
         file = io.BytesIO()
         coarse.resize((500, 375), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
         files.append(file.getvalue())
@@ -71,35 +71,35 @@ def main() -> None:
     parser.add_argument("--depths", type=int, default=1)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 128])
-    given = parser.parse_args()
-    device = pick_device(given.device)
+    args = parser.parse_args()
+    device = pick_device(args.device)
     dtype = pick_dtype("auto", device)
-    plain = build_encoder(given.encoder, "random", depths=given.depths).to(device)
+    plain = build_encoder(args.encoder, "random", depths=args.depths).to(device)
     fast = plain.optimised(device, dtype)
     files = photographs(PLAIN_IMAGES)
     pixels = read(plain, files)
     first = pixels[:1].to(device)
     with FlopCounterMode(display=False) as counter:
         plain(first)
-    work = counter.get_total_flops()
+    flops = counter.get_total_flops()
     square = torch.randn(SQUARE[device.type], SQUARE[device.type], device=device, dtype=dtype)
     peak = 2 * len(square) ** 3 / seconds(lambda: square @ square, device)
-    print(f"{given.encoder}, {fast.spec.image_size} pixels, {work / 1e9:.2f} GFLOP per image; {device}, "
+    print(f"{args.encoder}, {fast.spec.image_size} pixels, {flops / 1e9:.2f} GFLOP per image; {device}, "
           f"{str(dtype).removeprefix('torch.')}, {peak / 1e9:,.0f} GFLOP/s peak")  # fmt: skip
-    truth, found = plain(pixels.to(device)), fast(pixels.to(device)).float()
-    apart = float((truth - found).norm() / truth.norm())
-    if not apart < APART[dtype]:
-        raise SystemExit(f"the plain loop and the project differ by {apart:.0e} of the features' norm")
-    print(f"the features differ by {apart:.0e} of their norm")
+    expected, actual = plain(pixels.to(device)), fast(pixels.to(device)).float()
+    difference = float((expected - actual).norm() / expected.norm())
+    if not difference < TOLERANCE[dtype]:
+        raise SystemExit(f"the plain loop and the project differ by {difference:.0e} of the features' norm")
+    print(f"the features differ by {difference:.0e} of their norm")
     slow = seconds(lambda: [plain(pixels[i : i + 1].to(device)) for i in range(len(pixels))], device) / len(pixels)
     print(f"plain loop    {1 / slow:9.1f} images/s")
-    for batch in given.batches:
-        many = pixels.repeat(-(-batch // len(pixels)), 1, 1, 1)[:batch].to(device)
-        one = seconds(lambda many=many: fast(many), device) / batch
-        print(f"batch {batch:4}    {1 / one:9.1f} images/s {slow / one:6.1f} times   "
-              f"{work / one / 1e9:9,.0f} GFLOP/s, {work / one / peak:.0%} of the peak")  # fmt: skip
-    opened = seconds(lambda: read(plain, files), torch.device("cpu")) / len(files)
-    print(f"reading       {1 / opened:9.1f} images/s per thread, from JPEG to pixels")
+    for batch in args.batches:
+        images = pixels.repeat(-(-batch // len(pixels)), 1, 1, 1)[:batch].to(device)
+        per_image = seconds(lambda images=images: fast(images), device) / batch
+        print(f"batch {batch:4}    {1 / per_image:9.1f} images/s {slow / per_image:6.1f} times   "
+              f"{flops / per_image / 1e9:9,.0f} GFLOP/s, {flops / per_image / peak:.0%} of the peak")  # fmt: skip
+    reading = seconds(lambda: read(plain, files), torch.device("cpu")) / len(files)
+    print(f"reading       {1 / reading:9.1f} images/s per thread, from JPEG to pixels")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 
 Needs a project in which stage ``features`` has run. The probe is a logistic regression from the mean features of all
 cells and of the central cells to the fraction of an image's captions that contain a word, for the 300 most frequent
-words that at most half of the images have. It is trained on train. The weight decay is chosen on dev, where it is also
-evaluated: cross entropy per word, and mean average precision over the words, where an image is relevant if at least two
-of five captions contain the word.
+words that occur in at most half of the images. It is trained on train. The weight decay is chosen on dev, where it is
+also evaluated: cross entropy per word, and mean average precision over the words, where an image is relevant if at
+least two of five captions contain the word.
 """
 
 import argparse
@@ -33,77 +33,77 @@ Parts = dict[str, slice]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path())
-    given = parser.parse_args()
-    prepared, store = Prepared.load(given.root / "data/prepared"), FeatureStore(given.root / "data/features")
+    args = parser.parse_args()
+    prepared, store = Prepared.load(args.root / "data/prepared"), FeatureStore(args.root / "data/features")
     words = frequent_words(prepared)
     colours = [words.index(word) for word in COLOURS if word in words]
-    found = {split: pooled(store, prepared.references(split)[0]) for split in ("train", "dev")}
-    truth = {split: shares(prepared.references(split)[1], words) for split in ("train", "dev")}
-    print(f"{len(words)} words, {len(found['train'])} and {len(found['dev'])} pictures")
+    features = {split: pooled(store, prepared.references(split)[0]) for split in ("train", "dev")}
+    targets = {split: fractions(prepared.references(split)[1], words) for split in ("train", "dev")}
+    print(f"{len(words)} words, {len(features['train'])} and {len(features['dev'])} images")
     for name, slices in subsets(parts_of(store)):
-        chosen = [torch.cat([found[split][:, :, s] for s in slices], 2) for split in ("train", "dev")]
-        train, dev = standardised(*chosen)
-        tried = [probe(train, truth["train"], dev, decay) for decay in DECAYS]
-        logits = min(tried, key=lambda logits: loss(logits, truth["dev"]))
-        precision = average_precision(logits, truth["dev"] >= 0.4)
+        selected = [torch.cat([features[split][:, :, s] for s in slices], 2) for split in ("train", "dev")]
+        train, dev = standardised(*selected)
+        candidates = [probe(train, targets["train"], dev, decay) for decay in DECAYS]
+        logits = min(candidates, key=lambda logits: loss(logits, targets["dev"]))
+        precision = average_precision(logits, targets["dev"] >= 0.4)
         channels = train.shape[1] // 2
         print(
-            f"{name:60} {channels:5} channels   cross entropy {loss(logits, truth['dev']):.5f}"
+            f"{name:60} {channels:5} channels   cross entropy {loss(logits, targets['dev']):.5f}"
             f"   precision {precision.nanmean():.3f}   of colours {precision[colours].nanmean():.3f}",
             flush=True,
         )
 
 
 def frequent_words(prepared: Prepared, count: int = 300) -> list[str]:
-    """The most frequent words of the training captions, without those that half of the images have."""
-    pictures = prepared.captions["train"].values()
-    images_with = Counter(word for captions in pictures for word in {word for words in captions for word in words})
-    return [word for word, n in images_with.most_common() if n < len(pictures) / 2][:count]
+    """The most frequent words of the training captions, without those that occur in half of the images."""
+    images = prepared.captions["train"].values()
+    images_with = Counter(word for captions in images for word in {word for words in captions for word in words})
+    return [word for word, n in images_with.most_common() if n < len(images) / 2][:count]
 
 
-def shares(captions: list[list[list[str]]], words: list[str]) -> Tensor:
+def fractions(captions: list[list[list[str]]], words: list[str]) -> Tensor:
     """(N, W): the fraction of the captions of an image that contain a word."""
-    place = {word: i for i, word in enumerate(words)}
+    index = {word: i for i, word in enumerate(words)}
     table = torch.zeros(len(captions), len(words))
     for row, of_image in zip(table, captions, strict=True):
         for caption in of_image:
-            row[[place[word] for word in set(caption) if word in place]] += 1 / len(of_image)
+            row[[index[word] for word in set(caption) if word in index]] += 1 / len(of_image)
     return table
 
 
 def pooled(store: FeatureStore, images: list[str]) -> Tensor:
     """(N, 2, D): the mean over all cells, and over those that are not near an edge."""
     rows, columns = store.spec.grid
-    edge, side = rows // 4, columns // 4
+    top, left = rows // 4, columns // 4
     parts = []
     for start in range(0, len(images), 250):
         cells = store.read(images[start : start + 250]).float().unflatten(1, (rows, columns))
-        middle = cells[:, edge : rows - edge, side : columns - side]
-        parts.append(torch.stack([cells.mean((1, 2)), middle.mean((1, 2))], 1))
+        center = cells[:, top : rows - top, left : columns - left]
+        parts.append(torch.stack([cells.mean((1, 2)), center.mean((1, 2))], 1))
     return torch.cat(parts)
 
 
 def parts_of(store: FeatureStore) -> dict[str, Parts]:
     """The channels of each layer of each network, as slices."""
-    found: dict[str, Parts] = {}
+    parts: dict[str, Parts] = {}
     start = 0
     for spec in store.spec.networks:
         body = build_network(spec.name, "random")[0]
         layers = find_layers(spec.name, body, store.spec.image_size, 0, len(spec.layers))
-        found[spec.name] = {}
+        parts[spec.name] = {}
         for layer in layers:
-            found[spec.name][layer.layer or "output"] = slice(start, start + layer.shape[0])
+            parts[spec.name][layer.layer or "output"] = slice(start, start + layer.shape[0])
             start += layer.shape[0]
-    return found
+    return parts
 
 
 def subsets(parts: dict[str, Parts]) -> Iterator[tuple[str, list[slice]]]:
     """For each network its last feature map, then one more at a time; then the same for all networks together."""
     depths = max(len(layers) for layers in parts.values())
-    together = {"all networks": parts} if len(parts) > 1 else {}
-    for name, chosen in {**{name: {name: layers} for name, layers in parts.items()}, **together}.items():
+    combined = {"all networks": parts} if len(parts) > 1 else {}
+    for name, selected in {**{name: {name: layers} for name, layers in parts.items()}, **combined}.items():
         for depth in range(1, depths + 1):
-            slices = [s for layers in chosen.values() for s in list(layers.values())[:depth]]
+            slices = [s for layers in selected.values() for s in list(layers.values())[:depth]]
             yield f"{name}, {depth} maps", slices
 
 
@@ -115,30 +115,30 @@ def standardised(train: Tensor, dev: Tensor) -> tuple[Tensor, Tensor]:
     return (train - mean) * scale, (dev - mean) * scale
 
 
-def probe(train: Tensor, truth: Tensor, dev: Tensor, decay: float) -> Tensor:
+def probe(train: Tensor, targets: Tensor, dev: Tensor, decay: float) -> Tensor:
     """The logits (N, W) on dev."""
-    weights = torch.zeros(train.shape[1], truth.shape[1], requires_grad=True)
-    biases = torch.full((truth.shape[1],), -3.0, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights, biases], max_iter=60, history_size=8)
+    weights = torch.zeros(train.shape[1], targets.shape[1], requires_grad=True)
+    biases = torch.full((targets.shape[1],), -3.0, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, biases], max_iter=60, history_size=8)
 
     def step() -> float:
-        optimiser.zero_grad()
-        total = binary_cross_entropy_with_logits(train @ weights + biases, truth)
-        total = total + decay / truth.shape[1] * weights.square().sum()
+        optimizer.zero_grad()
+        total = binary_cross_entropy_with_logits(train @ weights + biases, targets)
+        total = total + decay / targets.shape[1] * weights.square().sum()
         total.backward()
         return float(total.detach())
 
-    optimiser.step(step)
+    optimizer.step(step)
     return (dev @ weights + biases).detach()
 
 
-def loss(logits: Tensor, truth: Tensor) -> float:
-    return float(binary_cross_entropy_with_logits(logits, truth))
+def loss(logits: Tensor, targets: Tensor) -> float:
+    return float(binary_cross_entropy_with_logits(logits, targets))
 
 
-def average_precision(logits: Tensor, has: Tensor) -> Tensor:
+def average_precision(logits: Tensor, relevant: Tensor) -> Tensor:
     """(W,): the average precision of each word; NaN if no image is relevant."""
-    ranked = has.gather(0, logits.argsort(0, descending=True)).double()
+    ranked = relevant.gather(0, logits.argsort(0, descending=True)).double()
     precision = ranked.cumsum(0) / torch.arange(1, len(ranked) + 1).unsqueeze(1)
     return (precision * ranked).sum(0) / ranked.sum(0)
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -39,12 +40,12 @@ def main() -> None:
         "--only", nargs="+", default=sorted(p.stem for p in (ROOT / "src/wordgaze/config/recipes").glob("*.yaml"))
     )
     parser.add_argument("--keep", type=Path, help="leave the projects in this folder")
-    given = parser.parse_args()
+    args = parser.parse_args()
     print("scaled down by", *(f"--set {change}" for change in SMALL))
     table = Table(*COLUMNS)
     with tempfile.TemporaryDirectory() as temporary:
-        for name in given.only:
-            table.add_row(name, *run(name, (given.keep or Path(temporary)) / name))
+        for name in args.only:
+            table.add_row(name, *run(name, (args.keep or Path(temporary)) / name))
     Console(width=140).print(table)
 
 
@@ -53,17 +54,17 @@ def run(name: str, project: Path) -> tuple[str, ...]:
     started = time.perf_counter()
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(project)], check=True)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    change = [part for setting in SMALL for part in ("--set", setting)]
+    changes = [part for setting in SMALL for part in ("--set", setting)]
     with (project / "log.txt").open("w") as log:
-        for command in (["wordgaze", "recipe", "use", name, *change], ["dvc", "repro"]):
+        for command in (["wordgaze", "recipe", "use", name, *changes], ["dvc", "repro"]):
             subprocess.run(command, cwd=project, env=environment, check=True, stdout=log, stderr=log)
     minutes = (time.perf_counter() - started) / 60
     manifest = json.loads((project / "data/features/manifest.json").read_text())
     _, cells, channels = manifest["shape"]
-    sizes = parameters(project / "models/stage2/weights.safetensors")
+    sizes = num_parameters(project / "models/stage2/weights.safetensors")
     words = len(json.loads((project / "models/stage2/captioner.json").read_text())["vocabulary"])
     report = json.loads((project / "reports/evaluation.json").read_text())
-    best = report["scores"][report["generation"]["strategy"]]
+    best = report["scores"][report["system"]]
     side = math.isqrt(cells)
     shutil.rmtree(project / "data")
     return (
@@ -72,9 +73,9 @@ def run(name: str, project: Path) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def parameters(weights: Path) -> dict[str, int]:
-    """The number of parameters of the encoder and the decoder of a captioner."""
-    counts = {"encoder": 0, "decoder": 0}
+def num_parameters(weights: Path) -> Counter[str]:
+    """The number of parameters of the parts of a captioner, which are encoder, decoder and reranker."""
+    counts: Counter[str] = Counter()
     with safe_open(weights, framework="numpy") as file:
         for key in file.keys():  # noqa: SIM118 (a handle, not a mapping)
             counts[key.split(".")[0]] += math.prod(file.get_slice(key).get_shape())

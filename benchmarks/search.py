@@ -1,11 +1,11 @@
-"""A grid search over parameters with a time limit: experiments in DVC's queue, and a table of their scores.
+"""A grid search over parameters with a time limit, as experiments in DVC's queue.
 
     python benchmarks/search.py --minutes 90 -S seed=1,2 -S train_stage1.learning_rate=1e-3,2e-3
 
 Run it in a project whose ``params.yaml`` sets everything that does not vary. Values are lists and ranges as in DVC;
 each combination is an experiment. The first -S varies slowest: with ``seed`` first, every setting is tried once before
 any is tried again. When the time is over, the running experiment is stopped and the others are removed from the queue;
-finished ones stay in ``dvc exp show`` and in MLflow. The score is that of the dev split;
+finished ones stay in ``dvc exp show`` and in MLflow. It prints a table of dev scores;
 evaluate the best setting on the test split afterwards.
 """
 
@@ -32,21 +32,21 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--score", default=SCORE, help="the metric, FILE:NAME")
-    given = parser.parse_args()
+    args = parser.parse_args()
     before = set(experiments()["Experiment"])
-    dvc("exp", "run", "--queue", *itertools.chain.from_iterable(("-S", setting) for setting in given.settings))
+    dvc("exp", "run", "--queue", *itertools.chain.from_iterable(("-S", setting) for setting in args.settings))
     dvc("queue", "start")
-    wait(given.minutes)
+    wait(args.minutes)
     results = experiments()
     results = results[~results["Experiment"].isin(before)]
-    print(table(results, [setting.partition("=")[0] for setting in given.settings], given.score))
+    print(table(results, [setting.partition("=")[0] for setting in args.settings], args.score))
 
 
 def wait(minutes: float) -> None:
     """Waits until the queue is done or the time is over; then the queue is emptied."""
-    until = time.monotonic() + 60 * minutes
+    deadline = time.monotonic() + 60 * minutes
     while unfinished := num_unfinished():
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             print(f"{unfinished} of the experiments were not finished in {minutes:g} minutes", file=sys.stderr)
             dvc("queue", "stop", "--kill")
             dvc("queue", "remove", "--queued")
@@ -61,12 +61,12 @@ def num_unfinished() -> int:
 
 def experiments() -> pd.DataFrame:
     """The finished experiments on this commit, one per row, with metrics and parameters as columns."""
-    shown = pd.read_csv(
+    frame = pd.read_csv(
         io.StringIO(
             dvc("exp", "show", "--csv", "--hide-workspace", "--hide-queued", "--hide-failed", "--precision", "12")
         )
     )
-    return shown[shown["Experiment"].notna()]
+    return frame[frame["Experiment"].notna()]
 
 
 def table(experiments: pd.DataFrame, varied: Sequence[str], score: str) -> str:
@@ -102,10 +102,10 @@ def spread(scores: pd.Series) -> str:
 def dvc(*command: str) -> str:
     # Output goes to files, because the worker of the queue would keep a pipe open.
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False, stdout=output, stderr=errors)
+        process = subprocess.run([sys.executable, "-m", "dvc", *command], check=False, stdout=output, stderr=errors)
         output.seek(0)
         errors.seek(0)
-        if done.returncode:
+        if process.returncode:
             raise SystemExit(f"dvc {' '.join(command)} failed: {errors.read().strip()}")
         return output.read()
 

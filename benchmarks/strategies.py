@@ -1,14 +1,16 @@
-"""Every decoding strategy on a split: scores of the first caption, variety of five, speed from cached features.
+"""Every generation strategy on a split: scores of the best caption, diversity of five captions, speed.
 
     python benchmarks/strategies.py [--root .] [--split test] [--only beam consensus]
 
-Needs a project that ``dvc repro`` has run through. Scores and lengths are of each picture's first caption; self-BLEU
-compares the five captions of a picture with each other; distinct-n and the words used count the first captions.
+Needs a project in which ``dvc repro`` has run. Captions are generated from stored features. Scores, lengths, distinct-n
+and the number of words used are those of each image's first caption; self-BLEU compares the five captions of an image
+with each other.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,16 +20,19 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.data.prepared import Prepared
 from wordgaze.evaluation.comparison import Comparison, diversity
+from wordgaze.evaluation.results import Diversity, ScoreIntervals, Scores
 from wordgaze.generation.config import parse_generation_config
+from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.caption_features import caption_features
 from wordgaze.inference.captioner import Captioner
 from wordgaze.vision.feature_store import FeatureStore
 
-NUM = 5
+NUM_CAPTIONS = 5
 COLUMNS = ("BLEU-4", "CIDEr", "95 %", "METEOR", "distinct-1", "distinct-2", "words used", "self-BLEU", "length", "new",
            "images/s")  # fmt: skip
 RULES: dict[str, object] = {"no_dangling_end": True, "no_repeat_ngram_size": 2}
+"""No function word at the end, no repeated bigram."""
 CONSENSUS: dict[str, object] = {"strategy": "mbr", "num_beams": 20, "mbr_samples": 0}
 MORE: dict[str, dict[str, object]] = {
     "beam + rules": {"strategy": "beam", **RULES},
@@ -39,53 +44,66 @@ MORE: dict[str, dict[str, object]] = {
     "consensus of samples": {"strategy": "mbr", "num_beams": 1, "mbr_samples": 40, "temperature": 0.5},
     "neighbours, of 40": {"strategy": "neighbours", "num_beams": 40},
 }
-"""Rules: no ending on a function word, no two words in a row twice."""
 
 
 def main() -> None:
+    presets = PRESETS | MORE
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--root", type=Path, default=Path(), help="folder of the project")
     parser.add_argument("--split", choices=["dev", "test"], default="test")
-    parser.add_argument("--only", nargs="+")
-    parser.add_argument("--batch", type=int, default=128)
-    given = parser.parse_args()
-    prepared, store = Prepared.load(given.root / "data/prepared"), FeatureStore(given.root / "data/features")
-    captioner = Captioner.load(given.root / "models/stage2")
-    images, references = prepared.references(given.split)
-    train = [words for captions in prepared.captions["train"].values() for words in captions]
-    found, speed = {}, {}
-    for name, preset in (PRESETS | MORE).items():
-        if (given.only and name not in given.only) or (preset["strategy"] == "neighbours" and not captioner.neighbours):
+    parser.add_argument("--only", nargs="+", choices=presets, default=list(presets), metavar="STRATEGY")
+    parser.add_argument("--batch", type=int, default=128, help="images per batch")
+    args = parser.parse_args()
+    prepared, store = Prepared.load(args.root / "data/prepared"), FeatureStore(args.root / "data/features")
+    captioner = Captioner.load(args.root / "models/stage2")
+    images, references = prepared.references(args.split)
+    captions: dict[str, list[list[Caption]]] = {}
+    speeds: dict[str, float] = {}
+    for name in args.only:
+        if presets[name]["strategy"] == "neighbours" and not captioner.neighbours:
             continue
-        decode = parse_generation_config(**{"num_return_sequences": NUM, **preset})
+        config = parse_generation_config(**{"num_return_sequences": NUM_CAPTIONS, **presets[name]})
         started = time.perf_counter()
-        found[name] = caption_features(
-            captioner.decoder, captioner.vocabulary, store, images, decode, given.batch, 1, captioner.neighbours
+        captions[name] = caption_features(
+            captioner.decoder, captioner.vocabulary, store, images, config, args.batch, 1, captioner.neighbours
         )
-        speed[name] = len(images) / (time.perf_counter() - started)
-        print(f"{name}: {speed[name]:.0f} images/s", file=sys.stderr)
-    said = {name: [of_one[0].words for of_one in captions] for name, captions in found.items()}
-    comparison = Comparison(said, references)
+        speeds[name] = len(images) / (time.perf_counter() - started)
+        print(f"{name}: {speeds[name]:.0f} images/s", file=sys.stderr)
+    train = [words for of_image in prepared.captions["train"].values() for words in of_image]
+    best = {name: [of_image[0].words for of_image in candidates] for name, candidates in captions.items()}
+    comparison = Comparison(best, references)
     scores, intervals = comparison.scores(), comparison.intervals()
-    table = Table(title=f"{given.split} split, {len(images)} images", title_justify="left")
-    table.add_column("strategy")
+    table = Table("strategy", title=f"{args.split} split, {len(images)} images", title_justify="left")
     for column in COLUMNS:
         table.add_column(column, justify="right")
-    for name, captions in found.items():
-        of_one, varied = scores[name], diversity(said[name], [[c.words for c in of] for of in captions], train)
-        low, high = intervals[name]["cider"]
-        alike = varied["self_bleu"]
-        table.add_row(
-            name, f"{of_one['bleu_4']:.3f}", f"{of_one['cider']:.3f}", f"{low:.3f}–{high:.3f}",
-            f"{of_one['meteor']:.3f}",
-            f"{varied['distinct_1']:.3f}", f"{varied['distinct_2']:.3f}", str(varied["vocabulary"]),
-            "–" if alike is None else f"{alike:.2f}", f"{varied['mean_length']:.1f}", f"{varied['novelty']:.2f}",
-            f"{speed[name]:.0f}",
-        )  # fmt: skip
+    for name, candidates in captions.items():
+        varied = diversity([[caption.words for caption in of_image] for of_image in candidates], train)
+        table.add_row(name, *cells(scores[name], intervals[name], varied), f"{speeds[name]:.0f}")
     Console(width=150).print(table)
-    for name, of_one in (comparison.differences("beam") if "beam" in said else {}).items():
-        gap = of_one["cider"]
-        print(f"{name}: CIDEr {gap['value']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}], p = {gap['p']:.3f}")
+    if "beam" in best:
+        print_differences(comparison, list(best))
+
+
+def cells(scores: Scores, intervals: ScoreIntervals, varied: Diversity) -> Sequence[str]:
+    """The cells of a strategy's row, without its speed; – where a value is not defined."""
+    return (
+        decimals(scores.bleu_4), decimals(scores.cider),
+        f"{decimals(intervals.cider.low)}–{decimals(intervals.cider.high)}", decimals(scores.meteor),
+        decimals(varied.distinct_1), decimals(varied.distinct_2), str(varied.vocabulary_size),
+        decimals(varied.self_bleu, 2), decimals(varied.mean_length, 1), decimals(varied.novelty, 2),
+    )  # fmt: skip
+
+
+def decimals(value: float | None, places: int = 3) -> str:
+    return "–" if value is None else f"{value:.{places}f}"
+
+
+def print_differences(comparison: Comparison, strategies: Sequence[str]) -> None:
+    """Prints the difference in CIDEr of each strategy to beam search, by a paired bootstrap over the images."""
+    for pair in comparison.differences("beam", strategies):
+        cider = pair.differences.cider
+        print(f"{pair.system} against {pair.base}: CIDEr {cider.value:+.4f} [{cider.low:+.4f}, {cider.high:+.4f}], "
+              f"p = {decimals(cider.p)}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Needs Chromium and a running page:
 
-make && wordgaze app &
-python docs/scripts/page_screenshots.py [--address http://127.0.0.1:7860] [--example 4] [--word 12]
+    make && wordgaze app &
+    python docs/scripts/page_screenshots.py [--address http://127.0.0.1:7860] [--example 4] [--word 12]
 """
 
 import argparse
@@ -32,8 +32,9 @@ def main() -> None:
 def take_screenshot(browser: Browser, address: str, example: int, word: int, name: str) -> None:
     """Captions an example image, selects a word of the caption, and writes docs/images/page-NAME.jpg."""
     width, height = WINDOWS[name]
-    scheme = "dark" if name == "dark" else "light"
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme="dark" if name == "dark" else "light"
+    )
     page.goto(address)
     page.locator("#examples .gallery-item").nth(example - 1).click()
     page.locator(".wg-row").first.wait_for()
