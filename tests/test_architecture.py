@@ -208,3 +208,30 @@ def test_every_contract_is_checked_by_a_stage() -> None:
 def test_the_files_that_a_stage_depends_on_exist(stage: str) -> None:
     code = [dep for dep in STAGES[stage].get("deps", []) if dep.startswith(("src/", "pipeline/"))]
     assert [dep for dep in code if not (ROOT / dep).exists()] == []
+
+
+# Equal by design: the entry of each stage, and what each data set says about its public copy.
+SHARED_NAMES = {"run", "PUBLIC", "CHECKSUMS"}
+
+
+def public_names(path: Path) -> Iterator[str]:
+    """The public names that a module defines, without type variables."""
+    for node in tree(path).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and "TypeVar(" not in ast.unparse(node):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        else:
+            continue
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def test_no_two_public_things_share_a_name() -> None:
+    """The command line is left out: the function of a command has the command's name, and so may what it calls."""
+    places: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        if room(module) != "cli" or path.stem in ("options", "console"):
+            for name in set(public_names(path)) - SHARED_NAMES:
+                places.setdefault(name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}

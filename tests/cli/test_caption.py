@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.cli.conftest import CHECKOUT, Refused, Run, files
 from tests.disk import full_disk
-from wordgaze.cli.options import GENERATION, RENAMED
+from wordgaze.cli.options import GENERATION, RENAMED_OPTIONS
 from wordgaze.data.readers.captions import read_captions
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference import caption_files
@@ -183,7 +183,7 @@ def test_an_option_that_the_strategy_does_not_use_is_refused(refused: Refused, r
     assert run("caption", picture, "--temperature", 0.5, "--strategy", "sample")[0] == 0
 
 
-@pytest.mark.parametrize(("old", "new"), list(RENAMED.items()))
+@pytest.mark.parametrize(("old", "new"), list(RENAMED_OPTIONS.items()))
 @pytest.mark.parametrize("command", ["caption", "compare", "explain", "ground"])
 def test_a_renamed_option_is_refused_with_its_new_name(refused: Refused, command: str, old: str, new: str) -> None:
     line = f"{old} is renamed to {new}"

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from wordgaze.cli import project
-from wordgaze.cli.project import CODE, TEMPLATES, code_fingerprints, create_project
+from wordgaze.cli.project import CODE_FILE, TEMPLATES, code_fingerprints, create_project
 from wordgaze.config.params import load_params
 from wordgaze.core.errors import WordgazeError
 
@@ -41,7 +41,7 @@ def author(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_project_is_written_and_committed(tmp_path: Path) -> None:
     root = tmp_path / "new" / "project"
     assert create_project(root)
-    names = {".dvc", ".git", "README.md", str(CODE), *(name.partition("/")[0] for name in TEMPLATES)}
+    names = {".dvc", ".git", "README.md", str(CODE_FILE), *(name.partition("/")[0] for name in TEMPLATES)}
     assert {path.name for path in root.iterdir()} == names
     for name in TEMPLATES.keys() - {"dvc.yaml"}:
         assert (root / name).read_bytes() == (CHECKOUT / name).read_bytes()

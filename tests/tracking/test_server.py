@@ -21,7 +21,7 @@ from wordgaze.core.errors import ModelError, TrackingError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 from wordgaze.tracking.package import save_packaged
-from wordgaze.tracking.registry import CHAMPION, NAME
+from wordgaze.tracking.registry import CHAMPION, MODEL_NAME
 from wordgaze.tracking.server import serve
 from wordgaze.tracking.store import open_store
 from wordgaze.vision.images import load_image
@@ -37,9 +37,9 @@ def champion(project: Path, captioner: Path) -> None:
     """A packaged captioner in the registry, as its champion."""
     save_packaged(project / "packaged", captioner)
     client = open_store().client
-    client.create_registered_model(NAME)
-    version = client.create_model_version(NAME, str(project / "packaged"))
-    client.set_registered_model_alias(NAME, CHAMPION, version.version)
+    client.create_registered_model(MODEL_NAME)
+    version = client.create_model_version(MODEL_NAME, str(project / "packaged"))
+    client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
 
 
 @pytest.fixture
@@ -173,9 +173,9 @@ def test_what_cannot_be_served_is_told_at_once(captioner: Path, project: Path) -
     card = project / "packaged" / "MLmodel"
     card.write_text(card.read_text().replace('"attention"', '"gaze"'))
     client = open_store().client
-    client.create_registered_model(NAME)
-    older = client.create_model_version(NAME, str(project / "packaged"))
+    client.create_registered_model(MODEL_NAME)
+    older = client.create_model_version(MODEL_NAME, str(project / "packaged"))
     with pytest.raises(TrackingError, match=r"captioner/1 was packaged by another version .* lacks attention; run"):
-        serve(f"models:/{NAME}/{older.version}", "127.0.0.1", 0, print)
+        serve(f"models:/{MODEL_NAME}/{older.version}", "127.0.0.1", 0, print)
     with pytest.raises(TrackingError, match=r"256.0.0.1:5001 is not available .* another --host or --port"):
         serve(str(captioner), "256.0.0.1", 5001, print)

@@ -18,7 +18,7 @@ from wordgaze.inference.caption_uploads import caption_uploads
 from wordgaze.inference.table import Row, write_table
 from wordgaze.inference.uploads import find_uploads
 
-SHOWN = 200  # rows on the page; the files have all
+_NUM_SHOWN = 200  # rows on the page; the files have all
 UPDATE_INTERVAL = 0.4  # seconds between two updates of the table
 ENDINGS = (".csv", ".jsonl", ".parquet")
 Shown = dict[str, Any]
@@ -67,14 +67,14 @@ class BatchHandlers:
                 seed=seed,
             ):
                 rows.append(replace(row, thumbnail=b""))
-                lines += [_line(row)] if len(lines) < SHOWN else []
+                lines += [_line(row)] if len(lines) < _NUM_SHOWN else []
                 if time.monotonic() - updated > UPDATE_INTERVAL:
                     yield _shown(lines, len(rows), pictures.total, "")
                     updated = time.monotonic()
         finally:
             cancel.set()
         left_out = f" Left out: {', '.join(name for name, _ in pictures.skipped[:5])}." if pictures.skipped else ""
-        more = f" The first {SHOWN} are shown." if len(rows) > SHOWN else ""
+        more = f" The first {_NUM_SHOWN} are shown." if len(rows) > _NUM_SHOWN else ""
         yield _shown(lines, len(rows), pictures.total, f"{len(rows)} pictures.{more}{left_out}")
 
 

@@ -19,7 +19,7 @@ from wordgaze.core.files import atomic_directory, atomic_write, sha256
 from wordgaze.inference.uploads import open_upload, shown_name
 from wordgaze.text.tokenizer import tokenize
 
-LOCK_TIMEOUT = 30.0  # seconds to wait for the write of another process
+_LOCK_TIMEOUT = 30.0  # seconds to wait for the write of another process
 MAX_CHARACTERS = 1000
 
 _VERSION = 1
@@ -138,7 +138,7 @@ class Corrections:
         """A connection; what the block writes is committed at its end, or undone."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=LOCK_TIMEOUT)) as connection:
+            with closing(sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT)) as connection:
                 if _version(connection) == 0:
                     self._prepare(connection)
                 if (version := _version(connection)) != _VERSION:
@@ -151,7 +151,7 @@ class Corrections:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         # Two processes that turn one new database to WAL would not wait for each other but fail.
-        with FileLock(f"{self.path}.lock", timeout=LOCK_TIMEOUT):
+        with FileLock(f"{self.path}.lock", timeout=_LOCK_TIMEOUT):
             if _version(connection) == 0:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_SCHEMA)

@@ -8,16 +8,16 @@ from wordgaze.core.errors import ImageError
 from wordgaze.data.datasets.scenes import Scenes
 from wordgaze.vision.images import find_images
 
-EXAMPLES = 6
+NUM_PICTURES = 6
 SIZE = 448  # pixels of a drawn scene
 
 
 def example_pictures(folder: Path) -> Sequence[Path]:
-    """Paths of :data:`EXAMPLES` pictures; drawn ones are written to ``folder``."""
+    """Paths of :data:`NUM_PICTURES` pictures; drawn ones are written to ``folder``."""
     try:
         found = find_images([paths.RAW / "images"])
     except ImageError:
-        Scenes(2 * EXAMPLES, SIZE, seed=7).collect(folder)
+        Scenes(2 * NUM_PICTURES, SIZE, seed=7).collect(folder)
         found = find_images([folder / "images"])
-    step = max(1, len(found) // EXAMPLES)
-    return found[step - 1 :: step][:EXAMPLES]
+    step = max(1, len(found) // NUM_PICTURES)
+    return found[step - 1 :: step][:NUM_PICTURES]

@@ -24,7 +24,7 @@ from wordgaze.inference.film import save_gif
 from wordgaze.inference.uploads import open_upload, read_upload
 from wordgaze.text.tokenizer import tokenize
 
-SHOWN = 1280  # pixels, the long side of a picture on the page
+_PICTURE_SIZE = 1280  # pixels, the long side of a picture on the page
 STRATEGIES = ("beam", *(name for name in PRESETS if name != "beam"))  # the first one is shown on the stage
 CONTROLS = (
     "num_beams",
@@ -195,7 +195,7 @@ def _file(upload: Upload) -> tuple[Path, str]:
 def _data_url(image: Image.Image) -> str:
     """A picture as a data URL."""
     small = image.copy()
-    small.thumbnail((SHOWN, SHOWN))
+    small.thumbnail((_PICTURE_SIZE, _PICTURE_SIZE))
     file = BytesIO()
     small.save(file, "JPEG", quality=88)
     return jpeg_data_url(file.getvalue())

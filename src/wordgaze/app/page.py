@@ -36,7 +36,7 @@ DEFAULTS = GenerationConfig()
 _HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def serve(service: CaptionService, host: str, port: int, announce: Callable[[str], None]) -> None:
+def serve_page(service: CaptionService, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Serves the page until it is interrupted; ``announce`` is called with the line that names the address.
 
     Raises OSError where the port is taken.

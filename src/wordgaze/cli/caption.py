@@ -12,8 +12,8 @@ from wordgaze.cli.options import (
     GenerationCommand,
     Model,
     Models,
-    Picture,
-    Pictures,
+    PicturePath,
+    PicturePaths,
     Seed,
     generation_config,
     generation_options,
@@ -32,7 +32,7 @@ app = typer.Typer()
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options()
 def caption(
-    pictures: Pictures,
+    pictures: PicturePaths,
     settings: dict[str, Any],
     model: Models = None,
     output: Annotated[
@@ -73,7 +73,7 @@ def caption(
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options(SINGLE)
 def explain(
-    picture: Picture,
+    picture: PicturePath,
     settings: dict[str, Any],
     model: Model = None,
     words: Annotated[str | None, typer.Option(help="The caption to explain. By default the captioner's own.")] = None,
@@ -101,7 +101,7 @@ def explain(
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options(SHARED, num_return_sequences=3)
-def compare(picture: Picture, settings: dict[str, Any], model: Models = None, seed: Seed = 0) -> None:
+def compare(picture: PicturePath, settings: dict[str, Any], model: Models = None, seed: Seed = 0) -> None:
     """Compare the decoding strategies on an image.
 
     Prints the captions of each strategy with the probability of each word.
@@ -118,7 +118,7 @@ def compare(picture: Picture, settings: dict[str, Any], model: Models = None, se
 
 @app.command(rich_help_panel=PANEL)
 def look(
-    picture: Picture,
+    picture: PicturePath,
     words: Annotated[str, typer.Option(help="The caption.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .png or .jpg file to write.", show_default=False)],
     model: Models = None,

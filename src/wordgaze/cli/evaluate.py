@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wordgaze.cli.options import GenerationCommand, Model, Pictures, generation_config, generation_options
+from wordgaze.cli.options import GenerationCommand, Model, PicturePaths, generation_config, generation_options
 
 PANEL = "Evaluation"
 
@@ -40,7 +40,7 @@ def score(
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options(("num_beams",))
 def ground(
-    pictures: Pictures,
+    pictures: PicturePaths,
     settings: dict[str, Any],
     boxes: Annotated[
         Path, typer.Option(help="COCO's instances JSON, or the folder of Flickr30k Entities.", show_default=False)

@@ -15,8 +15,8 @@ from wordgaze.core.errors import ParamsError
 if TYPE_CHECKING:
     from wordgaze.generation.config import GenerationConfig
 
-Pictures = Annotated[list[Path], typer.Argument(help="Image files, or folders of image files.", show_default=False)]
-Picture = Annotated[Path, typer.Argument(help="An image file.", show_default=False)]
+PicturePaths = Annotated[list[Path], typer.Argument(help="Image files, or folders of image files.", show_default=False)]
+PicturePath = Annotated[Path, typer.Argument(help="An image file.", show_default=False)]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -91,7 +91,7 @@ SHARED = tuple(
 SINGLE = tuple(name for name in GENERATION if name != "num_return_sequences")
 """The settings for a single caption."""
 
-RENAMED = {
+RENAMED_OPTIONS = {
     "--num": "--num-return-sequences",
     "--beam-width": "--num-beams",
     "--max-length": "--max-new-tokens",
@@ -112,8 +112,8 @@ class GenerationCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Raises ParamsError for an option that was renamed."""
         for option in (arg.partition("=")[0] for arg in takewhile("--".__ne__, args)):
-            if option in RENAMED:
-                raise ParamsError(f"{option} is renamed to {RENAMED[option]}")
+            if option in RENAMED_OPTIONS:
+                raise ParamsError(f"{option} is renamed to {RENAMED_OPTIONS[option]}")
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

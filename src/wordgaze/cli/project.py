@@ -34,7 +34,7 @@ TEMPLATES = {
 }
 """A file of the project, which is a file of the checkout too, and its name in the wheel's ``templates``."""
 
-CODE = Path("code.yaml")
+CODE_FILE = Path("code.yaml")
 _PACKAGE = Path(__file__).parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
 _SOURCE = ("src/", "pipeline/")  # a dependency below these is code; any other is data
@@ -57,9 +57,9 @@ def init(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or
         typer.echo("git has committed nothing; set its user.name and user.email, and run git commit before dvc exp run")
 
 
-@app.command(rich_help_panel=PANEL)
-def fingerprint(
-    output: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to write.")] = CODE,
+@app.command("fingerprint", rich_help_panel=PANEL)
+def write_fingerprints(
+    output: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to write.")] = CODE_FILE,
 ) -> None:
     """Write fingerprints of the code of each stage; the first stage of a project runs this."""
     write_text(output, _ABOUT_CODE + "".join(f'{stage}: "{value}"\n' for stage, value in code_fingerprints().items()))
@@ -81,7 +81,7 @@ def create_project(folder: Path) -> bool:
             text = _project_pipeline() if name == "dvc.yaml" else _template(name).read_text(encoding="utf-8")
             write_text(root / name, text)
         shutil.copyfile(_PACKAGE / "templates" / "README.md", root / "README.md")
-        fingerprint(root / CODE)
+        write_fingerprints(root / CODE_FILE)
         _run(root, "git", "add", "--all")
         return _commit(root)
 
@@ -136,8 +136,12 @@ def _project_pipeline() -> str:
         stage["deps"] = [path for path in stage["deps"] if not path.startswith(_SOURCE)]
         if not stage["deps"]:
             del stage["deps"]
-        stage["params"].append({str(CODE): [name]})
-    code = {"cmd": f"wordgaze fingerprint {CODE}", "always_changed": True, "outs": [{str(CODE): {"cache": False}}]}
+        stage["params"].append({str(CODE_FILE): [name]})
+    code = {
+        "cmd": f"wordgaze fingerprint {CODE_FILE}",
+        "always_changed": True,
+        "outs": [{str(CODE_FILE): {"cache": False}}],
+    }
     pipeline["stages"].insert(0, "code", code)
     yaml, written = YAML(), io.StringIO()
     yaml.indent(mapping=2, sequence=4, offset=2)

@@ -28,7 +28,7 @@ def page(
     from wordgaze.app.service import CaptionService
 
     service = CaptionService.open(model or [])  # before gradio, whose import takes seconds
-    from wordgaze.app.page import serve as serve_page
+    from wordgaze.app.page import serve_page
 
     serve_page(service, host, port, typer.echo)
 

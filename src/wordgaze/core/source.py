@@ -7,7 +7,7 @@ from typing import Any
 
 from wordgaze.core.errors import ParamsError
 
-PIPELINE = Path("dvc.yaml")
+_PIPELINE = Path("dvc.yaml")
 _SOURCE_FOLDERS = ("src", "pipeline")  # a dependency in any other folder is data
 _PACKAGE = Path(__file__).parents[1]
 
@@ -31,12 +31,12 @@ def _dependencies(stage: str) -> list[Path]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    if not PIPELINE.is_file():
+    if not _PIPELINE.is_file():
         return []
     try:
-        content: Any = YAML(typ="safe").load(PIPELINE.read_bytes()) or {}
+        content: Any = YAML(typ="safe").load(_PIPELINE.read_bytes()) or {}
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{PIPELINE} is not YAML: {' '.join(str(error).split())}") from error
+        raise ParamsError(f"{_PIPELINE} is not YAML: {' '.join(str(error).split())}") from error
     dependencies = content.get("stages", {}).get(stage, {}).get("deps", [])
     return [Path(dep if isinstance(dep, str) else next(iter(dep))) for dep in dependencies]
 

@@ -9,7 +9,7 @@ from wordgaze.data.records import SPLITS, Split
 from wordgaze.text.vocabulary import Vocabulary
 
 CAPTIONS, VOCABULARY = "captions.parquet", "vocabulary.json"
-REPEAT = "run dvc repro -f -s prepare"
+_REPEAT = "run dvc repro -f -s prepare"
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ def _rows(path: Path) -> list[tuple[Split, str, str, str]]:
     try:
         table = pd.read_parquet(path)[["split", "image", "raw", "tokens_text"]]
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are subclasses of these
-        raise DataError(f"{path} is broken ({' '.join(str(error).split())}); {REPEAT}") from error
+        raise DataError(f"{path} is broken ({' '.join(str(error).split())}); {_REPEAT}") from error
     if unknown := set(table["split"]) - set(SPLITS):
-        raise DataError(f"{path} has the split {sorted(map(str, unknown))[0]!r}; {REPEAT}")
+        raise DataError(f"{path} has the split {sorted(map(str, unknown))[0]!r}; {_REPEAT}")
     return [(split, image, raw, tokens) for split, image, raw, tokens in table.to_numpy().tolist()]
 
 
 def _vocabulary(path: Path) -> Vocabulary:
-    content = read_json(path, REPEAT)
+    content = read_json(path, _REPEAT)
     words = content.get("words") if isinstance(content, dict) else None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise DataError(f"{path} has no list of words; {REPEAT}")
+        raise DataError(f"{path} has no list of words; {_REPEAT}")
     try:
         return Vocabulary(tuple(words))
     except ValueError as error:
-        raise DataError(f"{path} is not a vocabulary ({error}); {REPEAT}") from error
+        raise DataError(f"{path} is not a vocabulary ({error}); {_REPEAT}") from error

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NUM_RESAMPLES = 1000
 NUM_EXAMPLES = 10
-THUMBNAIL = 400  # pixels, the long side of an image on the page
+_THUMBNAIL = 400  # pixels, the long side of an image on the page
 
 Captions = Sequence[str] | Mapping[str, str]
 References = Sequence[Sequence[str]] | Mapping[str, Sequence[str]]
@@ -102,11 +102,11 @@ def score_files(
     if output is not None and output.suffix == ".json":
         scored.save(output)
     elif output is not None:
-        from wordgaze.evaluation.report.page import Example, render_page
+        from wordgaze.evaluation.report.page import CaptionExample, render_page
 
         cider = comparison.per_image(system)["cider"].tolist()
         examples = [
-            Example(ids[i], texts[i], tuple(raw[i]), cider[i], _thumbnail(pictures, ids[i], truths), kind)
+            CaptionExample(ids[i], texts[i], tuple(raw[i]), cider[i], _thumbnail(pictures, ids[i], truths), kind)
             for kind, i in _chosen(cider, num_examples)
         ]
         title = f"{captions.name} against {references.name}"
@@ -206,5 +206,5 @@ def _thumbnail(folder: Path | None, key: str, truths: ById[list[str]]) -> "Image
     if path is None:
         raise CaptionsError(f"{folder} has no picture {names[-1]}; give --pictures the folder that holds the pictures")
     picture = load_image(path)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return picture

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from wordgaze.generation.outputs import Caption
 
 PANEL = 224  # pixels, the long side of a panel
-COLUMNS = 6
+_PANELS_PER_ROW = 6
 MARGIN = 8
 MIN_ELSEWHERE = 0.005  # the smallest share of attention outside the grid that a label mentions
 SHADE = 0.25  # brightness where the attention is zero
@@ -33,11 +33,11 @@ def attention_sheet(image: Image.Image, caption: Caption) -> Image.Image:
     gives that share too.
     """
     panels = _panels(image, caption)
-    return _sheet([panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)])
+    return _sheet([panels[i : i + _PANELS_PER_ROW] for i in range(0, len(panels), _PANELS_PER_ROW)])
 
 
 def comparison_sheet(
-    image: Image.Image, captions: Sequence[tuple[str, Caption]], columns: int = COLUMNS * 2
+    image: Image.Image, captions: Sequence[tuple[str, Caption]], columns: int = _PANELS_PER_ROW * 2
 ) -> Image.Image:
     """One row per captioner: the plain image with the captioner's name beneath, then one panel per word."""
     rows = []

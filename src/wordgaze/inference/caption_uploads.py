@@ -15,7 +15,7 @@ from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.inference.table import Row
 from wordgaze.inference.uploads import Picture, Pictures, open_upload
 
-THUMBNAIL = 160  # pixels, the long side
+_THUMBNAIL = 160  # pixels, the long side
 
 
 def caption_uploads(
@@ -51,7 +51,7 @@ def _row(result: CaptionedImage) -> Row:
 
 def _thumbnail(image: Image.Image) -> bytes:
     """A small JPEG of the image, which is shrunk in place."""
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     file = BytesIO()
     image.save(file, "JPEG")
     return file.getvalue()

@@ -13,7 +13,7 @@ from wordgaze.inference.attention_maps import spotlight
 WIDTH, HEIGHT = 640, 480  # pixels, the largest size of the photograph
 NARROWEST = 320  # pixels, the smallest width of a frame, so that words fit
 TEXT = 24
-LINE, SPACE, MARGIN = 36, 8, 12
+LINE, SPACE, _MARGIN = 36, 8, 12
 WORD_MS, REST_MS = 700, 1800  # duration of a word's frame, and of the first and the last frame
 INK, PAPER, MARK = "#1a1a1a", "#ffffff", "#00457c"
 
@@ -58,14 +58,14 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _positions(words: Sequence[str], width: int) -> tuple[list[_Position], int]:
     """The positions of the words in lines of ``width``, which are the same in all frames, and the lines' height."""
     font, positions = _font(), []
-    x, y = MARGIN, MARGIN
+    x, y = _MARGIN, _MARGIN
     for word in words:
         word_width = round(font.getlength(word))
-        if x > MARGIN and x + word_width > width - MARGIN:
-            x, y = MARGIN, y + LINE
+        if x > _MARGIN and x + word_width > width - _MARGIN:
+            x, y = _MARGIN, y + LINE
         positions.append(_Position(word, x, y, word_width))
         x += word_width + 2 * SPACE
-    return positions, y + LINE + MARGIN
+    return positions, y + LINE + _MARGIN
 
 
 def _frame(picture: Image.Image, text_height: int, words: Sequence[_Position], current: int | None) -> Image.Image:

@@ -15,7 +15,7 @@ from wordgaze.core.errors import CaptionsError
 from wordgaze.core.files import atomic_write
 from wordgaze.core.tables import guard_formula
 
-Record = dict[str, Any]  # a row by column
+_Cells = dict[str, Any]  # a row by column
 ROW_GROUP = 10_000  # rows of a Parquet file that are held in memory
 COLUMNS = ("name", "caption", "log_prob", "probability", "error")
 
@@ -58,7 +58,7 @@ def write_table(rows: Iterable[Row], path: Path) -> None:
         _WRITERS[path.suffix.lower()](records, temporary)
 
 
-def _write_csv(rows: Iterable[Record], path: Path) -> None:
+def _write_csv(rows: Iterable[_Cells], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -69,12 +69,12 @@ def _text(value: Any) -> Any:
     return guard_formula(value) if isinstance(value, str) else value
 
 
-def _write_lines(rows: Iterable[Record], path: Path) -> None:
+def _write_lines(rows: Iterable[_Cells], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
-def _write_parquet(rows: Iterable[Record], path: Path) -> None:
+def _write_parquet(rows: Iterable[_Cells], path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -86,7 +86,7 @@ def _write_parquet(rows: Iterable[Record], path: Path) -> None:
             writer.write_table(pa.Table.from_pylist(group, schema))
 
 
-_WRITERS: dict[str, Callable[[Iterable[Record], Path], None]] = {
+_WRITERS: dict[str, Callable[[Iterable[_Cells], Path], None]] = {
     ".csv": _write_csv,
     ".jsonl": _write_lines,
     ".parquet": _write_parquet,

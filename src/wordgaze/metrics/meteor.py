@@ -26,7 +26,7 @@ from wordgaze.metrics.ngrams import refuse_misfit, refuse_unscorable
 if TYPE_CHECKING:
     from nltk.stem.snowball import EnglishStemmer
 
-ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
+ALPHA, _BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 """Weight of recall; exponent and weight of the fragmentation penalty; weight of content words."""
 
 STEM_WEIGHT = 0.6
@@ -123,7 +123,7 @@ def _score(totals: Floats) -> Floats:
     weighted = (1 - ALPHA) * c.caption_weight * c.reference_matched + ALPHA * c.reference_weight * c.caption_matched
     f_mean = c.caption_matched * c.reference_matched / np.where(none, 1, weighted)
     fragments = c.chunks / np.where(none, 1, c.matches)
-    return np.asarray(f_mean * (1 - GAMMA * fragments**BETA))
+    return np.asarray(f_mean * (1 - GAMMA * fragments**_BETA))
 
 
 def _compare(caption: _Sentence, reference: _Sentence) -> _Counts:

@@ -7,7 +7,7 @@ import numpy as np
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.ngrams import refuse_misfit, refuse_unscorable
 
-BETA = 1.2
+_BETA = 1.2
 """Weight of recall against precision."""
 
 
@@ -42,7 +42,7 @@ def _score(candidate: Tokens, references: Sequence[Tokens]) -> float:
     common = _common_subsequences(candidate, references)
     precision = max(common) / len(candidate)
     recall = max(length / len(words) for length, words in zip(common, references, strict=True))
-    return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision) if precision else 0.0
+    return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision) if precision else 0.0
 
 
 def _common_subsequences(candidate: Tokens, references: Sequence[Tokens]) -> list[int]:

@@ -114,7 +114,7 @@ class Dot(General):
         self.key_projection = nn.Identity()
 
 
-SCORES: dict[str, type[Additive] | type[General]] = {
+SCORE_FUNCTIONS: dict[str, type[Additive] | type[General]] = {
     "additive": Additive, "concat": Concat, "general": General, "dot": Dot
 }  # fmt: skip
 
@@ -130,9 +130,9 @@ class Attention(nn.Module):
         super().__init__()
         hidden_size, attention_size = config.hidden_size, config.attention_size
         self.config = config
-        self.score = SCORES[config.attention](feature_size, hidden_size, attention_size)
+        self.score = SCORE_FUNCTIONS[config.attention](feature_size, hidden_size, attention_size)
         if config.sentinel:  # its key has weights of its own, W_s of Lu et al. 2017, equation 12
-            self.sentinel_key_projection = SCORES[config.attention](
+            self.sentinel_key_projection = SCORE_FUNCTIONS[config.attention](
                 hidden_size, hidden_size, attention_size
             ).key_projection
         if config.span == "local_p":

@@ -13,7 +13,7 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.data.readers.captions import BETWEEN
 from wordgaze.data.records import read_records
 from wordgaze.evaluation.evaluate import Evaluation, boxed
-from wordgaze.evaluation.report.page import Example, render_page
+from wordgaze.evaluation.report.page import CaptionExample, render_page
 from wordgaze.evaluation.results import ReliabilityBin
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.attention_maps import attention_sheet
@@ -26,7 +26,7 @@ from wordgaze.vision.feature_store import FeatureSource, FeatureStore
 from wordgaze.vision.images import load_image
 from wordgaze.vision.sources import ImageFeatures
 
-NUM_EXAMPLES = 6  # best captions and worst captions on the page
+_NUM_EXAMPLES = 6  # best captions and worst captions on the page
 
 
 def run(params: Params) -> None:
@@ -101,10 +101,10 @@ def write_reports(evaluation: Evaluation, params: Params) -> None:
     write_text(paths.REPORTS / "evaluation.html", page)
 
 
-def _examples(evaluation: Evaluation) -> list[Example]:
+def _examples(evaluation: Evaluation) -> list[CaptionExample]:
     cider = evaluation.comparison.per_image(evaluation.strategy)["cider"]
     return [
-        Example(
+        CaptionExample(
             image=evaluation.images[place],
             caption=evaluation.best[place].text,
             references=tuple(evaluation.prepared.raw[evaluation.images[place]]),
@@ -112,7 +112,7 @@ def _examples(evaluation: Evaluation) -> list[Example]:
             picture=_attention_sheet(evaluation, place),
             kind=kind,
         )
-        for kind, place in evaluation.examples(NUM_EXAMPLES)
+        for kind, place in evaluation.examples(_NUM_EXAMPLES)
     ]
 
 

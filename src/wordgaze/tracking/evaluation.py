@@ -11,7 +11,7 @@ from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256
 from wordgaze.evaluation.results import EvaluationReport
 from wordgaze.tracking.package import log_captioner
-from wordgaze.tracking.runs import DATASET, WEIGHTS, StageRun, find_stage_run, stage_run
+from wordgaze.tracking.runs import DATASET, WEIGHTS_TAG, StageRun, find_stage_run, stage_run
 
 LOGGED = ("evaluation.json", "details.json", "evaluation.html", "captions.csv", "attention")
 
@@ -23,7 +23,7 @@ def log_evaluation(run: StageRun) -> None:
     """
     report = EvaluationReport.load(paths.REPORTS / "evaluation.json")
     run.tag(DATASET, report.dataset)
-    trained = find_stage_run(WEIGHTS, report.weights, stage="train_stage2")
+    trained = find_stage_run(WEIGHTS_TAG, report.weights, stage="train_stage2")
     if trained:
         run.tag("train_run_id", trained)
     for name in LOGGED:

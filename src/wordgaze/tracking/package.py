@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256
-from wordgaze.tracking.runs import WEIGHTS, StageRun
+from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun
 from wordgaze.tracking.store import translate_errors
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wordgaze.generation.config import GenerationConfig
 
 ARTIFACT = "captioner"
-CODE = Path(__file__).parents[1]
+_CODE = Path(__file__).parents[1]
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "safetensors", "timm", "torch", "torchvision")
 
@@ -57,7 +57,7 @@ def log_captioner(
             )
         run.client.update_run(run.run_id, status="RUNNING")  # MLflow's context manager has ended it
         _log_metrics(run, info.model_id, metrics)
-    run.tag(WEIGHTS, sha256(weights))
+    run.tag(WEIGHTS_TAG, sha256(weights))
     _check_prediction(info.model_uri, example)
     return str(info.model_uri)
 
@@ -103,7 +103,7 @@ def signature(decode: "GenerationConfig") -> "ModelSignature":
 def _parts(captioner_folder: Path, decode: "GenerationConfig") -> dict[str, Any]:
     return {
         "python_model": str(PYFUNC_MODEL),
-        "code_paths": [str(CODE)],
+        "code_paths": [str(_CODE)],
         "artifacts": {ARTIFACT: str(captioner_folder)},
         "signature": signature(decode),
         "pip_requirements": [f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],

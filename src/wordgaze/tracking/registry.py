@@ -8,14 +8,14 @@ from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import atomic_directory, sha256
 from wordgaze.tracking.evaluation import log_finished_evaluation
 from wordgaze.tracking.package import ARTIFACT
-from wordgaze.tracking.runs import COMMIT, DATASET, STAGE, WEIGHTS, newest_run
+from wordgaze.tracking.runs import COMMIT, DATASET, STAGE, WEIGHTS_TAG, newest_run
 from wordgaze.tracking.store import Store, lock, open_store, quoted, translate_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-NAME = "captioner"
+MODEL_NAME = "captioner"
 CHALLENGER, CHAMPION = "challenger", "champion"
 GATE = "test/beam/cider"
 EVALUATE = "run `dvc repro -f -s evaluate`"
@@ -39,13 +39,13 @@ def register(captioner_folder: Path | None = None) -> int:
     model_id = _model_of(run) if run else None
     if run is None or model_id is None:
         raise TrackingError(f"no finished evaluate run has logged the model of {weights}; {EVALUATE}")
-    tags = {key: run.data.tags[key] for key in (WEIGHTS, DATASET, COMMIT) if key in run.data.tags}
+    tags = {key: run.data.tags[key] for key in (WEIGHTS_TAG, DATASET, COMMIT) if key in run.data.tags}
     if DATASET not in tags:
         raise TrackingError(f"the evaluate run {run.info.run_id} has no tag {DATASET!r} to compare by; {EVALUATE}")
     with translate_errors("register the captioner"), lock():
-        version = _registered(store, tags[WEIGHTS]) or _new_version(store, run.info.run_id, model_id, tags)
+        version = _registered(store, tags[WEIGHTS_TAG]) or _new_version(store, run.info.run_id, model_id, tags)
         _describe(store, version, run, tags)
-        store.client.set_registered_model_alias(NAME, CHALLENGER, str(version))
+        store.client.set_registered_model_alias(MODEL_NAME, CHALLENGER, str(version))
     return version
 
 
@@ -59,11 +59,11 @@ def promote(force: bool = False) -> int:
     with translate_errors("promote the challenger"), lock():
         challenger, champion = _version_of(store, CHALLENGER), _version_of(store, CHAMPION)
         if challenger is None:
-            raise TrackingError(f"{NAME} has no {CHALLENGER}; run `wordgaze register` first")
+            raise TrackingError(f"{MODEL_NAME} has no {CHALLENGER}; run `wordgaze register` first")
         if champion is not None and not force:
             _gate(store, challenger, champion)
-        store.client.set_registered_model_alias(NAME, CHAMPION, challenger.version)
-        store.client.delete_registered_model_alias(NAME, CHALLENGER)
+        store.client.set_registered_model_alias(MODEL_NAME, CHAMPION, challenger.version)
+        store.client.delete_registered_model_alias(MODEL_NAME, CHALLENGER)
     return int(challenger.version)
 
 
@@ -80,7 +80,9 @@ def fetch_model(address: str) -> Path:
         info = get_model_info(address)
     place: str | None = info.flavors.get("python_function", {}).get("artifacts", {}).get(ARTIFACT, {}).get("path")
     if place is None:
-        raise TrackingError(f"{address} is not a captioner; give the address of one, such as models:/{NAME}@{CHAMPION}")
+        raise TrackingError(
+            f"{address} is not a captioner; give the address of one, such as models:/{MODEL_NAME}@{CHAMPION}"
+        )
     folder = paths.scratch("fetched") / info.model_id
     with translate_errors(f"fetch {address}"), lock():
         if not folder.exists():
@@ -90,7 +92,7 @@ def fetch_model(address: str) -> Path:
 
 
 def _evaluation(store: Store, weights: str, **tags: str) -> "Run | None":
-    return newest_run(store, {STAGE: "evaluate", WEIGHTS: weights, **tags})
+    return newest_run(store, {STAGE: "evaluate", WEIGHTS_TAG: weights, **tags})
 
 
 def _model_of(run: "Run") -> str | None:
@@ -98,40 +100,40 @@ def _model_of(run: "Run") -> str | None:
 
 
 def _registered(store: Store, weights: str) -> int | None:
-    found = store.client.search_model_versions(f"name = '{NAME}' and tags.`{WEIGHTS}` = {quoted(weights)}")
+    found = store.client.search_model_versions(f"name = '{MODEL_NAME}' and tags.`{WEIGHTS_TAG}` = {quoted(weights)}")
     return int(found[0].version) if found else None
 
 
 def _new_version(store: Store, run_id: str, model_id: str, tags: dict[str, str]) -> int:
     client = store.client
-    if not client.search_registered_models(f"name = '{NAME}'"):
-        client.create_registered_model(NAME, description="Captions an image and shows where each word looked.")
-    version = client.create_model_version(NAME, f"models:/{model_id}", run_id, tags, model_id=model_id)
+    if not client.search_registered_models(f"name = '{MODEL_NAME}'"):
+        client.create_registered_model(MODEL_NAME, description="Captions an image and shows where each word looked.")
+    version = client.create_model_version(MODEL_NAME, f"models:/{model_id}", run_id, tags, model_id=model_id)
     return int(version.version)
 
 
 def _describe(store: Store, version: int, run: "Run", tags: dict[str, str]) -> None:
     """Describes the version by its newest evaluation: a version registered earlier may have been evaluated again."""
     for key, value in tags.items():
-        store.client.set_model_version_tag(NAME, str(version), key, value)
+        store.client.set_model_version_tag(MODEL_NAME, str(version), key, value)
     score = run.data.metrics.get(GATE)
     measured = "not measured" if score is None else f"{score:.3f}"
     store.client.update_model_version(
-        NAME, str(version), f"Test CIDEr on {tags[DATASET]} {measured} (beam); weights {tags[WEIGHTS][:12]}."
+        MODEL_NAME, str(version), f"Test CIDEr on {tags[DATASET]} {measured} (beam); weights {tags[WEIGHTS_TAG][:12]}."
     )
 
 
 def _version_of(store: Store, alias: str) -> "ModelVersion | None":
-    models = store.client.search_registered_models(f"name = '{NAME}'")
+    models = store.client.search_registered_models(f"name = '{MODEL_NAME}'")
     number = models[0].aliases.get(alias) if models else None
-    return store.client.get_model_version(NAME, str(number)) if number else None
+    return store.client.get_model_version(MODEL_NAME, str(number)) if number else None
 
 
 def _gate(store: Store, challenger: "ModelVersion", champion: "ModelVersion") -> None:
     dataset = challenger.tags[DATASET]
     scores = []
     for alias, version in ((CHALLENGER, challenger), (CHAMPION, champion)):
-        run = _evaluation(store, version.tags[WEIGHTS], **{DATASET: dataset})
+        run = _evaluation(store, version.tags[WEIGHTS_TAG], **{DATASET: dataset})
         if run is None or GATE not in run.data.metrics:
             raise TrackingError(
                 f"the {alias} (version {version.version}) has no {GATE} on {dataset}, the challenger's data set; "

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-PIPELINE = "wordgaze.pipeline"  # the tag that names a parent
+PIPELINE_TAG = "wordgaze.pipeline"  # the tag that names a parent
 STAGE = "stage"
-WEIGHTS = "weights.sha256"
+WEIGHTS_TAG = "weights.sha256"
 DATASET = "dataset"
 COMMIT = "git.commit"
 
@@ -109,9 +109,9 @@ def newest_run(store: Store, tags: Mapping[str, str]) -> "Run | None":
 def _parent(store: Store, origin: Mapping[str, str]) -> str:
     """The id of the parent run, now RUNNING. Call it under the lock."""
     key = _pipeline(origin)
-    found = store.client.search_runs([store.experiment], f"tags.`{PIPELINE}` = {quoted(key)}", max_results=1)
+    found = store.client.search_runs([store.experiment], f"tags.`{PIPELINE_TAG}` = {quoted(key)}", max_results=1)
     if not found:
-        tags = {PIPELINE: key, **origin}
+        tags = {PIPELINE_TAG: key, **origin}
         return str(store.client.create_run(store.experiment, tags=tags, run_name=key).info.run_id)
     run_id: str = found[0].info.run_id
     store.client.update_run(run_id, status="RUNNING")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "wordgaze"
 WRITABLE = "make the store reachable and writable, or set MLFLOW_TRACKING_URI to another"
-LOCK_TIMEOUT = 60.0  # seconds to wait for other processes
+_LOCK_TIMEOUT = 60.0  # seconds to wait for other processes
 
 _MLFLOW_DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
@@ -81,7 +81,7 @@ def lock() -> FileLock:
     """A lock to hold while something is looked up or else created, so that it is created once. It cannot be nested."""
     path = paths.scratch("mlflow.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path, timeout=LOCK_TIMEOUT)
+    return FileLock(path, timeout=_LOCK_TIMEOUT)
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def _database() -> Path:
 
 def _probe(database: Path) -> None:
     # MLflow tries for 100 seconds to open a database that cannot be opened; SQLite reports the cause at once.
-    with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT)) as connection:
+    with closing(sqlite3.connect(database, timeout=_LOCK_TIMEOUT)) as connection:
         connection.execute("BEGIN IMMEDIATE")
 
 

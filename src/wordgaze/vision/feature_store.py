@@ -19,7 +19,7 @@ from wordgaze.core.errors import DataError
 from wordgaze.core.files import read_json, write_json, write_tensors
 from wordgaze.vision.encoders import EncoderSpec
 
-REPEAT = "run dvc repro -f -s features"
+_REPEAT = "run dvc repro -f -s features"
 
 
 def shard_name(number: int) -> str:
@@ -74,14 +74,14 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        manifest = read_json(folder / "manifest.json", REPEAT)
+        manifest = read_json(folder / "manifest.json", _REPEAT)
         self.index: dict[str, list[int]] = _checked_index(folder / "index.json")
         try:
             self.spec = EncoderSpec.model_validate(manifest["encoder"])
             rows, cells, channels = manifest["shape"]
         except (ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
-            raise DataError(f"{folder / 'manifest.json'} is not a manifest ({reason}); {REPEAT}") from error
+            raise DataError(f"{folder / 'manifest.json'} is not a manifest ({reason}); {_REPEAT}") from error
         self.shape: tuple[int, int, int] = (rows, cells, channels)
         self._open: dict[int, Any] = {}
 
@@ -94,7 +94,7 @@ class FeatureStore:
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
-            raise DataError(f"{path} cannot be read ({error}); {REPEAT}") from error
+            raise DataError(f"{path} cannot be read ({error}); {_REPEAT}") from error
 
     def read(self, images: Sequence[str]) -> Tensor:
         """Features (B, L, D) of these images, in their order and stored dtype. Raises DataError for a missing one."""
@@ -109,14 +109,14 @@ class FeatureStore:
             try:
                 self._open[shard] = safe_open(path, framework="pt").get_slice("features")  # type: ignore[no-untyped-call]
             except (OSError, SafetensorError) as error:
-                raise DataError(f"{path} cannot be read ({error}); {REPEAT}") from error
+                raise DataError(f"{path} cannot be read ({error}); {_REPEAT}") from error
         return self._open[shard][row]  # type: ignore[no-any-return]
 
 
 def _checked_index(path: Path) -> dict[str, list[int]]:
-    index = read_json(path, REPEAT)
+    index = read_json(path, _REPEAT)
     places = index.values() if isinstance(index, dict) else [None]
     if not all(isinstance(place, list) and len(place) == 2 and all(type(n) is int for n in place) for place in places):
-        raise DataError(f"{path} does not map images to [shard, row]; {REPEAT}")
+        raise DataError(f"{path} does not map images to [shard, row]; {_REPEAT}")
     checked: dict[str, list[int]] = index
     return checked

@@ -15,8 +15,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.browser import CHROMIUM, NO_CHROMIUM
 from tests.evaluation.reports import GREEDY, WEIGHTS, evaluation_details, evaluation_report
-from wordgaze.evaluation.report.charts import Bar, Dot, bar_chart, reliability_diagram
-from wordgaze.evaluation.report.page import Example, render_page
+from wordgaze.evaluation.report.charts import Bar, ReliabilityPoint, bar_chart, reliability_diagram
+from wordgaze.evaluation.report.page import CaptionExample, render_page
 from wordgaze.evaluation.results import Baselines, EvaluationDetails, EvaluationReport, ScoreSummary
 
 VOID = {"meta", "link", "img", "br", "hr", "line", "rect", "path", "circle"}
@@ -28,9 +28,9 @@ SECTIONS = [
 
 REPORT, DETAILS = evaluation_report(), evaluation_details()
 EXAMPLES = [
-    Example("worst.jpg", "two men", ("A cat .",), 0.0, None, "worst"),
-    Example("lost.jpg", "", (), float("nan"), None, "says nothing"),
-    Example(
+    CaptionExample("worst.jpg", "two men", ("A cat .",), 0.0, None, "worst"),
+    CaptionExample("lost.jpg", "", (), float("nan"), None, "says nothing"),
+    CaptionExample(
         "best.png", "a red square", ("A square .", "It is red ."), 2.31, Image.new("RGBA", (40, 30), "red"), "best"
     ),
 ]
@@ -153,7 +153,7 @@ def test_examples_are_cards_by_kind_with_the_picture_inside(read: Reader) -> Non
 
 
 def test_a_large_picture_is_made_smaller_and_a_transparent_one_stands_on_white() -> None:
-    example = Example("a.png", "x", (), 1.0, Image.new("RGBA", (3000, 1500), (0, 0, 0, 0)), "best")
+    example = CaptionExample("a.png", "x", (), 1.0, Image.new("RGBA", (3000, 1500), (0, 0, 0, 0)), "best")
     (image,) = Reader(render_page(REPORT, DETAILS, [example], "x")).all("img")
     with Image.open(io.BytesIO(base64.b64decode(str(image["src"]).partition(",")[2]))) as shown:
         assert shown.size == (1200, 600)
@@ -168,7 +168,7 @@ def test_text_of_the_data_is_escaped_everywhere() -> None:
     )
     details = details.replace('"beam"', f'"{SCRIPT}"').replace("1 object", SCRIPT).replace("names what", SCRIPT)
     quotes = f'"><img src=x onerror=alert(1)>{SCRIPT}'
-    example = Example(quotes, quotes, (quotes,), 1.0, Image.new("L", (4, 4)), quotes)
+    example = CaptionExample(quotes, quotes, (quotes,), 1.0, Image.new("L", (4, 4)), quotes)
     html = render_page(
         EvaluationReport.model_validate_json(report), EvaluationDetails.model_validate_json(details), [example],
         f"</title>{SCRIPT}",
@@ -276,7 +276,7 @@ def test_a_bar_is_as_long_as_its_value() -> None:
 
 
 def test_a_dot_on_the_diagonal_has_no_gap() -> None:
-    chart = reliability_diagram([Dot(0.5, 0.5, 10), Dot(0.8, 0.6, 10)])
+    chart = reliability_diagram([ReliabilityPoint(0.5, 0.5, 10), ReliabilityPoint(0.8, 0.6, 10)])
     gaps = [(float(a), float(b)) for a, b in re.findall(r'class="gap"[^>]* y1="([\d.]+)"[^>]* y2="([\d.]+)"', chart)]
     assert [round(low - high) for low, high in gaps] == [0, 60]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CONTRACTS = Path(__file__).parent
 SHOWN_ROWS = 3
-WIDTH = 40
+_WIDTH = 40
 OBSERVED = ("element_count", "unexpected_count", "missing_count", "observed_value")
 
 Entry = tuple[str, dict[str, Any]]
@@ -231,7 +231,7 @@ def _plain(value: Any) -> Any:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
 def _line(error: object) -> str:

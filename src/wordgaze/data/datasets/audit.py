@@ -12,7 +12,7 @@ from wordgaze.core.progress import track
 from wordgaze.data.records import Record
 from wordgaze.vision.images import load_image
 
-EXAMPLES = 3
+_NUM_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _broken(names: list[str], images: Path) -> dict[str, str]:
 
 
 def _finding(names: list[str]) -> Finding:
-    return Finding(len(names), tuple(names[:EXAMPLES]))
+    return Finding(len(names), tuple(names[:_NUM_NAMED]))
 
 
 def _check(report: AuditReport, folder: Path, max_faulty: float) -> None:

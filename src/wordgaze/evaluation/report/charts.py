@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-WIDTH = 420
+_WIDTH = 420
 _ROW = 46  # units of height for a bar with its label above it
 _RIGHT = 62  # units kept free for the values
 _SIDE = 300  # of the square in the reliability diagram
@@ -28,7 +28,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Dot:
+class ReliabilityPoint:
     """A bin of words: their mean probability, the share that is right, and their number."""
 
     confidence: float
@@ -39,17 +39,17 @@ class Dot:
 def bar_chart(name: str, bars: Sequence[Bar], top: float | None = None) -> Markup:
     """Horizontal bars from 0 with whiskers for intervals. The scale ends at ``top``, by default the highest value."""
     ends = [end for bar in bars for end in (bar.value, *(bar.interval or ())) if end is not None]
-    scale = (WIDTH - _RIGHT) / (top or max(ends, default=0) or 1)
+    scale = (_WIDTH - _RIGHT) / (top or max(ends, default=0) or 1)
     height = _ROW * len(bars) + 4
     rows = Markup().join(_bar(bar, _ROW * i, scale) for i, bar in enumerate(bars))
     description = f"{name}: " + "; ".join(_description(bar) for bar in bars)
     return Markup(
         '<svg class="chart" role="img" viewBox="0 0 {w} {h}" aria-label="{description}">'
         '<line class="axis" x1="0.5" y1="0" x2="0.5" y2="{h}"/>{rows}</svg>'
-    ).format(w=WIDTH, h=height, description=description, rows=rows)
+    ).format(w=_WIDTH, h=height, description=description, rows=rows)
 
 
-def reliability_diagram(dots: Sequence[Dot]) -> Markup:
+def reliability_diagram(dots: Sequence[ReliabilityPoint]) -> Markup:
     """Accuracy over confidence (Guo et al. 2017, figure 1).
 
     Dots below the diagonal are overconfident; the area of a dot is proportional to its number of words.

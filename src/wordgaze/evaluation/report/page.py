@@ -23,7 +23,7 @@ _KINDS = {"best": "Best captions", "worst": "Worst captions"}
 
 
 @dataclass(frozen=True)
-class Example:
+class CaptionExample:
     """One image with its caption, references and CIDEr. ``kind`` is ``best``, ``worst`` or a kind of failure."""
 
     image: str
@@ -34,7 +34,9 @@ class Example:
     kind: str
 
 
-def render_page(summary: ScoreSummary, details: EvaluationDetails, examples: Sequence[Example], title: str) -> str:
+def render_page(
+    summary: ScoreSummary, details: EvaluationDetails, examples: Sequence[CaptionExample], title: str
+) -> str:
     """The report as HTML text; equal arguments give equal bytes.
 
     A part without results has no section, and a value that is not defined is a dash. Text of the data is escaped. An
@@ -75,7 +77,7 @@ def _template() -> Template:
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
 
 
-def _groups(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:
+def _groups(examples: Sequence[CaptionExample]) -> list[tuple[str, list[CaptionExample]]]:
     """Best, worst, then each failure in the order of its first example."""
     kinds = dict.fromkeys([*_KINDS, *(example.kind for example in examples)])
     groups = [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from wordgaze.evaluation.report.charts import Bar, Dot, bar_chart, reliability_diagram
+from wordgaze.evaluation.report.charts import Bar, ReliabilityPoint, bar_chart, reliability_diagram
 from wordgaze.evaluation.report.formats import is_known, number, percent
 from wordgaze.evaluation.results import (
     SCORE_LABELS,
@@ -43,7 +43,7 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """A row of the table of scores; each cell is (score, its interval, whether it is the best of its column)."""
 
     label: str
@@ -56,7 +56,7 @@ class ScoreTable:
     """The table of scores: the names of its columns and (heading, rows) for the systems and the baselines."""
 
     names: list[str]
-    blocks: list[tuple[str, list[Row]]]
+    blocks: list[tuple[str, list[ScoreRow]]]
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,14 @@ def score_table(summary: ScoreSummary, details: EvaluationDetails) -> ScoreTable
         return None
     best = {name: max((getattr(row, name) or 0.0 for row in summary.scores.values()), default=0.0) for name in names}
     systems = [
-        Row(system, None, [(value, intervals.get(name), value is not None and value == best[name])
+        ScoreRow(system, None, [(value, intervals.get(name), value is not None and value == best[name])
                          for name in names for value in [getattr(scores, name)]])
         for system, scores in summary.scores.items()
         for intervals in [_intervals(details, system)]
     ]  # fmt: skip
     others = [
-        Row(label, note, [(getattr(scores, name), None, False) for name in names]) for label, note, scores in baselines
+        ScoreRow(label, note, [(getattr(scores, name), None, False) for name in names])
+        for label, note, scores in baselines
     ]
     return ScoreTable(names, [(label, rows) for label, rows in (("Evaluated", systems), ("Baselines", others)) if rows])
 
@@ -204,7 +205,7 @@ def calibration(scores: Calibration | None, bins: Sequence[ReliabilityBin]) -> C
     if scores is None or not (bins or is_known(scores.ece)):
         return None
     ordered = sorted((one for one in bins if one.count), key=lambda one: one.confidence)
-    dots = [Dot(one.confidence, one.accuracy, one.count) for one in ordered]
+    dots = [ReliabilityPoint(one.confidence, one.accuracy, one.count) for one in ordered]
     surplus = sum((dot.confidence - dot.accuracy) * dot.count for dot in dots)
     tendency = ("overconfident" if surplus > 0 else "underconfident") if surplus else None
     return CalibrationSection(scores, ordered, reliability_diagram(dots) if dots else None, tendency)

@@ -10,7 +10,6 @@ from wordgaze.data.datasets.scenes.nouns import AIRBORNE, GROUNDED, NOUNS, picto
 
 Time = Literal["day", "sunset", "night"]
 Layout = Literal["row", "beside", "stack"]
-Point = tuple[float, float]
 
 BACKDROPS = 6  # drawn variants of each place at each time
 
@@ -80,7 +79,7 @@ class _Plan:
     noun: str
     width: float
     height: float
-    offsets: Sequence[Point]
+    offsets: Sequence[tuple[float, float]]
     large: bool
 
     @property
