@@ -75,10 +75,11 @@ def test_the_loop_from_use_back_to_training_is_closed(corrections: Corrections, 
         (RED, "a red door | closed"),
         (RED, 'A "red" wall, painted'),
         (encoded("navy", "BMP"), "ein blaues Quadrat – schön"),
+        (encoded("gold"), "'=1+1' on a yellow wall"),
     ]
     for picture, caption in said:
         corrections.add(picture, "same name.jpg", "a wall", caption, *MODEL)
-    assert corrections.export(tmp_path / "set") == 4
+    assert corrections.export(tmp_path / "set") == 5
 
     params = DatasetParams(name="folder", source=str(tmp_path / "set"))
     records = open_dataset(params, PrepareParams(), tmp_path / "cache").collect(tmp_path / "raw")

@@ -56,3 +56,9 @@ def test_a_table_of_another_kind_is_refused_and_a_failed_one_leaves_the_old(tmp_
 def test_a_table_can_be_scored(tmp_path: Path, name: str) -> None:
     write_table([Row("a.jpg", "a dog, and a cat", -1.0, 0.3), Row("b.jpg", "two men", -1.0, 0.3)], tmp_path / name)
     assert read_captions(tmp_path / name) == {"a.jpg": "a dog, and a cat", "b.jpg": "two men"}
+
+
+@pytest.mark.parametrize("name", ["=1+1.jpg", "'=1+1.jpg", "-a.jpg", "a\rb.jpg", "a\nb.jpg"])
+def test_any_file_name_survives_the_way_to_the_scores(tmp_path: Path, name: str) -> None:
+    write_table([Row(name, "a dog", -1.0, 0.3), Row("b.jpg", "two men", -1.0, 0.3)], tmp_path / "t.csv")
+    assert read_captions(tmp_path / "t.csv") == {name: "a dog", "b.jpg": "two men"}

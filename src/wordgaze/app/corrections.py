@@ -1,6 +1,5 @@
 """Captions that users corrected: stored in SQLite with the pictures beside it, and exported as a data set."""
 
-import csv
 import hashlib
 import shutil
 import sqlite3
@@ -16,6 +15,7 @@ from PIL import Image
 
 from wordgaze.core.errors import CaptionsError, DataError
 from wordgaze.core.files import atomic_directory, atomic_write, sha256
+from wordgaze.core.tables import write_csv
 from wordgaze.inference.uploads import open_upload, shown_name
 from wordgaze.text.tokenizer import tokenize
 
@@ -116,10 +116,8 @@ class Corrections:
             (temporary / "images").mkdir()
             for name in {name for name, _ in captions}:
                 self._copy(name, temporary / "images" / name)
-            with (temporary / "captions.csv").open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(["image", "caption"])
-                writer.writerows([f"images/{name}", caption] for name, caption in captions)
+            rows = ({"image": f"images/{name}", "caption": caption} for name, caption in captions)
+            write_csv(temporary / "captions.csv", ["image", "caption"], rows)
         return len(captions)
 
     def _keep(self, data: bytes, name: str) -> None:

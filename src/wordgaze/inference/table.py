@@ -1,6 +1,5 @@
 """Tables of captions as CSV, JSON lines or Parquet."""
 
-import csv
 import errno
 import json
 import os
@@ -13,7 +12,7 @@ from typing import Any
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.core.files import atomic_write
-from wordgaze.core.tables import guard_formula
+from wordgaze.core.tables import write_csv
 
 _Cells = dict[str, Any]  # a row by column
 ROW_GROUP = 10_000  # rows of a Parquet file that are held in memory
@@ -59,14 +58,7 @@ def write_table(rows: Iterable[Row], path: Path) -> None:
 
 
 def _write_csv(rows: Iterable[_Cells], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _text(value) for name, value in row.items()} for row in rows)
-
-
-def _text(value: Any) -> Any:
-    return guard_formula(value) if isinstance(value, str) else value
+    write_csv(path, COLUMNS, rows)
 
 
 def _write_lines(rows: Iterable[_Cells], path: Path) -> None:
