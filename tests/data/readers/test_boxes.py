@@ -50,11 +50,6 @@ def test_coco_boxes_by_picture(tmp_path: Path) -> None:
     }
 
 
-def test_coco_crowds_are_kept_on_demand(tmp_path: Path) -> None:
-    path = coco(tmp_path / "instances.json", *ANNOTATIONS)
-    assert coco_boxes(path, crowds=True)["000000000285.jpg"] == (Box("person", (5, 5, 95, 95)),)
-
-
 @pytest.mark.parametrize(
     ("broken", "message"),
     [

@@ -74,7 +74,6 @@ def test_a_column_or_a_key_is_chosen_by_its_name(tmp_path: Path) -> None:
     lines = write(tmp_path, "a.jsonl", '{"image": "a.jpg", "caption": "one", "best": "two"}\n')
     assert read_captions(table) == {"a.jpg": "one"}
     assert read_captions(table, "beam 5") == {"a.jpg": "two"}
-    assert read_references(table, "greedy") == {"a.jpg": ["one"]}
     assert read_captions(lines, "best") == {"a.jpg": "two"}
     with pytest.raises(CaptionsError, match=r"image, greedy, beam 5, references, but not nucleus"):
         read_captions(table, "nucleus")
@@ -122,13 +121,9 @@ def test_ids_that_do_not_match_are_counted_and_the_first_three_named() -> None:
     )
 
 
-def test_references_without_a_caption_pass_only_where_they_are_allowed() -> None:
-    said, known = {"b": "two"}, {"a": ["one"], "b": ["2"]}
+def test_references_without_a_caption_are_refused() -> None:
     with pytest.raises(CaptionsError, match=r"1 of 2 references have no caption \('a'\)"):
-        matched(said, known)
-    assert matched(said, known, partial=True) == (["b"], ["two"], [["2"]])
-    with pytest.raises(CaptionsError, match="1 of 1 captions have no references"):
-        matched({"c": "x"}, known, partial=True)
+        matched({"b": "two"}, {"a": ["one"], "b": ["2"]})
 
 
 @pytest.mark.parametrize(

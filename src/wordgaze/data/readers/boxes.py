@@ -27,12 +27,12 @@ _NO_NOUNS = {
 }  # fmt: skip
 
 
-def coco_boxes(path: Path, crowds: bool = False) -> Boxes:
+def coco_boxes(path: Path) -> Boxes:
     """The boxes of a COCO instances file (``instances_val2017.json``) by the ``file_name`` of the images, in its order.
 
     A noun is the name of the category. Fractions of pixels are rounded outwards. Boxes without area are omitted, and
-    unless ``crowds``, so are crowds: one box around many objects. Images without annotations have no boxes. Raises
-    DataError, which names the place, if the file is missing, of another format or broken.
+    so are crowds: one box around many objects. Images without annotations have no boxes. Raises DataError, which names
+    the place, if the file is missing, of another format or broken.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -54,7 +54,7 @@ def coco_boxes(path: Path, crowds: bool = False) -> Boxes:
                     f"{place} has the {key} {annotation[key]!r}, which the file does not define; correct it"
                 )
         corners = _corners(place, annotation["bbox"])
-        if corners and (crowds or not annotation.get("iscrowd")):
+        if corners and not annotation.get("iscrowd"):
             boxes[pictures[annotation["image_id"]]].append(Box(names[annotation["category_id"]], corners))
     return {name: tuple(of_image) for name, of_image in boxes.items()}
 

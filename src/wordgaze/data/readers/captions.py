@@ -98,15 +98,14 @@ def read_captions(path: Path, column: str | None = None) -> dict[str, str]:
     return captions
 
 
-def read_references(path: Path, column: str | None = None, data: bytes | None = None) -> ById[list[str]]:
+def read_references(path: Path, data: bytes | None = None) -> ById[list[str]]:
     """All references of each id, in the order of the file, from any of the formats above.
 
-    ``column`` names the column or key of the captions if it is neither one of SEVERAL_NAMES nor the first of
-    CAPTION_NAMES. ``data`` are the bytes of a file in an archive, which ``path`` only names. Raises CaptionsError,
-    which names the place, if the format is unknown, the file is broken, or an id has only blank references.
+    ``data`` are the bytes of a file in an archive, which ``path`` only names. Raises CaptionsError, which names the
+    place, if the format is unknown, the file is broken, or an id has only blank references.
     """
     references: ById[list[str]] = ById()
-    source = _source(path, (*SEVERAL_NAMES, *CAPTION_NAMES), column, data)
+    source = _source(path, (*SEVERAL_NAMES, *CAPTION_NAMES), None, data)
     for place, key, texts, split in _entries(source, references.names):
         references.setdefault(key, []).extend(texts)
         references.places.setdefault(key, place)
@@ -135,12 +134,12 @@ def decoded(path: Path, data: bytes) -> str:
 
 
 def matched(
-    captions: Mapping[str, str], references: Mapping[str, list[str]], partial: bool = False
+    captions: Mapping[str, str], references: Mapping[str, list[str]]
 ) -> tuple[list[str], list[str], list[list[str]]]:
     """Ids in the order of the captions, with the caption and the references of each.
 
-    Images of a COCO annotation file match by ``image_id`` or by ``file_name``. ``partial`` allows references without a
-    caption, to score one split against a file of all splits. Raises CaptionsError if the ids differ otherwise.
+    Images of a COCO annotation file match by ``image_id`` or by ``file_name``. Raises CaptionsError if
+    the ids differ.
     """
     candidates = _renamed(captions, references)
     known = _renamed(references, candidates)
@@ -149,7 +148,7 @@ def matched(
     problems = []
     if unmatched:
         problems.append(f"{len(unmatched)} of {len(candidates)} captions have no references ({_first(unmatched)})")
-    if missing and not partial:
+    if missing:
         problems.append(f"{len(missing)} of {len(known)} references have no caption ({_first(missing)})")
     if problems:
         raise CaptionsError(f"the ids do not match: {' and '.join(problems)}; give both files the same ids")
