@@ -144,3 +144,4 @@ def test_a_captioner_whose_attention_does_not_sum_to_one_is_evaluated_with_boxes
     assert details.grounding.num_words == len(sums)
     assert report.grounding.pointing.attention is not None and 0 <= report.grounding.pointing.attention <= 1
     assert report.grounding.mass.attention is not None and 0 < report.grounding.mass.attention < 1
+    assert report.grounding.elsewhere == pytest.approx(1 - sums.mean(), abs=1e-5)

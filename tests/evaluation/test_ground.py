@@ -81,7 +81,9 @@ def check(result: GroundingResult) -> None:
 def test_every_kind_of_attention_is_measured(
     pictures: Path, boxes: Path, with_attention: Callable[..., Captioner], settings: dict[str, object]
 ) -> None:
-    check(ground_pictures([pictures], boxes, with_attention(**settings), GENERATION))
+    result = ground_pictures([pictures], boxes, with_attention(**settings), GENERATION)
+    check(result)
+    assert result.scores.is_partial is bool(settings)
 
 
 def test_batches_do_not_change_the_scores(pictures: Path, boxes: Path, tiny_captioner: Captioner) -> None:

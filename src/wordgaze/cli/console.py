@@ -110,7 +110,10 @@ def print_grounding(result: GroundingResult) -> None:
             interval = getattr(getattr(result.intervals, measure), kind)
             cells.append("–" if value is None else f"{value:.3f} [{_ends(interval, ', ')}]")
         table.add_row(label, *cells)
-    _console().print(table)
+    console = _console()
+    console.print(table)
+    if result.scores.is_partial:
+        console.print(f"{result.scores.elsewhere:.1%} of the attention lies on no cell; the scores are of the rest.")
 
 
 def print_comparison(picture: Path, compared: "Iterable[ComparedStrategy]") -> None:

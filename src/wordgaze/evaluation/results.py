@@ -197,11 +197,23 @@ class ByGrounding(Result, Generic[T]):
                 }
                 for measure in ByGrounding.model_fields
             }
+            | {name: values.get(name) for name in cls.model_fields.keys() - ByGrounding.model_fields.keys()}
         )
 
 
 class GroundingScores(ByGrounding[OptionalValue]):
-    """Grounding scores in 0…1; None where no word was measured."""
+    """Grounding scores in 0…1; None where no word was measured.
+
+    ``elsewhere`` is the share of the attention that lies on no cell, but on a sentinel or outside a local-p window. The
+    two measures are relative to the rest.
+    """
+
+    elsewhere: OptionalValue = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether ``elsewhere`` is more than rounding: at least a thousandth."""
+        return self.elsewhere is not None and self.elsewhere >= 1e-3
 
 
 class GroundingIntervals(ByGrounding[ConfidenceInterval]):

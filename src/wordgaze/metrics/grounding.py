@@ -70,11 +70,10 @@ class Boxed:
 
 @dataclass(frozen=True)
 class GroundingReport:
-    """``words``: how many were measured. ``words_elsewhere``: how many name a boxed object, but have all attention
-    elsewhere. ``scores``: of all measured words. ``nouns``: for each noun its number of words and its two scores."""
+    """``words``: how many were measured. ``scores``: of all measured words. ``nouns``: for each noun its number of
+    words and its two scores."""
 
     words: int
-    words_elsewhere: int
     scores: dict[str, float]
     nouns: dict[str, dict[str, float]]
 
@@ -152,7 +151,7 @@ class Grounding:
             nouns[noun] = {"words": words, "pointing": pointing / words, "mass": mass / words}
         totals = self._totals(mentions, measured, rows).sum(0)
         scores = {name: score.item() for name, score in self.scores(totals).items()}
-        return GroundingReport(len(rows), len(mentions) - len(rows), scores, nouns)
+        return GroundingReport(len(rows), scores, nouns)
 
     def _totals(self, mentions: Sequence[_Mention], measured: _Measured, rows: Floats) -> Floats:
         """(N, 12): what :meth:`statistics` returns."""

@@ -216,6 +216,14 @@ def test_an_absent_part_has_no_section_and_the_others_stay(part: str) -> None:
     assert f"#{part}" not in [link["href"] for link in read.all("a")]
 
 
+@pytest.mark.parametrize(("elsewhere", "shown"), [(None, False), (1e-7, False), (0.25, True)])
+def test_attention_that_lies_on_no_cell_is_stated(elsewhere: float | None, shown: bool) -> None:
+    assert REPORT.grounding is not None
+    grounding = REPORT.grounding.model_copy(update={"elsewhere": elsewhere})
+    html = render_page(REPORT.model_copy(update={"grounding": grounding}), DETAILS, EXAMPLES, "x")
+    assert ("of the attention lies on no cell" in html) is shown
+
+
 def test_a_data_set_without_boxes_has_no_grounding_and_empty_captions_no_calibration() -> None:
     report = evaluation_report(grounding=None, calibration={"ece": None, "brier": None})
     details = evaluation_details(grounding=None, calibration=())

@@ -86,11 +86,15 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class GroundingSection:
-    """Charts of both measures; ``verdict`` is the captioner's pointing score and the highest of the others."""
+    """Charts of both measures; ``verdict`` is the captioner's pointing score and the highest of the others.
+
+    ``elsewhere`` is the share of the attention that lies on no cell, None where it is none.
+    """
 
     num_words: int | None
     charts: list[tuple[str, Markup]]
     verdict: tuple[float, float] | None
+    elsewhere: float | None
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,8 @@ def grounding(scores: GroundingScores | None, details: GroundingDetails | None) 
     own, pointing = scores.pointing.attention, scores.pointing
     others = [value for value in (pointing.centre, pointing.shuffled, pointing.uniform) if is_known(value)]
     verdict = (own, max(others)) if is_known(own) and others else None
-    return GroundingSection(details.num_words if details else None, charts, verdict)
+    elsewhere = scores.elsewhere if scores.is_partial else None
+    return GroundingSection(details.num_words if details else None, charts, verdict, elsewhere)
 
 
 def calibration(scores: Calibration | None, bins: Sequence[ReliabilityBin]) -> CalibrationSection | None:
