@@ -40,6 +40,22 @@ def test_every_exported_name_has_a_docstring(name: str) -> None:
         assert [n for n, member in members.items() if not inspect.getdoc(member)] == []
 
 
+@pytest.mark.parametrize(
+    "name", ["Captioner.caption", "Captioner.explain", "Captioner.load", "GenerationConfig", "load", "score"]
+)
+def test_what_can_fail_names_its_errors(name: str) -> None:
+    exported: object = wordgaze
+    for part in name.split("."):
+        exported = getattr(exported, part)
+    assert "Raise" in (inspect.getdoc(exported) or "")
+
+
+def test_settings_that_cannot_be_computed_raise_the_documented_error() -> None:
+    with pytest.raises(ValueError, match="is not a valid temperature") as raised:
+        wordgaze.GenerationConfig(temperature=1e-40)
+    assert type(raised.value).__name__ == "ValidationError"
+
+
 def test_the_version_is_that_of_the_distribution() -> None:
     from importlib.metadata import version
 

@@ -47,7 +47,8 @@ class GenerationConfig(Settings):
     by the length to the power of ``length_penalty``, or, with ``length_normalisation`` ``wu``, by the formula of Wu et
     al. 2016. Samples are drawn after ``temperature`` (0, or from 0.001 to 100), ``top_k`` (0 is off), ``top_p``,
     ``typical_p`` and ``min_p`` were applied, in this order. ``force_words``: each entry is a word, or several separated
-    by ``|`` of which one must occur.
+    by ``|`` of which one must occur. Raises pydantic's ValidationError, a ValueError, for settings that cannot be
+    computed, with one line for each.
     """
 
     strategy: Strategy = "beam"

@@ -14,6 +14,7 @@ from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner_folder import CARD
 from wordgaze.tracking.package import save_packaged, signature
+from wordgaze.tracking.resolve import is_registered
 from wordgaze.tracking.store import configure_mlflow, open_store, translate_errors
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _load(model: str) -> "PyFuncModel":
-    registered = model.startswith("models:/")
+    registered = is_registered(model)
     if not registered and not (Path(model) / CARD).is_file():
         raise ModelError(f"{model} does not contain a captioner; run dvc repro, or give --model a folder that does")
     from mlflow.pyfunc import load_model
