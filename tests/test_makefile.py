@@ -43,5 +43,5 @@ def test_a_browser_is_installed_in_ci_alone(tmp_path: Path, ci: bool) -> None:
     assert ("will be skipped" in shown) is not ci
 
 
-def test_the_help_says_what_ci_installs(tmp_path: Path) -> None:
+def test_the_help_generates_what_ci_installs(tmp_path: Path) -> None:
     assert "With CI=true and as root it" in make(tmp_path, "help")

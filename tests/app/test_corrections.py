@@ -69,7 +69,7 @@ def test_a_caption_that_cannot_be_trained_on_is_refused(corrections: Corrections
 
 
 def test_the_loop_from_use_back_to_training_is_closed(corrections: Corrections, tmp_path: Path) -> None:
-    said = [
+    generated = [
         (RED, 'A "red" wall, painted'),
         (encoded("lime", "PNG"), "a green wall"),
         (RED, "a red door | closed"),
@@ -77,14 +77,14 @@ def test_the_loop_from_use_back_to_training_is_closed(corrections: Corrections, 
         (encoded("navy", "BMP"), "ein blaues Quadrat – schön"),
         (encoded("gold"), "'=1+1' on a yellow wall"),
     ]
-    for picture, caption in said:
+    for picture, caption in generated:
         corrections.add(picture, "same name.jpg", "a wall", caption, *MODEL)
     assert corrections.export(tmp_path / "set") == 5
 
     params = DatasetParams(name="folder", source=str(tmp_path / "set"))
     records = open_dataset(params, PrepareParams(), tmp_path / "cache").collect(tmp_path / "raw")
     wanted: dict[str, list[str]] = {}
-    for picture, caption in said[:3] + said[4:]:
+    for picture, caption in generated[:3] + generated[4:]:
         wanted.setdefault(hashlib.sha256(picture).hexdigest(), []).append(caption)
     assert {Path(record.image).stem: list(record.captions) for record in records} == wanted
     for record in records:
@@ -132,7 +132,7 @@ def test_several_processes_write_at_once_into_a_database_that_none_has_made(corr
     assert len(list(corrections.pictures.iterdir())) == 1
 
 
-def test_a_database_that_is_none_or_of_another_version_is_told(corrections: Corrections) -> None:
+def test_a_database_that_is_none_or_of_another_version_is_reported(corrections: Corrections) -> None:
     corrections.add(RED, "a.jpg", "", "a wall", *MODEL)
     with closing(sqlite3.connect(corrections.path)) as connection:
         connection.execute("PRAGMA user_version = 7")

@@ -69,7 +69,7 @@ def png(width: int, height: int, rows: bytes) -> bytes:
 
 
 def bad_pictures() -> Iterator[tuple[str, bytes, str]]:
-    """Name, bytes, and what is told of them."""
+    """Name, bytes, and what is reported of them."""
     yield "words.png", b"these are words", "is not a JPEG"
     yield "empty.png", b"", "is empty"
     yield "large.png", png(10_000, 10_000, bytes(10_000 * 1251)), "pixels; make it smaller"
@@ -93,7 +93,7 @@ def odd_pictures() -> Iterator[tuple[str, tuple[int, int], Callable[[Path], None
 
 
 def bad_zips(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name, and what is told of it."""
+    """Name, and what is reported of it."""
     zipped(folder / "out.zip", {"../out.png": b"x"})
     yield "out.zip", "out"
     zipped(folder / "nested.zip", {"in.zip": (folder / "out.zip").read_bytes()})
@@ -157,23 +157,23 @@ def test_the_sentence_plays_as_a_film(page: Page, photo: Path) -> None:
     expect(page.get_by_role("button", name="Play")).to_be_visible()
 
 
-def test_a_region_lights_the_words_that_looked_there(page: Page, photo: Path) -> None:
+def test_a_region_lights_the_words_that_attended_there(page: Page, photo: Path) -> None:
     captioned(page, photo)
-    canvas, told = page.locator(".wg-canvas"), page.locator(".wg-status")
+    canvas, message = page.locator(".wg-canvas"), page.locator(".wg-status")
     box = canvas.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] / 2, steps=3)
     page.mouse.up()
-    expect(told).to_contain_text(re.compile("Words with attention here|No word has more attention here"))
-    dragged = told.inner_text()
+    expect(message).to_contain_text(re.compile("Words with attention here|No word has more attention here"))
+    dragged = message.inner_text()
     canvas.focus()
     seen = set()
     for key in ("ArrowUp", "ArrowLeft", "ArrowUp", "ArrowRight"):  # once round the grid of 2 by 2
         page.keyboard.press(key)
-        seen.add(told.inner_text())
-        listed = re.findall(r"“(.+?)”", told.inner_text())
+        seen.add(message.inner_text())
+        listed = re.findall(r"“(.+?)”", message.inner_text())
         lit = page.locator(".wg-lit span").all_inner_texts()
         assert set(listed) <= set(lit) and bool(listed) == bool(lit)
     assert len(seen) > 1 and any("Words with attention here" in each for each in seen | {dragged})
@@ -225,7 +225,7 @@ def test_attention_is_taken_home_as_film_strip_and_numbers(page: Page, photo: Pa
 
 def test_a_correction_is_kept_and_exported(page: Page, photo: Path, served: Served, tmp_path: Path) -> None:
     captioned(page, photo)
-    said = sentence(page)
+    generated = sentence(page)
     page.locator(".wg-text").fill("   ")
     page.get_by_role("button", name="Save correction").click()
     expect(page.locator(".wg-status")).to_contain_text("does not contain a word")
@@ -236,7 +236,7 @@ def test_a_correction_is_kept_and_exported(page: Page, photo: Path, served: Serv
     [kept] = corrections.all()
     assert (kept.picture, kept.suggested, kept.accepted, kept.model) == (
         photo.name,
-        said,
+        generated,
         "a <b>slope</b> in grey",
         "one",
     )
@@ -268,11 +268,11 @@ def test_settings_models_and_words_that_are_html(page: Page, photo: Path, served
     expect(page.locator(".wg-problem")).to_contain_text("'zebra'")
 
 
-def test_a_picture_that_cannot_be_used_is_told_in_a_sentence(page: Page, served: Served, tmp_path: Path) -> None:
-    for name, data, told in bad_pictures():
+def test_a_picture_that_cannot_be_used_is_reported_in_a_sentence(page: Page, served: Served, tmp_path: Path) -> None:
+    for name, data, message in bad_pictures():
         (tmp_path / name).write_bytes(data)
         give(page, tmp_path / name)
-        expect(page.locator(".wg-problem")).to_contain_text(told)
+        expect(page.locator(".wg-problem")).to_contain_text(message)
         expect(page.locator(".wg-problem")).to_contain_text(name)
         expect(page.locator(".wg-row")).to_have_count(0)
 
@@ -302,18 +302,18 @@ def test_a_zip_is_captioned_into_a_table_and_files(page: Page, photo: Path, tmp_
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
         tables[name] = Path(download.value.path())
-    told = list(csv.DictReader(tables["CSV"].read_text(encoding="utf-8").splitlines()))
-    assert [row["caption"] for row in told] == [rows[0][2], rows[1][2], ""]
+    message = list(csv.DictReader(tables["CSV"].read_text(encoding="utf-8").splitlines()))
+    assert [row["caption"] for row in message] == [rows[0][2], rows[1][2], ""]
     lines = [json.loads(line) for line in tables["JSON lines"].read_text(encoding="utf-8").splitlines()]
     assert [line["name"] for line in lines] == [row[1] for row in rows]
     assert pq.read_table(tables["Parquet"]).to_pylist() == lines
 
 
-def test_a_zip_that_is_not_safe_is_told_in_a_sentence(page: Page, tmp_path: Path) -> None:
-    for name, told in bad_zips(tmp_path):
+def test_a_zip_that_is_not_safe_is_reported_in_a_sentence(page: Page, tmp_path: Path) -> None:
+    for name, message in bad_zips(tmp_path):
         batch(page, [tmp_path / name])
         expect(page.locator("#table [role=status]")).to_contain_text(name)
-        expect(page.locator("#table [role=status]")).to_contain_text(re.compile(told))
+        expect(page.locator("#table [role=status]")).to_contain_text(re.compile(message))
         expect(page.locator("#table tbody tr")).to_have_count(0)
 
 
@@ -331,8 +331,8 @@ def test_programs_ask_for_captions_attention_and_another_ending(served: Served, 
     assert (status, [answer["strategy"] for answer in answers]) == (200, ["beam", "nucleus 0.9"])
     status, story = served.ask("attention", picture, "a dog runs", "")
     assert (status, [word["text"] for word in story["words"]]) == (200, ["a", "dog", "runs"])
-    status, said = served.ask("continue_caption", picture, "a cat", "", {}, 0)
-    assert (status, said["caption"][:5]) == (200, "a cat")
+    status, generated = served.ask("continue_caption", picture, "a cat", "", {}, 0)
+    assert (status, generated["caption"][:5]) == (200, "a cat")
     assert "'zebra'" in str(served.ask("attention", picture, "a zebra", "")[1])
     for path in (str(served.folder / "server.log"), str(photo), "/etc/passwd", f"{picture['path']}/../../../x"):
         for mark in ({}, {"meta": {"_type": "gradio.FileData"}}):

@@ -34,7 +34,7 @@ def service(tiny_captioner: Captioner) -> CaptionService:
 
 
 @pytest.fixture
-def looked(tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+def attended(tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The size of every picture that the encoder looks at."""
     sizes: list[tuple[int, int]] = []
     features = tiny_captioner.features
@@ -52,12 +52,13 @@ def noise(seed: int, width: int = 40, height: int = 30) -> Image.Image:
 
 
 def test_all_strategies_answer_from_one_look_as_they_do_alone(
-    service: CaptionService, tiny_captioner: Captioner, looked: list[tuple[int, int]]
+    service: CaptionService, tiny_captioner: Captioner, attended: list[tuple[int, int]]
 ) -> None:
     answers = list(service.captions(NAME, noise(1), {**SHORT, "num_return_sequences": 1}, seed=3))
     assert [answer.strategy for answer in answers] == list(PRESETS)
-    assert looked == [(40, 30)]
-    assert [answer.encoder_seconds > 0.001 for answer in answers] == [True] + [False] * (len(PRESETS) - 1)
+    assert attended == [(40, 30)]
+    first, *others = (answer.encoder_seconds for answer in answers)
+    assert first > max(others)
     for answer in answers:
         decode = parse_generation_config(**{**SHORT, **PRESETS[answer.strategy]})
         [[alone]] = caption_ensemble([tiny_captioner], [noise(1)], decode, 3)
@@ -69,22 +70,24 @@ def test_all_strategies_answer_from_one_look_as_they_do_alone(
     assert json.loads(json.dumps(answers[1].to_dict()))["captions"][0]["words"][0].keys() == {"text", "probability"}
 
 
-def test_what_a_person_sets_holds_where_the_strategy_s_name_does_not_say_otherwise(service: CaptionService) -> None:
-    def said(**settings: object) -> dict[str, tuple[str, ...]]:
+def test_what_a_person_sets_holds_where_the_strategy_s_name_does_not_generate_otherwise(
+    service: CaptionService,
+) -> None:
+    def generated(**settings: object) -> dict[str, tuple[str, ...]]:
         answers = service.captions(NAME, noise(2), {**SHORT, "num_return_sequences": 3, **settings}, seed=1)
         return {answer.strategy: tuple(found.caption for found in answer.captions) for answer in answers}
 
-    free, cold = said(), said(temperature=0.0)
+    free, cold = generated(), generated(temperature=0.0)
     assert set(cold["sampling"]) == set(free["greedy"])
     assert {name for name in PRESETS if cold[name] != free[name]} == {"sampling"}
-    banned = said(bad_words=["dog", "a"], num_beams=3)  # which diverse beam search divides into groups too
+    banned = generated(bad_words=["dog", "a"], num_beams=3)  # which diverse beam search divides into groups too
     assert not any({"dog", "a"} & set(caption.split()) for captions in banned.values() for caption in captions)
     assert len(banned["diverse beam"]) == 3
-    required = said(force_words=["cat"], num_beams=7)
+    required = generated(force_words=["cat"], num_beams=7)
     assert all("cat" in caption.split() for captions in required.values() for caption in captions)
 
 
-def test_wrong_settings_are_told_before_any_work(service: CaptionService, looked: list[tuple[int, int]]) -> None:
+def test_wrong_settings_are_reported_before_any_work(service: CaptionService, attended: list[tuple[int, int]]) -> None:
     with pytest.raises(ParamsError, match="num_beams"):
         service.captions(NAME, noise(1), {"num_beams": 0})
     with pytest.raises(ParamsError, match="colour is not a parameter"):
@@ -93,29 +96,31 @@ def test_wrong_settings_are_told_before_any_work(service: CaptionService, looked
         service.captions(NAME, noise(1), {}, ["guess"])
     with pytest.raises(ModelError, match="model 'other' is not loaded; there is 'tiny'"):
         service.captions("other", noise(1), {})
-    assert looked == []
+    assert attended == []
 
 
-def test_a_picture_is_known_by_its_pixels_and_its_shape(service: CaptionService, looked: list[tuple[int, int]]) -> None:
+def test_a_picture_is_known_by_its_pixels_and_its_shape(
+    service: CaptionService, attended: list[tuple[int, int]]
+) -> None:
     picture = noise(1)
     other = Image.frombytes("RGB", (30, 40), picture.tobytes())  # the same bytes in another shape
     for image in (picture, other, picture.copy(), other.copy()):
         list(service.captions(NAME, image, SHORT, ["greedy"]))
-    assert looked == [(40, 30), (30, 40)]
+    assert attended == [(40, 30), (30, 40)]
 
 
 def test_the_features_that_are_kept_are_bounded_in_bytes(
-    service: CaptionService, tiny_captioner: Captioner, looked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    service: CaptionService, tiny_captioner: Captioner, attended: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FEATURE_CACHE_BYTES", 2 * tiny_captioner.features([noise(0)]).nbytes)
-    looked.clear()
+    attended.clear()
     for width in (41, 42, 41, 43, 41, 42):  # 43 drives out 42, which was asked about longest ago
         service.explain(NAME, noise(1, width), ["dog"])
-    assert [width for width, _ in looked] == [41, 42, 43, 42]
+    assert [width for width, _ in attended] == [41, 42, 43, 42]
 
 
 def test_many_people_at_once_get_what_each_would_get_alone(
-    service: CaptionService, looked: list[tuple[int, int]]
+    service: CaptionService, attended: list[tuple[int, int]]
 ) -> None:
     def ask(n: int) -> list[str]:
         answers = service.captions(NAME, noise(n % 3), SHORT, ["beam", "sampling"], seed=5)
@@ -123,7 +128,7 @@ def test_many_people_at_once_get_what_each_would_get_alone(
 
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(ask, range(12)))
-    assert len(looked) == 3
+    assert len(attended) == 3
     assert together == [ask(n) for n in range(12)]
 
 
@@ -133,7 +138,9 @@ def test_a_tab_that_is_closed_halfway_holds_nobody_up(service: CaptionService) -
     assert next(service.captions(NAME, noise(2), SHORT)).strategy == "greedy"  # while the first waits to be asked on
 
 
-def test_a_story_tells_of_each_word_what_the_captioner_does(service: CaptionService, tiny_captioner: Captioner) -> None:
+def test_a_story_reports_of_each_word_what_the_captioner_does(
+    service: CaptionService, tiny_captioner: Captioner
+) -> None:
     words = ["a", "dog", "sleeps"]
     story, alone = service.explain(NAME, noise(1), words), tiny_captioner.explain(noise(1), words).caption
     np.testing.assert_allclose(story.caption.weights, alone.weights, atol=1e-6)
@@ -154,7 +161,7 @@ def test_a_story_tells_of_each_word_what_the_captioner_does(service: CaptionServ
         service.explain(NAME, noise(1), ["a", "zebra", "<end>"])
 
 
-def test_the_likeliest_word_is_the_one_that_greedy_says(service: CaptionService) -> None:
+def test_the_likeliest_word_is_the_one_that_greedy_generates(service: CaptionService) -> None:
     [answer] = service.captions(NAME, noise(4), SHORT, ["greedy"])
     words = [word.text for word in answer.captions[0].words]
     story = service.explain(NAME, noise(4), words)
@@ -164,22 +171,22 @@ def test_the_likeliest_word_is_the_one_that_greedy_says(service: CaptionService)
 
 
 def test_a_story_is_json(service: CaptionService) -> None:
-    told = json.loads(json.dumps(service.explain(NAME, noise(1), ["a", "dog"]).to_dict(), allow_nan=False))
-    assert told["caption"] == "a dog"
-    assert told["model"] == {"name": NAME, "version": "one"}
-    assert np.array(told["words"][1]["weights"]).shape == (2, 2)
-    assert np.array(told["words"][1]["weights"]).sum() == pytest.approx(1, abs=1e-5)
-    assert told["words"][1]["text"] == "dog"
-    assert [set(word) for word in told["end"]["likeliest"]] == [{"text", "probability"}] * 5
+    message = json.loads(json.dumps(service.explain(NAME, noise(1), ["a", "dog"]).to_dict(), allow_nan=False))
+    assert message["caption"] == "a dog"
+    assert message["model"] == {"name": NAME, "version": "one"}
+    assert np.array(message["words"][1]["weights"]).shape == (2, 2)
+    assert np.array(message["words"][1]["weights"]).sum() == pytest.approx(1, abs=1e-5)
+    assert message["words"][1]["text"] == "dog"
+    assert [set(word) for word in message["end"]["likeliest"]] == [{"text", "probability"}] * 5
 
 
 def test_a_caption_without_a_word_has_a_story_too(service: CaptionService) -> None:
-    told = service.explain(NAME, noise(1), []).to_dict()
-    assert (told["caption"], told["words"], len(told["end"]["likeliest"])) == ("", [], 5)
-    assert told["probability"] == pytest.approx(told["end"]["probability"])
+    message = service.explain(NAME, noise(1), []).to_dict()
+    assert (message["caption"], message["words"], len(message["end"]["likeliest"])) == ("", [], 5)
+    assert message["probability"] == pytest.approx(message["end"]["probability"])
 
 
-def test_attention_on_no_cell_is_told() -> None:
+def test_attention_on_no_cell_is_reported() -> None:
     weights = np.array([[0.5, 0.1, 0.1, 0.0], [0.25] * 4], dtype=np.float32)
     caption = Caption(("a", "dog"), -1.0, -1.0, (-0.5, -0.5), weights.reshape(-1, 2, 2), "end")
     explanation = Explanation(noise(1), caption, (), 0.5)
@@ -187,7 +194,7 @@ def test_attention_on_no_cell_is_told() -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"strategy": "greedy"}, {"strategy": "sample", "temperature": 0.5}])
-def test_the_rest_of_a_caption_is_said_anew(service: CaptionService, settings: dict[str, object]) -> None:
+def test_the_rest_of_a_caption_is_generated_again(service: CaptionService, settings: dict[str, object]) -> None:
     found = service.continue_caption(NAME, noise(1), ["cat", "runs"], {**SHORT, **settings})
     assert [word.text for word in found.words[:2]] == ["cat", "runs"]
     story = service.explain(NAME, noise(1), [word.text for word in found.words])
@@ -211,7 +218,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("project")
-def test_without_a_captioner_one_line_says_how_to_get_one() -> None:
+def test_without_a_captioner_one_line_generates_how_to_get_one() -> None:
     with pytest.raises(ModelError, match=r"there is no captioner: .* run `dvc repro` here, or .* --model"):
         CaptionService.open()
     with pytest.raises(ModelError, match="nowhere holds no captioner"):
@@ -262,7 +269,7 @@ def test_the_champion_comes_before_what_was_trained_last(
     )
 
 
-def test_a_registry_that_cannot_be_read_is_told_and_not_passed_over(
+def test_a_registry_that_cannot_be_read_is_reported_and_not_passed_over(
     project: Path, write_captioner: Callable[..., Path]
 ) -> None:
     write_captioner(project / "models" / "stage2")

@@ -9,14 +9,14 @@ from tests.evaluation.reports import BEAM, evaluation_report
 
 def test_a_file_of_captions_is_scored(run: Run, refused: Refused) -> None:
     Path("truth.csv").write_text("image,caption\n1,a dog runs\n1,the dog runs fast\n2,a red car\n2,a car drives\n")
-    Path("said.csv").write_text("image,caption\n1,a dog runs\n2,a car\n")
-    code, out, err = run("score", "said.csv", "truth.csv", "--output", "report.html")
+    Path("captions.csv").write_text("image,caption\n1,a dog runs\n2,a car\n")
+    code, out, err = run("score", "captions.csv", "truth.csv", "--output", "report.html")
     assert (code, err) == (0, "")
-    for name in ("BLEU-4", "ROUGE-L", "METEOR", "CIDEr", "95 % intervals of said"):
+    for name in ("BLEU-4", "ROUGE-L", "METEOR", "CIDEr", "95 % intervals of captions"):
         assert name in out
     assert Path("report.html").stat().st_size > 1000
-    Path("said.csv").write_text("image,caption\n1,a dog runs\n3,a car\n")
-    assert "3" in refused("score", "said.csv", "truth.csv")
+    Path("captions.csv").write_text("image,caption\n1,a dog runs\n3,a car\n")
+    assert "3" in refused("score", "captions.csv", "truth.csv")
     assert "nowhere.csv" in refused("score", "nowhere.csv", "truth.csv")
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Refused, files
 
 
-def test_an_unknown_encoder_is_told_by_the_stage_that_needs_it(
+def test_an_unknown_encoder_is_reported_by_the_stage_that_needs_it(
     refused: Refused, empty_database: Path, picture: Path
 ) -> None:
     shutil.copy(empty_database, "mlflow.db")

@@ -73,7 +73,7 @@ def test_a_renamed_key_is_refused_with_its_new_name(load: Callable[[str], Params
     assert f"{old} is renamed to {new}" in message(load, text)
 
 
-def test_all_renamed_and_wrong_keys_are_told_at_once(load: Callable[[str], Params]) -> None:
+def test_all_renamed_and_wrong_keys_are_reported_at_once(load: Callable[[str], Params]) -> None:
     text = "{decode: {num: 2, strategy: greedy, beam_width: 5}, train_stage2: {drawn: 3, bleu: 1}, seed: -1}"
     problems = set(message(load, text).partition(": ")[2].split("; "))
     assert problems - {"seed: Input should be greater than or equal to 0, got -1"} == {
@@ -85,8 +85,8 @@ def test_all_renamed_and_wrong_keys_are_told_at_once(load: Callable[[str], Param
     }
 
 
-def test_every_wrong_key_is_told_at_once(load: Callable[[str], Params]) -> None:
-    told = message(
+def test_every_wrong_key_is_reported_at_once(load: Callable[[str], Params]) -> None:
+    error_line = message(
         load,
         """
         seed: -1
@@ -97,9 +97,9 @@ def test_every_wrong_key_is_told_at_once(load: Callable[[str], Params]) -> None:
     )
     for key in ("seed: ", "sead is not", "train_stage1.learning_rat is not", "train_stage1.epochs: ",
                 "train_stage1.batch_size: ", "features.encoder: ", "features.device: "):  # fmt: skip
-        assert key in told
-    assert "got 'ten'" in told
-    assert "'auto', 'cpu' or 'cuda'" in told
+        assert key in error_line
+    assert "got 'ten'" in error_line
+    assert "'auto', 'cpu' or 'cuda'" in error_line
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,9 @@ def test_every_wrong_key_is_told_at_once(load: Callable[[str], Params]) -> None:
         ("{train_stage1: {max_train_images: 0}, train_stage2: {max_train_images: 4}}", "max_train_images (all)"),
     ],
 )
-def test_what_cannot_go_together_is_told_with_its_values(load: Callable[[str], Params], text: str, key: str) -> None:
+def test_what_cannot_go_together_is_reported_with_its_values(
+    load: Callable[[str], Params], text: str, key: str
+) -> None:
     assert key in message(load, text)
 
 
@@ -181,11 +183,11 @@ def test_nothing_is_converted_in_silence(load: Callable[[str], Params], text: st
 
 
 @pytest.mark.parametrize("text", ["seed: [1", "seed: 1\nseed: 2", "\tseed: 1", "seed: !!python/name:os.system ''"])
-def test_what_is_no_yaml_is_told_with_the_file(load: Callable[[str], Params], text: str, tmp_path: Path) -> None:
+def test_what_is_no_yaml_is_reported_with_the_file(load: Callable[[str], Params], text: str, tmp_path: Path) -> None:
     assert f"{tmp_path / 'params.yaml'} is not YAML" in message(load, text)
 
 
-def test_a_missing_file_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"params\.yaml is missing; run wordgaze from the root of the project"):
         load_params(tmp_path / "params.yaml")
 

@@ -50,7 +50,7 @@ def write_recipe(text: str) -> None:
     (recipes.RECIPES / "own.yaml").write_text(text, encoding="utf-8")
 
 
-def told(*arguments: Any) -> str:
+def reported(*arguments: Any) -> str:
     before = paths.PARAMS.read_bytes()
     with pytest.raises(ParamsError) as caught:
         use_recipe(*arguments)
@@ -172,8 +172,8 @@ def test_a_file_that_lacks_keys_gets_them() -> None:
         ("=3", "--set '=3' is not key=value"),
     ],
 )
-def test_wrong_settings_are_told_and_nothing_is_written(change: str, message: str) -> None:
-    assert message in told("resnet50_glove", [change])
+def test_wrong_settings_are_reported_and_nothing_is_written(change: str, message: str) -> None:
+    assert message in reported("resnet50_glove", [change])
 
 
 @pytest.mark.parametrize(
@@ -190,20 +190,21 @@ def test_wrong_settings_are_told_and_nothing_is_written(change: str, message: st
         ("about: [a", "own.yaml is not YAML"),
     ],
 )
-def test_a_wrong_recipe_is_told_with_its_file(text: str, message: str) -> None:
+def test_a_wrong_recipe_is_reported_with_its_file(text: str, message: str) -> None:
     write_recipe(text)
-    assert message in told("own")
+    assert message in reported("own")
 
 
-def test_an_unknown_recipe_is_told_with_those_near_it() -> None:
+def test_an_unknown_recipe_is_reported_with_those_near_it() -> None:
     assert (
-        told("incption_coco") == "recipe 'incption_coco' is unknown; similar names: inception_coco, inception_flickr8k"
+        reported("incption_coco")
+        == "recipe 'incption_coco' is unknown; similar names: inception_coco, inception_flickr8k"
     )
-    assert all(name in told("zzz") for name in NAMES)
-    assert "is unknown" in told("../recipes/inception_coco")
+    assert all(name in reported("zzz") for name in NAMES)
+    assert "is unknown" in reported("../recipes/inception_coco")
 
 
-def test_outside_of_the_project_the_way_back_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outside_of_the_project_the_way_back_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     paths.PARAMS.unlink()
     with pytest.raises(ParamsError, match=r"params\.yaml is missing; run wordgaze from the root"):
         use_recipe("inception_coco")

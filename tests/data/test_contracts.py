@@ -1,4 +1,4 @@
-"""The contracts of the hand-overs: good tables pass, each kind of breach is told with its rows, reports are stable."""
+"""The contracts of the hand-overs: good tables pass, each kind of breach is reported with its rows, reports are stable."""
 
 import socket
 import subprocess
@@ -76,7 +76,7 @@ GOOD: dict[str, Callable[[], pd.DataFrame]] = {
 Breaches = dict[str, tuple[list[Any], str, str]]
 
 # Each case spoils several columns of a good table, for a check costs 0.2 s.
-# column: (its values from the first row on, the expectation that is broken, what else is told of it)
+# column: (its values from the first row on, the expectation that is broken, what else is reported of it)
 BREACHES: list[tuple[str, Breaches]] = [
     (
         "records",
@@ -214,9 +214,9 @@ def test_a_breach_names_the_expectation_and_the_rows(name: str, spoiled: Breache
     for column, (values, _, _) in spoiled.items():
         table[column] = [*values, *table[column][len(values) :]]
     breaches = message(name, table).split(" is violated: ")[1].split("; ")
-    for column, (_, expectation, told) in spoiled.items():
+    for column, (_, expectation, reported) in spoiled.items():
         assert any(
-            breach.startswith(f"{expectation}(") and repr(column) in breach.split(")")[0] and told in breach
+            breach.startswith(f"{expectation}(") and repr(column) in breach.split(")")[0] and reported in breach
             for breach in breaches
         ), (column, breaches)
     assert "run its stage again" in breaches[-1]
@@ -234,8 +234,8 @@ def test_an_empty_table_is_a_breach_of_its_own(name: str) -> None:
     assert "the table has 0 rows" in message(name, GOOD[name]().iloc[:0])
 
 
-def test_all_breaches_are_told_with_three_rows_each_and_long_values_cut() -> None:
-    table = pd.concat([records()] * 3)  # an index with repetitions: rows are told by their number
+def test_all_breaches_are_reported_with_three_rows_each_and_long_values_cut() -> None:
+    table = pd.concat([records()] * 3)  # an index with repetitions: rows are reported by their number
     table["image"] = [f"{i:x}" * 60 + ".txt" for i in range(12)]
     table["width"] = 0
     breaches = message("records", table).split("; ")
@@ -282,7 +282,7 @@ def test_importing_the_module_imports_nothing_slow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (
             "  - column_to_exist: {column: word}\n  - column_values_to_be_nul: {column: word}\n",
@@ -300,11 +300,13 @@ def test_importing_the_module_imports_nothing_slow() -> None:
         ("  []\nowner: me\n", "must have a description and expectations, and nothing else"),
     ],
 )
-def test_a_contract_that_cannot_be_used_is_told_with_its_file_and_entry(tmp_path: Path, text: str, told: str) -> None:
+def test_a_contract_that_cannot_be_used_is_reported_with_its_file_and_entry(
+    tmp_path: Path, text: str, reported: str
+) -> None:
     contract(tmp_path, text)
-    assert told in message("words", vocabulary(), tmp_path)
+    assert reported in message("words", vocabulary(), tmp_path)
 
 
-def test_an_unknown_contract_is_told_with_the_known_ones() -> None:
+def test_an_unknown_contract_is_reported_with_the_known_ones() -> None:
     assert "the contracts in" in (text := message("pictures", records()))
     assert text.endswith("captions, features, records, vocabulary")

@@ -36,7 +36,7 @@ def test_every_block_names_its_language() -> None:
     assert [block.place for block in BLOCKS if not block.language] == []
 
 
-def test_every_shell_block_is_run_or_says_why_not() -> None:
+def test_every_shell_block_is_run_or_generates_why_not() -> None:
     shell = [block for block in BLOCKS if block.language in SHELL]
     executed = [block for block in shell if block.reason is None]
     reasons = [block.reason for block in shell if block.reason is not None]

@@ -25,7 +25,7 @@ OTHER = dict.fromkeys(TRUTHS, "a man rides a bike")
 @pytest.fixture
 def without_java(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toolkit's METEOR takes seconds, and most of what is tested here has nothing to do with it."""
-    monkeypatch.setattr("wordgaze.evaluation.score.toolkit_meteor", lambda said, references: None)
+    monkeypatch.setattr("wordgaze.evaluation.score.toolkit_meteor", lambda generated, references: None)
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def test_captions_of_pictures_that_the_references_lack_are_refused(tmp_path: Pat
 def test_the_page_shows_the_best_and_the_worst_or_all(
     tmp_path: Path, references: Path, examples: int, shown: int
 ) -> None:
-    said = {i: text if int(i) % 2 else "a man rides a bike" for i, text in SAID.items()}
+    generated = {i: text if int(i) % 2 else "a man rides a bike" for i, text in SAID.items()}
     page = tmp_path / "report.html"
-    score_files(written(tmp_path / "mine.json", said), references, output=page, num_examples=examples)
+    score_files(written(tmp_path / "mine.json", generated), references, output=page, num_examples=examples)
     text = page.read_text(encoding="utf-8")
     assert text.count('<article class="card') == shown
     assert ("All, the best first" in text) == (shown == 12)

@@ -25,7 +25,7 @@ def test_greedy_is_a_beam_of_one_is_the_plain_argmax(seed: int, length_penalty: 
 def test_a_beam_that_is_wide_enough_finds_the_best_caption_of_all(seed: int, length_penalty: float) -> None:
     decoder, vocabulary = model(3, seed)
     features = pictures(3)
-    captions = [[*said, END] for n in range(3) for said in product(range(4, 7), repeat=n)]
+    captions = [[*generated, END] for n in range(3) for generated in product(range(4, 7), repeat=n)]
     every = [{tuple(c): rescored(decoder, x, c) / len(c) ** length_penalty for c in captions} for x in features]
     for num in (1, 2, 5):
         params = beam(120, max_new_tokens=3, length_penalty=length_penalty, num_return_sequences=num)
@@ -92,10 +92,10 @@ def test_the_first_group_is_a_beam_of_its_own_and_the_others_avoid_its_words(see
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.7, 2.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_required_words_are_said_in_the_best_caption_that_has_them(seed: int, length_penalty: float) -> None:
+def test_required_words_are_generated_in_the_best_caption_that_has_them(seed: int, length_penalty: float) -> None:
     decoder, vocabulary = model(3, seed)
     features = pictures(3)
-    every = [[*said, END] for n in range(3) for said in product(range(4, 7), repeat=n)]
+    every = [[*generated, END] for n in range(3) for generated in product(range(4, 7), repeat=n)]
     one, two = vocabulary.index["w0"], vocabulary.index["w2"]
     for required, fits in (
         (["w0"], lambda c: one in c),
@@ -110,7 +110,7 @@ def test_required_words_are_said_in_the_best_caption_that_has_them(seed: int, le
             assert caption.score == pytest.approx(scores[best], abs=1e-4)
 
 
-def test_a_narrow_beam_too_says_what_is_required() -> None:
+def test_a_narrow_beam_too_generates_what_is_required() -> None:
     decoder, vocabulary = model(30, 3)
     for captions in generate(decoder, pictures(6), vocabulary, beam(2, max_new_tokens=8, force_words=["w29", "w7"])):
         assert {"w29", "w7"} <= set(captions[0].words)

@@ -11,7 +11,7 @@ from wordgaze.text.vocabulary import START
 
 
 @every_strategy
-def test_twice_the_same_decoder_says_what_it_says_alone(strategy: str) -> None:
+def test_twice_the_same_decoder_generates_what_it_generates_alone(strategy: str) -> None:
     decoder, vocabulary = model(10, 1)
     features, params = pictures(5), EVERY[strategy](max_new_tokens=7)
     alone = generate(decoder, features, vocabulary, params)
@@ -38,7 +38,7 @@ def test_the_probability_of_a_word_is_the_mean_of_the_members() -> None:
     torch.testing.assert_close(both.step(words, step_inputs, memory, None, both.word_table()).logits, logits)
 
 
-def test_two_decoders_agree_on_one_caption_that_neither_need_say_alone() -> None:
+def test_two_decoders_agree_on_one_caption_that_neither_need_generate_alone() -> None:
     (one, vocabulary), (two, _) = model(10, 1), model(10, 2)
     features = pictures(8)
     together = [

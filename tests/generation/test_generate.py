@@ -101,7 +101,7 @@ def test_a_decoder_that_ends_at_once_gives_an_empty_caption(strategy: str) -> No
 
 
 @every_strategy
-def test_a_caption_that_may_say_nothing_more_is_stuck_and_says_so(strategy: str) -> None:
+def test_a_caption_that_may_generate_nothing_more_is_stuck_and_generates_so(strategy: str) -> None:
     decoder, vocabulary = model(2, 0)
     params = EVERY[strategy](
         max_new_tokens=9, min_new_tokens=9, no_repeat_ngram_size=1
@@ -129,7 +129,7 @@ class Counting:
         return getattr(self.decoder, name)
 
     def encode(self, features: Tensor) -> Any:
-        self.rows["looked"] += len(features)
+        self.rows["encoded"] += len(features)
         return self.decoder.encode(features)
 
     def prepare_step(self, state: Any, *others: Any) -> Any:
@@ -142,7 +142,7 @@ class Counting:
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "sample"])
-def test_what_has_ended_costs_nothing_and_a_picture_is_looked_at_once(strategy: str) -> None:
+def test_what_has_ended_costs_nothing_and_a_picture_is_attended_at_once(strategy: str) -> None:
     decoder, vocabulary = model(10, 1)
     counting = Counting(decoder)
     params = EVERY[strategy](max_new_tokens=8)
@@ -150,7 +150,7 @@ def test_what_has_ended_costs_nothing_and_a_picture_is_looked_at_once(strategy: 
     assert len({len(caption.words) for caption in captions}) > 3
     needed = sum(len(caption.words) + (caption.finish_reason == "end") for caption in captions)
     shared = 9 * (params.num_return_sequences - 1)  # the first word of a picture's samples comes from one row
-    assert counting.rows["looked"] == 9
+    assert counting.rows["encoded"] == 9
     assert counting.rows["output"] == needed - shared
 
 
@@ -158,5 +158,5 @@ def test_hypotheses_that_part_at_a_word_share_what_they_saw() -> None:
     decoder, vocabulary = model(10, 1)
     counting = Counting(decoder)
     generate(counting, pictures(9), vocabulary, settings("beam", num_beams=5, max_new_tokens=8))
-    assert counting.rows["looked"] == 9
+    assert counting.rows["encoded"] == 9
     assert counting.rows["glimpsed"] < 0.8 * counting.rows["output"]

@@ -26,7 +26,7 @@ def captions(strategy: str, seed: int = 0, words: int = 9, **rules: object) -> l
 
 @every_strategy
 @given(seed=st.integers(0, 50), n=st.integers(1, 3))
-def test_no_n_gram_is_said_twice(strategy: str, seed: int, n: int) -> None:
+def test_no_n_gram_is_generated_twice(strategy: str, seed: int, n: int) -> None:
     found = captions(strategy, seed, words=6, max_new_tokens=8, no_repeat_ngram_size=n)
     for words in (caption.words for caption in found):
         grams = list(zip(*(words[i:] for i in range(n)), strict=False))
@@ -47,14 +47,14 @@ def test_captions_keep_to_their_lengths(strategy: str, least: int, most: int) ->
 
 
 @every_strategy
-def test_banned_words_are_not_said_and_unknown_ones_do_no_harm(strategy: str) -> None:
+def test_banned_words_are_not_generated_and_unknown_ones_do_no_harm(strategy: str) -> None:
     assert any("w1" in caption.words for caption in captions(strategy, seed=2))
     assert not any("w1" in caption.words for caption in captions(strategy, seed=2, bad_words=["w1", "unheard"]))
 
 
 @every_strategy
 @pytest.mark.parametrize("seed", range(3))
-def test_required_words_are_said(strategy: str, seed: int) -> None:
+def test_required_words_are_generated(strategy: str, seed: int) -> None:
     for caption in captions(strategy, seed, words=30, max_new_tokens=8, force_words=["w28", "w4|w5"]):
         assert "w28" in caption.words
         assert {"w4", "w5"} & set(caption.words)
@@ -67,7 +67,7 @@ def test_required_words_fill_the_last_places_where_nothing_else_is_left(strategy
 
 
 @pytest.mark.parametrize("rules", [{"force_words": ["unheard"]}, {"force_words": ["w1"], "bad_words": ["w1"]}])
-def test_a_required_word_that_cannot_be_said_is_named(rules: dict[str, list[str]]) -> None:
+def test_a_required_word_that_cannot_be_generated_is_named(rules: dict[str, list[str]]) -> None:
     with pytest.raises(ParamsError, match=r"force_words: '(unheard|w1)' is not in the vocabulary of the captioner"):
         captions("beam", **rules)
 

@@ -54,7 +54,7 @@ def test_where_all_pictures_have_the_same_captions_it_is_plain_cider_against_the
     assert plain[0] > plain[1]
 
 
-def test_pictures_foretell_what_is_said_of_them() -> None:
+def test_pictures_foretell_what_is_generated_of_them() -> None:
     train = torch.cat([vectors(1), -vectors(1)]).repeat(PICTURES // 2, 1)
     captions = [DOGS[0], MEN[0]] * (PICTURES // 2)
     found = NgramRegression(train, captions, document_frequencies(captions))
@@ -64,7 +64,7 @@ def test_pictures_foretell_what_is_said_of_them() -> None:
     assert real[0] > real[1]  # and what is foretold ranks them as the real captions do
 
 
-def test_what_few_pictures_say_is_not_learned_and_too_few_pictures_foretell_nothing() -> None:
+def test_what_few_pictures_generate_is_not_learned_and_too_few_pictures_foretell_nothing() -> None:
     captions = [DOGS[0]] * MIN_IMAGES + [MEN[0]] * (MIN_IMAGES - 1)
     frequencies = document_frequencies(captions)
     found = NgramRegression(vectors(len(captions)), captions, frequencies)

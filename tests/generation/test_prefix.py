@@ -43,7 +43,7 @@ def test_its_own_beginning_changes_nothing(strategy: str) -> None:
                 assert again[number][n].score == pytest.approx(caption.score, abs=1e-4)
 
 
-def test_a_wide_beam_says_what_it_would_have_said_anyway() -> None:
+def test_a_wide_beam_generates_what_it_would_have_generated_anyway() -> None:
     decoder, vocabulary = model(3, 2)
     features, params = pictures(5), beam(120, max_new_tokens=4)
     for number, [caption] in enumerate(generate(decoder, features, vocabulary, params)):
@@ -74,7 +74,7 @@ def test_the_beginning_counts_as_any_other_words(strategy: str, prefix: tuple[st
 
 
 @every_strategy
-def test_rules_hold_for_what_follows_and_see_what_was_said(strategy: str) -> None:
+def test_rules_hold_for_what_follows_and_see_what_was_generated(strategy: str) -> None:
     decoder, vocabulary = model(10, 0)
     features, prefix = pictures(4), ("w1", "w2", "w1")
     rules = EVERY[strategy](
@@ -139,7 +139,7 @@ def test_an_ensemble_has_a_beginning_too() -> None:
 
 
 @pytest.mark.parametrize("word", ["zebra", "<end>", "<unk>"])
-def test_a_word_that_cannot_be_said_is_named(word: str) -> None:
+def test_a_word_that_cannot_be_generated_is_named(word: str) -> None:
     decoder, vocabulary = model(3, 0)
     with pytest.raises(ModelError, match=f"the captioner does not know '{word}'; use words of its vocabulary"):
         generate(decoder, pictures(1), vocabulary, beam(2), prefix=["w1", word])

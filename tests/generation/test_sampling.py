@@ -54,7 +54,7 @@ def test_samples_follow_the_models_distribution(seed: int) -> None:
 
 @torch.no_grad()
 def sayable(decoder: Decoder, picture: torch.Tensor, words: list[int]) -> float:
-    """The probability of these words where PAD, START and UNK cannot be said."""
+    """The probability of these words where PAD, START and UNK cannot be generated."""
     memory = decoder.encode(picture.unsqueeze(0))
     state, last, probability = decoder.init_state(memory, 1), START, 1.0
     for word in words:

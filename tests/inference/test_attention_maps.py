@@ -1,4 +1,4 @@
-"""Where a word looked is bright, what it passed over is dim, and every word has its panel."""
+"""Where a word attended is bright, what it passed over is dim, and every word has its panel."""
 
 import numpy as np
 import pytest
@@ -88,10 +88,10 @@ def test_captioners_are_compared_in_rows_that_are_wrapped() -> None:
 
 def ink(weights: list[float]) -> int:
     """Dark pixels of the label under the one word's panel."""
-    said = Caption(("word",), -1.0, -1.0, (-0.5,), np.array([[weights]], dtype=np.float32), "end")
-    sheet = attention_sheet(Image.new("RGB", (90, 90), "red"), said)
+    generated = Caption(("word",), -1.0, -1.0, (-0.5,), np.array([[weights]], dtype=np.float32), "end")
+    sheet = attention_sheet(Image.new("RGB", (90, 90), "red"), generated)
     return int((np.asarray(sheet.convert("L"))[MARGIN + PANEL :] < 128).sum())
 
 
-def test_attention_that_fell_on_no_cell_is_told_under_the_panel() -> None:
+def test_attention_that_fell_on_no_cell_is_reported_under_the_panel() -> None:
     assert ink([0.1, 0.3]) > ink([0.25, 0.75]) == ink([0.5, 0.498])

@@ -1,4 +1,4 @@
-"""A captioner folder gives the captioner back, in the same bytes each time, and anything else is told in one line."""
+"""A captioner folder gives the captioner back, in the same bytes each time, and anything else is reported in one line."""
 
 import json
 from collections.abc import Callable
@@ -68,7 +68,7 @@ def edit(folder: Path, **changes: object) -> None:
     (folder / "captioner.json").write_text(json.dumps({**card, **changes}))
 
 
-def told(folder: Path) -> str:
+def message(folder: Path) -> str:
     with pytest.raises(ModelError) as caught:
         Captioner.load(folder, "cpu")
     assert "\n" not in str(caught.value)
@@ -76,17 +76,17 @@ def told(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_a_folder_without_a_captioner_is_told_with_the_way_out(tmp_path: Path) -> None:
-    assert "captioner.json is missing); run dvc repro, or give --model a folder" in told(tmp_path / "nowhere")
-    assert "captioner.json is missing" in told(tmp_path)
+def test_a_folder_without_a_captioner_is_reported_with_the_way_out(tmp_path: Path) -> None:
+    assert "captioner.json is missing); run dvc repro, or give --model a folder" in message(tmp_path / "nowhere")
+    assert "captioner.json is missing" in message(tmp_path)
 
 
-def test_another_version_of_the_format_is_told(captioner_folder: Path) -> None:
+def test_another_version_of_the_format_is_reported(captioner_folder: Path) -> None:
     edit(captioner_folder, format=1)
-    refusal = told(captioner_folder)
+    refusal = message(captioner_folder)
     assert "has format 1, and this version of wordgaze reads formats 3 and 4; train the captioner again" in refusal
     (captioner_folder / "captioner.json").write_text("[]")
-    assert "has format None" in told(captioner_folder)
+    assert "has format None" in message(captioner_folder)
 
 
 OLD_KEYS = {
@@ -140,7 +140,7 @@ def test_a_folder_of_format_3_gives_the_same_captioner(captioner_folder: Path, p
         [c.text for c in captions] for captions in now.caption(pictures, WIDE)
     ]
     edit(captioner_folder, model={**json.loads((captioner_folder / "captioner.json").read_text())["model"], "color": 1})
-    assert "holds a broken captioner (" in told(captioner_folder)
+    assert "holds a broken captioner (" in message(captioner_folder)
 
 
 def cut(folder: Path) -> None:
@@ -195,9 +195,9 @@ def partless(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [cut, empty, drop, half, bare, twice, longer, encoderless, sizeless, partless])
-def test_a_broken_folder_is_told_in_one_line(captioner_folder: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_broken_folder_is_reported_in_one_line(captioner_folder: Path, spoil: Callable[[Path], None]) -> None:
     spoil(captioner_folder)
-    assert "holds a broken captioner (" in told(captioner_folder)
+    assert "holds a broken captioner (" in message(captioner_folder)
 
 
 def test_weights_without_a_part_of_the_encoder_are_refused(captioner_folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The film says the words one after the other, lit where each looked; its colours can be read by colour-blind people."""
+"""The film shows the words one after the other, lit by their attention; its colours can be read by colour-blind people."""
 
 from pathlib import Path
 
@@ -41,14 +41,14 @@ def test_a_film_has_a_frame_a_word_between_two_of_the_plain_picture() -> None:
     assert lit == [False, *[True] * len(WORDS), False]
 
 
-def test_each_frame_is_bright_where_its_word_looked() -> None:
+def test_each_frame_is_bright_where_its_word_attended() -> None:
     for n, frame in enumerate(film(Image.new("RGB", (80, 80), "white"), caption(WORDS[:4]))[1:-1]):
         picture = np.asarray(frame.convert("L"))[:480, 80:560]
         y, x = np.unravel_index(picture.argmax(), picture.shape)
         assert (y // 240, x // 240) == divmod(n, 2)
 
 
-def test_the_present_word_stands_in_a_box_and_what_was_said_stays_where_it_is() -> None:
+def test_the_present_word_stands_in_a_box_and_what_was_generated_stays_where_it_is() -> None:
     frames = film(photograph(), caption())
     boxes = [marked(frame) for frame in frames]
     assert boxes[0] is boxes[-1] is None
@@ -96,10 +96,10 @@ def test_a_gif_plays_for_ever_and_is_the_same_bytes_each_time(tmp_path: Path) ->
 def test_a_gif_keeps_the_colours_even_of_small_things(tmp_path: Path) -> None:
     picture = photograph(640, 400)
     picture.paste("blue", (300, 200, 316, 216))
-    said = caption()
-    said.attention[:] = 0.25  # lights everything
-    save_gif(tmp_path / "a.gif", picture, said)
-    frames = film(picture, said)
+    generated = caption()
+    generated.attention[:] = 0.25  # lights everything
+    save_gif(tmp_path / "a.gif", picture, generated)
+    frames = film(picture, generated)
     with Image.open(tmp_path / "a.gif") as gif:
         for n, frame in enumerate(frames):
             gif.seek(n)

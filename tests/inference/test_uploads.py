@@ -56,7 +56,7 @@ def test_odd_pictures_are_taken(data: bytes, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "is empty (0 bytes)"),
         (b"hello", "is not a JPEG, PNG, WebP, GIF, BMP or TIFF image"),
@@ -71,13 +71,13 @@ def test_odd_pictures_are_taken(data: bytes, size: tuple[int, int]) -> None:
 )
 @pytest.mark.parametrize("as_file", [False, True])
 def test_what_is_no_picture_is_one_sentence_with_the_persons_name_for_it(
-    tmp_path: Path, data: bytes, told: str, as_file: bool
+    tmp_path: Path, data: bytes, message: str, as_file: bool
 ) -> None:
     path = tmp_path / "cache-4711"
     path.write_bytes(data)
     with pytest.raises(ImageError) as error:
         open_upload(path if as_file else data, "holiday.jpg")
-    assert str(error.value).startswith(f"holiday.jpg: {told}")
+    assert str(error.value).startswith(f"holiday.jpg: {message}")
     assert "\n" not in str(error.value)
     assert str(tmp_path) not in str(error.value)
 
@@ -138,7 +138,7 @@ def link(name: str) -> zipfile.ZipInfo:
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "message"),
     [
         ([("../a.jpg", b"")], "leads out of the folder"),
         ([("x/..\\..\\a.jpg", b"")], "leads out of the folder"),
@@ -153,12 +153,12 @@ def link(name: str) -> zipfile.ZipInfo:
     ],
 )
 def test_a_zip_that_is_not_safe_is_refused_whole(
-    zipped: Zip, entries: list[tuple[str | zipfile.ZipInfo, bytes]], told: str
+    zipped: Zip, entries: list[tuple[str | zipfile.ZipInfo, bytes]], message: str
 ) -> None:
     path = zipped(*entries)
     with pytest.raises(DownloadError) as error:
         pictures_of_zip(path, "trip.zip", Limits(entries=4, entry=100, total=350))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(error.value).startswith("trip.zip")
     assert str(path) not in str(error.value)
 
@@ -185,7 +185,7 @@ def declare(path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "size", "told"),
+    ("entries", "size", "message"),
     [
         (3, 2**32 - 2, "'0.bmp' is not unpacked: it has 4294967294 bytes, more than the 67108864 allowed"),
         (160, 2**26, "has 10737418240 bytes unpacked, more than the 4294967296 allowed"),
@@ -193,7 +193,7 @@ def declare(path: Path, size: int) -> None:
     ],
 )
 def test_gigabytes_of_zeros_are_refused_before_they_are_unpacked(
-    zipped: Zip, entries: int, size: int, told: str
+    zipped: Zip, entries: int, size: int, message: str
 ) -> None:
     path = zipped(*((f"{n}.bmp", b"") for n in range(entries)))
     declare(path, size)
@@ -202,10 +202,10 @@ def test_gigabytes_of_zeros_are_refused_before_they_are_unpacked(
         pictures_of_zip(path, "zeros.zip")
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_an_entry_that_lies_about_its_size_gives_no_more_than_it_told(zipped: Zip) -> None:
+def test_an_entry_that_lies_about_its_size_gives_no_more_than_it_reported(zipped: Zip) -> None:
     path = zipped(("a.bmp", bytes(2**20)), ("b.bmp", b"good"), pack=zipfile.ZIP_DEFLATED)
     declare(path, 4)
     each = pictures_of_zip(path, "trip.zip").each

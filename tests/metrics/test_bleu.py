@@ -30,7 +30,7 @@ def assert_equal_to_the_toolkit(candidates: list[list[str]], references: list[li
 
 
 ADVERSARIAL: dict[str, Corpus] = {
-    "one word said again and again": (words("the the the the the the the"), [words("the cat is on the mat")]),
+    "one word again and again": (words("the the the the the the the"), [words("the cat is on the mat")]),
     "clipped by the reference with most": (words("a a a a b"), [words("a a c d e", "a a a f g")]),
     "captions shorter than four words": (
         words("a dog", "a", "a black dog runs fast"),
@@ -82,9 +82,9 @@ def test_the_brevity_penalty_goes_by_the_closest_reference(references: list[str]
     assert corpus_bleu(words("a b c d"), [words(*references)])["bleu_1"] == pytest.approx(precision * math.exp(penalty))
 
 
-def test_nothing_said_or_nothing_right_scores_next_to_nothing() -> None:
-    for said in ("", "x y z"):
-        scores = corpus_bleu(words(said), [words("a b c d")])
+def test_nothing_generated_or_nothing_right_scores_next_to_nothing() -> None:
+    for generated in ("", "x y z"):
+        scores = corpus_bleu(words(generated), [words("a b c d")])
         assert list(scores) == ["bleu_1", "bleu_2", "bleu_3", "bleu_4"]
         assert max(scores.values()) < 0.01
     assert corpus_bleu(words(""), [words("a b c d")])["bleu_1"] == 0

@@ -90,9 +90,9 @@ def test_scores_of_sums_are_means_over_pictures() -> None:
 def test_a_reward_is_the_score_of_the_picture_that_is_named() -> None:
     cider, candidates = Cider(split(REFERENCES)), [caption.split() for caption in CANDIDATES]
     pictures = [2, 0, 0, 3, 1, 2]
-    said = [candidates[0], candidates[0], candidates[1], candidates[2], candidates[1], candidates[2]]
-    rewards = cider.reward(pictures, said)
-    for picture, words, reward in zip(pictures, said, rewards, strict=True):
+    generated = [candidates[0], candidates[0], candidates[1], candidates[2], candidates[1], candidates[2]]
+    rewards = cider.reward(pictures, generated)
+    for picture, words, reward in zip(pictures, generated, rewards, strict=True):
         alone = [words if i == picture else [] for i in range(len(REFERENCES))]
         assert reward == cider.per_image(alone)[picture]
     assert rewards[1] > rewards[0]

@@ -4,7 +4,7 @@ from wordgaze.metrics.failures import failures
 
 
 def test_each_kind_finds_its_captions() -> None:
-    said = [
+    generated = [
         "a dog runs on the grass",
         "a man in a",
         "a red and red and white flag",
@@ -15,7 +15,7 @@ def test_each_kind_finds_its_captions() -> None:
         "",
         "a cat that was cut",
     ]
-    captions = [text.split() for text in said]
+    captions = [text.split() for text in generated]
     found = failures(captions, cut=[i == 8 for i in range(9)], wrong=[i == 4 for i in range(9)])
     assert found == {
         "names an absent object": [4],

@@ -85,7 +85,7 @@ def test_only_words_that_name_a_box_of_their_picture_are_measured() -> None:
     assert grounding_of(pictures, (2, 2)).report(captions).words == 1  # without the synonym
 
 
-def test_a_name_of_two_words_looks_where_both_look() -> None:
+def test_a_name_of_two_words_attends_where_both_look() -> None:
     picture = Boxed((20, 20), (Box("hot dog", (0, 0, 10, 10)),))
     scores = score(grounding_of([picture], (2, 2)), [attended("hot dog", [1, 0, 0, 0], [0, 0.5, 0.5, 0])])
     assert scores["mass"] == pytest.approx(0.5)

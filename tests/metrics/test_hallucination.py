@@ -35,7 +35,7 @@ def test_every_noun_of_the_scenes_has_its_singular(noun: str) -> None:
         "children child", "ties tie", "cookies cookie", "babies baby", "geese goose", "mice mouse", "skis ski",
     ],
 )  # fmt: skip
-def test_plurals_and_what_looks_like_one(pair: str) -> None:
+def test_plurals_and_what_attends_like_one(pair: str) -> None:
     many, single = pair.split()
     assert (singular(many), singular(single)) == (single, single)
 

@@ -38,7 +38,7 @@ def rows(values: object) -> Floats:
     return np.stack([column, np.ones_like(column)], axis=1)
 
 
-def test_as_wide_as_the_standard_error_says() -> None:
+def test_as_wide_as_the_standard_error_generates() -> None:
     values = np.random.default_rng(1).normal(5, 2, size=400)
     found = bootstrap(Mean(), rows(values), samples=2000, seed=3)["mean"]
     error = values.std(ddof=1) / math.sqrt(400)

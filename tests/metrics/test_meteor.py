@@ -46,11 +46,11 @@ def java(folder: Path, candidates: list[list[str]], references: list[list[list[s
     import pycocoevalcap.meteor
 
     jar = Path(pycocoevalcap.meteor.__path__[0]) / "meteor-1.5.jar"
-    said, truths = folder / "said", folder / "truths"
-    said.write_text("".join(" ".join(words) + "\n" for words in candidates))
+    generated, truths = folder / "captions", folder / "truths"
+    generated.write_text("".join(" ".join(words) + "\n" for words in candidates))
     truths.write_text("".join(" ".join(words) + "\n" for of_one in references for words in of_one))
     options = ["-r", str(len(references[0])), "-l", "en", "-lower", "-m", "exact stem"]
-    command = ["java", "-jar", str(jar), str(said), str(truths), *options]
+    command = ["java", "-jar", str(jar), str(generated), str(truths), *options]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     whole = next(line for line in lines if line.startswith("Final score"))
     return [float(line.split()[-1]) for line in lines if line.startswith("Segment")], float(whole.split()[-1])
@@ -117,7 +117,7 @@ def test_the_toolkit_is_left_out_where_it_is_not_installed(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("broken_java")
-def test_a_java_that_ends_is_told_of() -> None:
+def test_a_java_that_ends_is_reported_of() -> None:
     pytest.importorskip("pycocoevalcap")
     with pytest.raises(ScoreError, match="java -version"):
         toolkit_meteor([["a"]], [[["a"]]])

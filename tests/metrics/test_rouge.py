@@ -17,9 +17,9 @@ def words(*captions: str) -> list[list[str]]:
     return [caption.split() for caption in captions]
 
 
-def score(said: str, *references: str) -> float:
+def score(generated: str, *references: str) -> float:
     rouge = RougeL([words(*references)])
-    return float(rouge.scores(rouge.statistics(words(said)))["rouge_l"][0])
+    return float(rouge.scores(rouge.statistics(words(generated)))["rouge_l"][0])
 
 
 @given(st.lists(PICTURE, min_size=1, max_size=6))

@@ -48,11 +48,11 @@ def toolkit_scores(
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    said = {i: [" ".join(words)] for i, words in enumerate(candidates)}
+    generated = {i: [" ".join(words)] for i, words in enumerate(candidates)}
     truths = {i: [" ".join(words) for words in of_one] for i, of_one in enumerate(references)}
-    bleu, bleus = Bleu(4).compute_score(truths, said, verbose=0)
-    rouge, rouges = Rouge().compute_score(truths, said)
-    cider, ciders = Cider().compute_score(truths, said)
+    bleu, bleus = Bleu(4).compute_score(truths, generated, verbose=0)
+    rouge, rouges = Rouge().compute_score(truths, generated)
+    cider, ciders = Cider().compute_score(truths, generated)
     names = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider"]
     totals = [float(score) for score in (*bleu, rouge, cider)]
     return dict(zip(names, totals, strict=True)), {
@@ -72,8 +72,8 @@ def flickr8k(chosen: str) -> tuple[list[str], list[list[str]]]:
     if chosen == "human":
         return [captions[0] for captions in of.values()], [captions[1:] for captions in of.values()]
     lines = (DATA / "flickr8k_beam.jsonl").read_text(encoding="utf-8").splitlines()
-    said = {row["image"]: row["caption"] for row in map(json.loads, lines)}
-    return [said[image] for image in of], list(of.values())
+    generated = {row["image"]: row["caption"] for row in map(json.loads, lines)}
+    return [generated[image] for image in of], list(of.values())
 
 
 def small() -> tuple[list[str], list[list[str]]]:

@@ -131,10 +131,10 @@ def test_the_summary_prints_the_scores(finished: "Project") -> None:
 
 
 def test_the_captioner_is_registered_promoted_and_used(finished: "Project") -> None:
-    for command, told in (("register", "version 1 is the challenger"), ("promote", "version 1 is the champion")):
+    for command, message in (("register", "version 1 is the challenger"), ("promote", "version 1 is the champion")):
         done = finished.stage(command)
         assert (done.returncode, done.stderr) == (0, "")
-        assert told in done.stdout
+        assert message in done.stdout
     picture = "data/raw/images/scene-00000.jpg"
     ours = finished.stage("caption", picture)
     champion = finished.stage("caption", picture, "--model", "models:/captioner@champion")
@@ -145,10 +145,10 @@ def test_the_captioner_is_registered_promoted_and_used(finished: "Project") -> N
 
 def test_an_evaluation_that_was_not_repeated_is_registered_all_the_same(copied: "Callable[[], Project]") -> None:
     project = copied()  # as a clone with reports/ and dvc.lock in git, whose MLflow store knows of no run
-    for command, told in (("register", "version 1 is the challenger"), ("promote", "version 1 is the champion")):
+    for command, message in (("register", "version 1 is the challenger"), ("promote", "version 1 is the champion")):
         done = project.stage(command)
         assert (done.returncode, done.stderr) == (0, "")
-        assert told in done.stdout
+        assert message in done.stdout
     weights = project.root / "models" / "stage2" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes() + b" ")
     refused = project.stage("register")

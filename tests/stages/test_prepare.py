@@ -1,4 +1,4 @@
-"""What very few pictures lead to is told with the way out."""
+"""What very few pictures lead to is reported with the way out."""
 
 import contextlib
 import logging
@@ -35,13 +35,13 @@ def run(splits: list[Split], min_count: int = 1) -> None:
     prepare.run(Params(prepare=PrepareParams(min_count=min_count)))
 
 
-def test_a_split_without_pictures_is_told_with_the_numbers() -> None:
+def test_a_split_without_pictures_is_reported_with_the_numbers() -> None:
     with pytest.raises(DataError, match=r"no image with words \(train 2, dev 0, test 1\); add images, raise") as caught:
         run(["train", "train", "test"])
     assert "\n" not in str(caught.value)
 
 
-def test_a_vocabulary_without_words_is_told_with_the_parameter() -> None:
+def test_a_vocabulary_without_words_is_reported_with_the_parameter() -> None:
     with pytest.raises(DataError, match=r"no word occurs prepare.min_count = 3 times .* 2 training images; lower"):
         run(["train", "train", "dev", "test"], min_count=3)
 

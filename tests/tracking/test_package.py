@@ -29,7 +29,7 @@ print(captions.to_json(orient="records"))
 """
 
 
-def said(captioner: Path, picture: Path, decode: GenerationConfig) -> Caption:
+def generated(captioner: Path, picture: Path, decode: GenerationConfig) -> Caption:
     """What the captioner says of the picture without MLflow."""
     return Captioner.load(captioner).caption([load_image(picture)], decode)[0][0]
 
@@ -53,7 +53,7 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
     clean = [sys.executable, "-I", "-B", "-c", CLEAN, str(folder), str(white_picture)]
     done = subprocess.run(clean, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    best = said(captioner, white_picture, GenerationConfig(strategy="greedy"))
+    best = generated(captioner, white_picture, GenerationConfig(strategy="greedy"))
     [row] = json.loads(done.stdout)
     assert row["caption"] == best.text
     assert (row["log_prob"], row["score"]) == pytest.approx((best.log_prob, best.score), abs=1e-5)
@@ -82,14 +82,14 @@ def test_pictures_come_as_paths_or_as_base64_in_a_table_or_a_list(
         model = mlflow.pyfunc.load_model(log_captioner(run, captioner, white_picture, {}))
     encoded = base64.b64encode(white_picture.read_bytes()).decode()
     table = model.predict(pd.DataFrame({"image": [str(white_picture), encoded]}))
-    best = said(captioner, white_picture, GenerationConfig())
+    best = generated(captioner, white_picture, GenerationConfig())
     assert list(table["caption"]) == [best.text] * 2
     assert list(table["score"]) == pytest.approx([best.score] * 2, abs=1e-5)
     short = model.predict([{"image": encoded}], params={"max_new_tokens": 1, "length_penalty": 0.0, "num_beams": 2})
-    told = model.predict([{"image": encoded}], params={"force_words": ["sleeps"], "max_new_tokens": 4})
-    best = said(captioner, white_picture, GenerationConfig(max_new_tokens=1, length_penalty=0.0, num_beams=2))
+    message = model.predict([{"image": encoded}], params={"force_words": ["sleeps"], "max_new_tokens": 4})
+    best = generated(captioner, white_picture, GenerationConfig(max_new_tokens=1, length_penalty=0.0, num_beams=2))
     assert (short["caption"][0], short["score"][0]) == (best.text, pytest.approx(best.score, abs=1e-5))
-    assert "sleeps" in told["caption"][0].split()
+    assert "sleeps" in message["caption"][0].split()
     with pytest.raises(ImageError, match=r"picture 1: 'no-such-picture.png' is neither a file here nor valid base64"):
         model.predict([{"image": "no-such-picture.png"}])
     monkeypatch.setenv("WORDGAZE_PATHS", "0")
@@ -97,7 +97,7 @@ def test_pictures_come_as_paths_or_as_base64_in_a_table_or_a_list(
         model.predict([{"image": str(white_picture)}])
 
 
-def test_the_packaged_captioner_tells_its_words_and_where_it_looked(
+def test_the_packaged_captioner_reports_its_words_and_where_it_attended(
     project: Path, captioner: Path, white_picture: Path
 ) -> None:
     import mlflow

@@ -75,7 +75,7 @@ def test_a_registered_captioner_is_fetched_as_it_was(captioner: Path, evaluate: 
         fetch_model("models:/captioner@nobody")
 
 
-def test_what_is_missing_is_told_with_the_command_that_makes_it(captioner: Path, fresh_project: Path) -> None:
+def test_what_is_missing_is_reported_with_the_command_that_makes_it(captioner: Path, fresh_project: Path) -> None:
     with pytest.raises(
         TrackingError, match=r"no evaluation of models/stage2 is in MLflow .*; run `dvc repro -f -s evaluate`"
     ):

@@ -149,14 +149,14 @@ def test_an_address_in_the_environment_is_honoured(
     assert find_stage_run("here", "yes") is None
 
 
-def test_a_database_that_cannot_be_opened_is_told_at_once_in_one_line(fresh_project: Path) -> None:
+def test_a_database_that_cannot_be_opened_is_reported_at_once_in_one_line(fresh_project: Path) -> None:
     (fresh_project / "mlflow.db").mkdir()
     with pytest.raises(TrackingError, match="unable to open database file; make the store") as caught:
         open_store()
     assert "\n" not in str(caught.value)
 
 
-def test_an_address_is_told_without_its_password(fresh_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_is_reported_without_its_password(fresh_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://someone:secret@example.org/mlflow")
     with pytest.raises(TrackingError) as caught:
         open_store()

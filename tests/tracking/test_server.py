@@ -129,10 +129,10 @@ def test_the_champion_answers_over_http(
     assert [one["caption"] for one in row["captions"]] == [one.text for one in found]
     assert row["caption"] == found[0].text
     assert row["grid"] == [2, 2]
-    for said, one in zip(row["captions"], found, strict=True):
-        assert said["attention"] == [pytest.approx(of_word, abs=1e-4) for of_word in one.weights.tolist()]
+    for generated, one in zip(row["captions"], found, strict=True):
+        assert generated["attention"] == [pytest.approx(of_word, abs=1e-4) for of_word in one.weights.tolist()]
 
-    for body, told in (
+    for body, message in (
         ({"dataframe_records": [{"image": str(white_picture)}]}, "is not valid base64, and paths are not opened here"),
         ({"dataframe_records": [image, {"image": "aGVsbG8="}]}, "picture 2: is not a JPEG"),
         (
@@ -146,7 +146,7 @@ def test_the_champion_answers_over_http(
     ):
         status, answer = ask(body)
         assert status == 400
-        assert told in answer
+        assert message in answer
         assert "Traceback" not in answer and "stack_trace" not in answer
     assert ask(b"image\nx\n", **{"Content-Type": "text/csv"}) == (
         415, "send JSON, with the header Content-Type: application/json\n"
@@ -162,7 +162,7 @@ def test_the_champion_answers_over_http(
     assert not list((project / "packaged").rglob("__pycache__"))
 
 
-def test_what_cannot_be_served_is_told_at_once(captioner: Path, project: Path) -> None:
+def test_what_cannot_be_served_is_reported_at_once(captioner: Path, project: Path) -> None:
     with pytest.raises(
         ModelError, match="nothing does not contain a captioner; run dvc repro, or give --model a folder"
     ):

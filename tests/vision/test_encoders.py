@@ -463,7 +463,7 @@ def test_the_last_blocks_learn_and_only_these(name: str, size: int, count: int, 
     assert learning(encoder) == wanted
 
 
-def test_a_frozen_encoder_has_nothing_to_learn_and_more_blocks_than_there_are_is_told() -> None:
+def test_a_frozen_encoder_has_nothing_to_learn_and_more_blocks_than_there_are_is_reported() -> None:
     encoder = build_encoder(TINY, "random", 64)
     encoder.unfreeze(7)
     assert learning(encoder) == {name.removeprefix("bodies.0.") for name, _ in encoder.named_parameters()}
@@ -487,7 +487,7 @@ def test_batch_norm_keeps_its_statistics_while_its_block_learns(name: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("timm/resnt50", r"'timm/resnt50' is unknown to timm; similar names: .*resnet50"),
         ("torchvision/resnt50", r"'torchvision/resnt50' is unknown to torchvision; similar names: .*resnet50"),
@@ -496,8 +496,8 @@ def test_batch_norm_keeps_its_statistics_while_its_block_learns(name: str) -> No
         ("resnet50", r"'resnet50' is unknown"),
     ],
 )
-def test_an_encoder_that_cannot_be_had_is_told_with_those_near_it(name: str, told: str) -> None:
-    with pytest.raises(ModelError, match=told) as caught:
+def test_an_encoder_that_cannot_be_had_is_reported_with_those_near_it(name: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
         build_encoder(name, "random")
     assert "\n" not in str(caught.value)
 
@@ -512,12 +512,12 @@ def test_a_picture_of_a_single_cell_is_no_grid() -> None:
         build_encoder("torchvision/resnet18", "random", 2)
 
 
-def test_pictures_too_small_for_the_network_are_told() -> None:
+def test_pictures_too_small_for_the_network_are_reported() -> None:
     with pytest.raises(ModelError, match=r"torchvision/alexnet does not accept images of 32 pixels: .*too small"):
         build_encoder("torchvision/alexnet", "random", 32)
 
 
-def test_weights_that_cannot_be_downloaded_are_told_with_the_way_out(
+def test_weights_that_cannot_be_downloaded_are_reported_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -141,7 +141,7 @@ def spoil_shape(folder: Path) -> None:
         drop_shard,
     ],
 )
-def test_a_broken_store_is_told_in_one_line_with_the_way_out(folder: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_broken_store_is_reported_in_one_line_with_the_way_out(folder: Path, spoil: Callable[[Path], None]) -> None:
     spoil(folder)
     with pytest.raises(DataError, match="run dvc repro") as caught:
         FeatureStore(folder).read(IMAGES)

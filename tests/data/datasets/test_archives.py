@@ -40,25 +40,27 @@ both = pytest.mark.parametrize("pack", [zipped, tarred])
 
 
 def unpack(archive: Path, into: Path, **limits: int) -> list[tuple[int, int | None]]:
-    """Everything, numbered; what progress was told."""
-    told: list[tuple[int, int | None]] = []
+    """Everything, numbered; what progress was reported."""
+    message: list[tuple[int, int | None]] = []
     into.mkdir(exist_ok=True)
     targets = {name: into / str(number) for number, name in enumerate(members(archive))}
-    extract(archive, targets, lambda done, total: told.append((done, total)), **limits)
-    return told
+    extract(archive, targets, lambda done, total: message.append((done, total)), **limits)
+    return message
 
 
 @both
 def test_what_is_named_is_written_where_it_is_wanted(tmp_path: Path, pack: Pack) -> None:
     archive = pack(tmp_path / "a", {"x/": b"", "x/1.txt": b"one", "./x/2.txt": b"two", "z.txt": b"three"})
     assert members(archive) == ["x/1.txt", "x/2.txt", "z.txt"]
-    told: list[tuple[int, int | None]] = []
+    message: list[tuple[int, int | None]] = []
     extract(
-        archive, {"z.txt": tmp_path / "new", "x/2.txt": tmp_path / "2"}, lambda done, total: told.append((done, total))
+        archive,
+        {"z.txt": tmp_path / "new", "x/2.txt": tmp_path / "2"},
+        lambda done, total: message.append((done, total)),
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([archive.name, "new", "2"])
     assert ((tmp_path / "new").read_bytes(), (tmp_path / "2").read_bytes()) == (b"three", b"two")
-    assert told == [(1, 2), (2, 2)]
+    assert message == [(1, 2), (2, 2)]
     assert read_member(archive, "x/1.txt") == b"one"
     with pytest.raises(DownloadError, match=r"has no member x/3\.txt"):
         read_member(archive, "x/3.txt")
@@ -119,7 +121,7 @@ def test_bombs_and_oversize_are_refused(tmp_path: Path, pack: Pack, monkeypatch:
         read_member(archive, "b")
 
 
-def test_a_member_larger_than_it_says_is_refused(tmp_path: Path) -> None:
+def test_a_member_larger_than_it_generates_is_refused(tmp_path: Path) -> None:
     data = bytearray(zipped(tmp_path / "a", {"a": bytes(100_000)}).read_bytes())
     central = data.index(b"PK\x01\x02")
     data[central + 24 : central + 28] = (10).to_bytes(4, "little")
@@ -128,7 +130,7 @@ def test_a_member_larger_than_it_says_is_refused(tmp_path: Path) -> None:
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_a_broken_zip_is_told_with_what_is_broken(tmp_path: Path) -> None:
+def test_a_broken_zip_is_reported_with_what_is_broken(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("good.txt", b"good")
         archive.writestr("bad.txt", b"first words")
@@ -141,7 +143,7 @@ def test_a_broken_zip_is_told_with_what_is_broken(tmp_path: Path) -> None:
         (tmp_path / "out" / "1").unlink(missing_ok=True)
 
 
-def test_a_cut_tar_is_told_as_broken(tmp_path: Path) -> None:
+def test_a_cut_tar_is_reported_as_broken(tmp_path: Path) -> None:
     archive = tarred(tmp_path / "a", {"a": bytes(range(256)) * 100, "b": b"more"})
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(DownloadError, match=r"a\.tar\.gz.*get a fresh copy"):

@@ -61,9 +61,9 @@ def test_too_many_faults_are_refused_and_the_limit_itself_is_not(tmp_path: Path)
     assert len(audit(records, folder, max_faulty=0.25)[0]) == 3
     with pytest.raises(DataError) as caught:
         audit(records, folder, max_faulty=0.2)
-    told = str(caught.value)
-    assert all(part in told for part in ("25.00%", "dataset.max_faulty = 0.2", "1 missing pictures (d.png)"))
-    assert "\n" not in told
+    message = str(caught.value)
+    assert all(part in message for part in ("25.00%", "dataset.max_faulty = 0.2", "1 missing pictures (d.png)"))
+    assert "\n" not in message
 
 
 def test_nothing_left_is_always_refused(tmp_path: Path) -> None:

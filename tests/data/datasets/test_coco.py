@@ -95,7 +95,7 @@ def test_a_single_caption_file_leaves_the_splits_open(tmp_path: Path) -> None:
     assert images(tmp_path / "raw").keys() == {"a.jpg", "b.jpg"}
 
 
-def test_a_source_that_lacks_something_is_told_what(tmp_path: Path) -> None:
+def test_a_source_that_lacks_something_is_reported_what(tmp_path: Path) -> None:
     source = loose(tmp_path / "coco", "2017")
     for path in (source / "val2017").iterdir():
         path.unlink()

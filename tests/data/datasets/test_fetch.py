@@ -88,11 +88,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def test_a_file_is_downloaded_once_and_its_progress_told(server: Server, tmp_path: Path) -> None:
-    told: list[tuple[int, int | None]] = []
-    path = fetch(server.address, tmp_path, SUM, lambda done, total: told.append((done, total)))
+def test_a_file_is_downloaded_once_and_its_progress_reported(server: Server, tmp_path: Path) -> None:
+    message: list[tuple[int, int | None]] = []
+    path = fetch(server.address, tmp_path, SUM, lambda done, total: message.append((done, total)))
     assert (path.name, path.read_bytes()) == ("data.zip", DATA)
-    assert told[-1] == (len(DATA), len(DATA))
+    assert message[-1] == (len(DATA), len(DATA))
     assert not (tmp_path / "data.zip.part").exists()
     assert fetch(server.address, tmp_path, SUM.upper()) == path
     assert fetch(server.address, tmp_path) == path
@@ -266,7 +266,7 @@ def test_a_wrong_checksum_deletes_the_download_and_names_both(server: Server, tm
     assert not (tmp_path / "data.zip.part").exists()
 
 
-def test_a_kept_file_that_no_longer_fits_its_checksum_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+def test_a_kept_file_that_no_longer_fits_its_checksum_is_fetched_again(server: Server, tmp_path: Path) -> None:
     fetch(server.address, tmp_path).write_bytes(b"damaged")
     assert fetch(server.address, tmp_path, SUM).read_bytes() == DATA
 

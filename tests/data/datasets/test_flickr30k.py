@@ -90,13 +90,13 @@ def test_a_row_beyond_mending_is_named(tmp_path: Path) -> None:
         collect(source, tmp_path)
 
 
-def test_without_a_source_it_is_told_where_to_ask(tmp_path: Path) -> None:
+def test_without_a_source_it_is_reported_where_to_ask(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"request it at https://.* put flickr30k-images\.tar\.gz and") as caught:
         Flickr30k("", tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_source_without_captions_or_pictures_is_told(tmp_path: Path) -> None:
+def test_a_source_without_captions_or_pictures_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"no such folder; check dataset\.source"):
         collect(tmp_path / "none", tmp_path)
     source = write(tmp_path / "source", {"a.jpg": b""})
@@ -128,7 +128,7 @@ def test_karpathy_gives_captions_and_splits(tmp_path: Path, zipped: bool) -> Non
     assert images(tmp_path / "raw").keys() == {record.image for record in chosen}
 
 
-def test_a_karpathy_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_karpathy_file_that_cannot_be_used_is_reported_in_one_line(tmp_path: Path) -> None:
     source = write(tmp_path / "source", pictures([*TWO]))
     good = karpathy(TWO, {"a.jpg": "test", "b.jpg": "val"})
     for text, reason in (

@@ -1,4 +1,4 @@
-"""One's own pictures: every caption format, pictures by path and by name, splits, links, and what is told in one line."""
+"""One's own pictures: every caption format, pictures by path and by name, splits, links, and what is reported in one line."""
 
 import json
 import logging
@@ -73,18 +73,18 @@ def test_captions_of_a_picture_by_both_of_its_names_come_together(tmp_path: Path
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_a_split_that_is_told_is_kept_and_an_empty_one_left_open(tmp_path: Path, form: str) -> None:
-    told = {"a.jpg": "val", "b.jpg": "TEST", "c.jpg": "", "d.jpg": "train", "e.jpg": "dev"}
-    captions = {name: ["x", "y"] for name in told}
+def test_a_split_that_is_reported_is_kept_and_an_empty_one_left_open(tmp_path: Path, form: str) -> None:
+    message = {"a.jpg": "val", "b.jpg": "TEST", "c.jpg": "", "d.jpg": "train", "e.jpg": "dev"}
+    captions = {name: ["x", "y"] for name in message}
     entries = [
-        {"image": name, "caption": text, "split": told[name]} for name, of_one in captions.items() for text in of_one
+        {"image": name, "caption": text, "split": message[name]} for name, of_one in captions.items() for text in of_one
     ]
-    text = table(captions, told) if form == "csv" else lines(*entries)
-    records = collect(write(tmp_path / "mine", {f"c.{form}": text, **pictures([*told])}), tmp_path)
+    text = table(captions, message) if form == "csv" else lines(*entries)
+    records = collect(write(tmp_path / "mine", {f"c.{form}": text, **pictures([*message])}), tmp_path)
     assert [record.split for record in records] == ["dev", "test", None, "train", "dev"]
 
 
-def test_splits_that_are_none_or_contradict_each_other_are_told_with_their_rows(tmp_path: Path) -> None:
+def test_splits_that_are_none_or_contradict_each_other_are_reported_with_their_rows(tmp_path: Path) -> None:
     source = write(
         tmp_path / "mine", {"c.csv": "image,caption,split\na.jpg,x,train\nb.jpg,x,tets\n", **pictures([*TWO])}
     )
@@ -108,7 +108,7 @@ def test_captions_that_are_not_the_only_candidate_have_to_be_named(tmp_path: Pat
         collect(write(tmp_path / "empty" / "mine", {"a.jpg": b"", "b.txt": "My dog."}), tmp_path)
 
 
-def test_malformed_captions_are_told_with_file_and_row(tmp_path: Path) -> None:
+def test_malformed_captions_are_reported_with_file_and_row(tmp_path: Path) -> None:
     source = write(
         tmp_path / "mine", {"c.csv": "image,caption\na.jpg,x\nb.jpg,the sea, at night\n", **pictures([*TWO])}
     )

@@ -159,7 +159,7 @@ def test_boxes_lie_in_the_picture_and_hardly_overlap(size: int) -> None:
 
 
 @pytest.mark.parametrize("index", range(12))
-def test_every_object_is_drawn_where_its_box_says_and_nothing_elsewhere(index: int) -> None:
+def test_every_object_is_drawn_where_its_box_generates_and_nothing_elsewhere(index: int) -> None:
     scene = compose(0, index, SIZE)
     empty = backdrop(scene.place.name, scene.time, scene.backdrop, SIZE)
     changed = np.abs(np.asarray(draw(scene)).astype(int) - np.asarray(empty)).sum(axis=2) > 30

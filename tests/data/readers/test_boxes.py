@@ -63,11 +63,13 @@ def test_coco_boxes_by_picture(tmp_path: Path) -> None:
         ({"image_id": [9], "category_id": 1, "bbox": [0, 0, 1, 1]}, r"image_id \[9\], which is not an integer"),
     ],
 )
-def test_a_broken_coco_annotation_is_told_by_its_place(tmp_path: Path, broken: dict[str, Any], message: str) -> None:
+def test_a_broken_coco_annotation_is_reported_by_its_place(
+    tmp_path: Path, broken: dict[str, Any], message: str
+) -> None:
     path = coco(tmp_path / "instances.json", ANNOTATIONS[0], broken)
-    with pytest.raises(DataError, match=message) as told:
+    with pytest.raises(DataError, match=message) as reported:
         coco_boxes(path)
-    assert str(path) in str(told.value) and "\n" not in str(told.value)
+    assert str(path) in str(reported.value) and "\n" not in str(reported.value)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_a_file_that_is_no_instances_file_is_refused(tmp_path: Path, text: str, 
         coco_boxes(path)
 
 
-def test_a_missing_coco_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_coco_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.json is missing"):
         coco_boxes(tmp_path / "nothing.json")
 
@@ -153,9 +155,9 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]>' + XML.replace("<nam
     ],
 )
 def test_a_broken_or_dangerous_annotation_is_refused(tmp_path: Path, xml: bytes, message: str) -> None:
-    with pytest.raises(DataError, match=message) as told:
+    with pytest.raises(DataError, match=message) as reported:
         flickr30k_boxes(entities(tmp_path, xml))
-    assert "1000092795.xml" in str(told.value) and "\n" not in str(told.value)
+    assert "1000092795.xml" in str(reported.value) and "\n" not in str(reported.value)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +168,12 @@ def test_a_broken_or_dangerous_annotation_is_refused(tmp_path: Path, xml: bytes,
         (b"[/EN#1/people caf\xe9s] walk .", r"1000092795\.txt is not UTF-8"),
     ],
 )
-def test_broken_sentences_are_told_by_file_and_line(tmp_path: Path, sentences: bytes, message: str) -> None:
+def test_broken_sentences_are_reported_by_file_and_line(tmp_path: Path, sentences: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         flickr30k_boxes(entities(tmp_path, sentences=sentences))
 
 
-def test_missing_files_of_flickr30k_are_told(tmp_path: Path) -> None:
+def test_missing_files_of_flickr30k_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"contains no Annotations/\*\.xml"):
         flickr30k_boxes(tmp_path)
     (entities(tmp_path) / "Sentences/1000092795.txt").unlink()

@@ -99,8 +99,8 @@ def test_results_match_coco_annotations_by_image_id_and_by_file_name(tmp_path: P
 
 
 def test_captions_in_a_coco_annotation_file_match_references_by_file_name(tmp_path: Path) -> None:
-    said = {**ANNOTATIONS, "annotations": ANNOTATIONS["annotations"][:2]}
-    captions = read_captions(write(tmp_path, "captions.json", said))
+    generated = {**ANNOTATIONS, "annotations": ANNOTATIONS["annotations"][:2]}
+    captions = read_captions(write(tmp_path, "captions.json", generated))
     references = {"000000000285.jpg": ["bear"], "000000000017.jpg": ["cat"]}
     assert matched(captions, references) == (["285", "17"], ["a bear", "a cat"], [["bear"], ["cat"]])
 
@@ -208,11 +208,11 @@ def test_an_id_without_references_is_refused(tmp_path: Path, name: str, content:
         ),
     ],
 )  # fmt: skip
-def test_splits_and_places_are_told_with_the_references(tmp_path: Path, name: str, content: Any) -> None:
+def test_splits_and_places_are_reported_with_the_references(tmp_path: Path, name: str, content: Any) -> None:
     path = write(tmp_path, name, content)
     references = read_references(path)
     assert references == {"a.jpg": ["x", "z"], "b.jpg": ["y"]}
-    assert {key: list(told) for key, told in references.splits.items()} == {"a.jpg": ["val", "test"]}
+    assert {key: list(reported) for key, reported in references.splits.items()} == {"a.jpg": ["val", "test"]}
     assert references.splits["a.jpg"]["val"] == references.places["a.jpg"] != references.splits["a.jpg"]["test"]
     assert references.places["b.jpg"].startswith(str(path))
     packed = read_references(Path("my.zip") / name, data=path.read_bytes())
