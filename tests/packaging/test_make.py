@@ -1,0 +1,74 @@
+"""The Makefile: what ``make clean`` keeps, and that nothing is installed on the system unless CI runs as root."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+MAKE = shutil.which("make")
+pytestmark = pytest.mark.skipif(MAKE is None, reason="make is not on the PATH")
+
+
+def make(folder: Path, target: str, **environment: str) -> str:
+    shutil.copy(CHECKOUT / "Makefile", folder)
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(
+        [str(MAKE), target], cwd=folder, env=kept | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {"Makefile"}
+
+
+def test_clean_keeps_what_was_downloaded(tmp_path: Path) -> None:
+    kept = {".scratch/downloads/a.zip", "data/raw/images/a.jpg", "data/.gitkeep", "mlflow.db", ".venv/bin/python"}
+    computed = {".scratch/training-1/checkpoint", "data/features/a", "data/prepared/a", "models/stage1/a", "site/a"}
+    for name in kept | computed:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    make(tmp_path, "clean")
+    assert files(tmp_path) == kept
+    make(tmp_path, "distclean")
+    assert files(tmp_path) == {"data/.gitkeep", "mlflow.db"}
+
+
+@pytest.mark.parametrize(
+    ("user", "environment", "installs"), [(0, {}, False), (1, {"CI": "true"}, False), (0, {"CI": "true"}, True)]
+)
+def test_a_browser_is_installed_by_ci_alone(
+    tmp_path: Path, user: int, environment: dict[str, str], installs: bool
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, line in (("id", f"echo {user}"), ("apt-get", f'echo "$@" >> {tmp_path}/asked')):
+        (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+        (programs / name).chmod(0o755)
+    shown = make(tmp_path, "browser", PATH=str(programs), **environment)
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert ("install --no-install-recommends chromium" in asked) == installs
+    assert ("apt-get install chromium" in shown) == (not installs)
+
+
+@pytest.mark.parametrize("name", ["chromium", "google-chrome"])
+def test_a_browser_that_is_there_is_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("#!/bin/sh\n")
+    (tmp_path / name).chmod(0o755)
+    assert make(tmp_path, "browser", PATH=str(tmp_path)) == ""
+
+
+def test_help_lists_every_target(tmp_path: Path) -> None:
+    shown = make(tmp_path, "help")
+    lines = (CHECKOUT / "Makefile").read_text(encoding="utf-8").splitlines()
+    phony = {line.removeprefix(".PHONY: ") for line in lines if line.startswith(".PHONY: ")}
+    assert {line.split()[1] for line in shown.splitlines() if line.startswith("make ")} == phony - {"browser"}
+
+
+def test_ci_runs_make_test_and_nothing_else() -> None:
+    lines = (CHECKOUT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "make" in line] == ["make test"]
