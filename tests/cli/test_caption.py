@@ -372,3 +372,13 @@ def test_no_output_replaces_an_image_that_is_read(refused: Refused, captioner_fo
     ):
         assert refused(*arguments) == f"{picture} would be overwritten; choose another name for the output"
     assert picture.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_file_name_that_is_not_utf8_does_not_cost_the_table(
+    run: Run, captioner_folder: Path, picture: Path, ending: str
+) -> None:
+    picture.rename(os.fsdecode(os.fsencode(picture.parent) + b"/caf\xe9.png"))
+    assert run("caption", picture.parent, "--output", f"captions.{ending}")[0] == 0
+    assert "caf\N{REPLACEMENT CHARACTER}.png" in Path(f"captions.{ending}").read_text("utf-8")

@@ -1,6 +1,7 @@
 """Captions for image files, with a table that can be resumed and a sheet of attention per image."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -138,7 +139,7 @@ def _open(path: Path) -> NamedImage:
 
 
 def _rows(result: CaptionedImage) -> Iterator[Row]:
-    name = Path(result.name).name
+    name = os.fsencode(Path(result.name).name).decode(errors="replace")  # no table can hold a name that is not UTF-8
     return (Row(name, caption.text, caption.log_prob, exp(caption.log_prob)) for caption in result.captions)
 
 
