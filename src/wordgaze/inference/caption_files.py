@@ -132,14 +132,15 @@ def _pending(ids: Sequence[str], journal: Journal | None) -> list[int]:
 
 
 def _open(path: Path) -> NamedImage:
+    name = os.fsencode(path).decode(errors="replace")  # no table and no terminal takes a name that is not UTF-8
     try:
-        return NamedImage(str(path), load_image(path))
+        return NamedImage(name, load_image(path))
     except DataError as error:
-        return NamedImage(str(path), error)
+        return NamedImage(name, error)
 
 
 def _rows(result: CaptionedImage) -> Iterator[Row]:
-    name = os.fsencode(Path(result.name).name).decode(errors="replace")  # no table can hold a name that is not UTF-8
+    name = Path(result.name).name
     return (Row(name, caption.text, caption.log_prob, exp(caption.log_prob)) for caption in result.captions)
 
 
