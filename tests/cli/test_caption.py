@@ -359,3 +359,26 @@ def test_pictures_are_held_one_batch_at_a_time(run: Run, album: Path, monkeypatc
     monkeypatch.setattr(caption_files, "load_image", load)
     run("caption", album, "--output", "t.csv", "--attention", "sheets", "--max-new-tokens", 2)
     assert 16 <= most <= 2 * 16  # the last batch is held until the next one is complete
+
+
+def test_no_output_replaces_an_image_that_is_read(refused: Refused, captioner_folder: Path, picture: Path) -> None:
+    before = picture.read_bytes()
+    words = ("--words", "a dog")
+    for arguments in (
+        ("caption", picture, "--attention", picture),
+        ("caption", picture.parent, "--attention", picture.parent),
+        ("explain", picture, *words, "--png", picture),
+        ("look", picture, *words, "--output", picture),
+    ):
+        assert refused(*arguments) == f"{picture} would be overwritten; choose another name for the output"
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_file_name_that_is_not_utf8_does_not_cost_the_table(
+    run: Run, captioner_folder: Path, picture: Path, ending: str
+) -> None:
+    picture.rename(os.fsdecode(os.fsencode(picture.parent) + b"/caf\xe9.png"))
+    assert run("caption", picture.parent, "--output", f"captions.{ending}")[0] == 0
+    assert "caf\N{REPLACEMENT CHARACTER}.png" in Path(f"captions.{ending}").read_text("utf-8")

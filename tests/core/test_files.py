@@ -228,3 +228,12 @@ def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
 def test_a_checksum_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_folder_that_takes_no_file_is_named_by_the_file_wanted() -> None:
+    path = Path("/proc/wordgaze.txt")
+    if not path.parent.is_dir():
+        pytest.skip("there is no /proc")
+    with pytest.raises(OSError, match=r"wordgaze\.txt") as caught:
+        write_text(path, "first")
+    assert caught.value.filename == str(path)

@@ -159,6 +159,7 @@ def test_mappings_are_matched_by_their_ids_in_any_order() -> None:
         (["a dog"], {"0": ["a dog"]}, "give two mappings or two sequences"),
         ([None], [["a dog"]], "the caption of image 0 is None; give a string"),
         (["a dog"], [["a dog", 1]], "a reference of image 0 is 1; give a string"),
+        (["a dog"], [["a dog", None]], "a reference of image 0 is None; give a string"),
         (["a dog"], [[]], "has no reference"),
         ([], [], "no picture has references|no image has references"),
     ],

@@ -45,6 +45,21 @@ def test_other_values_beyond_their_bounds_are_refused(name: str, value: float) -
         parse_generation_config(strategy="sample", **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_beams": 0}, "num_beams: Input should be greater than or equal to 1, got 0"),
+        ({"beam_width": 3}, "beam_width is not a parameter"),
+        ({"num_beams": 3, "num_return_sequences": 4}, "num_return_sequences (4) is more than the 3 captions that beam"),
+    ],
+)
+def test_the_constructor_raises_an_error_of_wordgaze(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        GenerationConfig(**values)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_samples_for_training_are_drawn_at_a_valid_temperature_too() -> None:
     assert FinetuneParams(sample_temperature=MIN_TEMPERATURE).sample_temperature == MIN_TEMPERATURE
     for temperature in (0.0, 1e-40, MAX_TEMPERATURE + 1):

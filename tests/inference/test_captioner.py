@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from wordgaze.core.errors import CaptionsError, ModelError
+from wordgaze.core.errors import CaptionsError, ModelError, ParamsError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner
@@ -23,6 +23,11 @@ WIDE = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=6)
 def pictures() -> list[Image.Image]:
     random = np.random.default_rng(3)
     return [Image.fromarray(random.integers(0, 256, (40, width, 3), dtype=np.uint8)) for width in (30, 40, 90)]
+
+
+def test_an_unknown_device_is_refused(captioner_folder: Path) -> None:
+    with pytest.raises(ParamsError, match="device is 'tpu'; set it to auto, cpu or cuda"):
+        Captioner.load(captioner_folder, "tpu")  # type: ignore[arg-type]
 
 
 def test_a_loaded_captioner_captions_as_the_one_that_was_saved(

@@ -58,12 +58,29 @@ def test_an_image_of_another_mode_is_converted_like_a_file() -> None:
         (Path("gone.png"), "gone.png: there is no such file"),
         ("gone.png", "gone.png: there is no such file"),
         (b"text", "is no"),
+        (None, "None is not an image"),
         (7, "7 is not an image; give a path, bytes, a PIL image or a uint8 array"),
     ],
 )
 def test_what_is_not_an_image_is_refused(image: object, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         to_image(image)  # type: ignore[arg-type]
+
+
+def test_what_is_no_iterable_is_one_image() -> None:
+    assert is_single(None)
+    assert is_single(7)
+
+
+def test_a_pil_image_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "noise.png"
+    Image.effect_noise((90, 90), 99).convert("RGB").save(path)
+    closed = Image.open(path)
+    closed.close()
+    truncated = Image.open(BytesIO(path.read_bytes()[:2000]))
+    for image in (closed, truncated):
+        with pytest.raises(ImageError, match="the image cannot be read"):
+            to_image(image)
 
 
 def test_several_images_are_not_one() -> None:

@@ -67,6 +67,13 @@ def test_other_params_and_other_experiments_have_parents_of_their_own(
     assert run.client.get_run(run.run_id).data.tags["dvc.experiment"] == "wide-beam"
 
 
+def test_params_in_another_encoding_do_not_stop_a_run(project: Path) -> None:
+    (project / "params.yaml").write_text("seed: 1\n", encoding="utf-16")
+    with stage_run("prepare", {}) as run:
+        pass
+    assert run.client.get_run(run.run_id).info.status == "FINISHED"
+
+
 def test_a_queued_experiment_logs_to_the_original_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = project / "copy"
     copy.mkdir()

@@ -8,7 +8,9 @@ from wordgaze.core.errors import ParamsError
 
 
 def pick_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """``auto`` is the GPU if there is one. Raises ParamsError if ``cuda`` is requested and missing."""
+    """``auto`` is the GPU if there is one. Raises ParamsError if ``cuda`` is missing, and for another name."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise ParamsError(f"device is {wanted!r}; set it to auto, cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ParamsError("device is cuda, but torch finds no GPU; set device to auto or cpu")
     if wanted == "auto":

@@ -27,7 +27,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _sibling(path, path.suffix)
     # Created like any other file, so the kernel applies the umask; reading the umask would change it for all threads.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        error.filename = str(path)  # the temporary name means nothing to whoever reads the message
+        raise
     try:
         yield temporary
         _sync(temporary)

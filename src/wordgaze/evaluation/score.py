@@ -144,9 +144,9 @@ def _check_texts(captions: Mapping[str, object], references: Mapping[str, object
     for key, texts in references.items():
         if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
             raise ScoreError(f"the references of image {key} are {texts!r}; give a list of strings")
-        wrong = next((text for text in texts if not isinstance(text, str)), None)
-        if wrong is not None:
-            raise ScoreError(f"a reference of image {key} is {wrong!r}; give a string")
+        for text in texts:
+            if not isinstance(text, str):
+                raise ScoreError(f"a reference of image {key} is {text!r}; give a string")
 
 
 def _tokenized(texts: Iterable[str]) -> list[list[str]]:

@@ -1,8 +1,8 @@
 """The settings of generation, section ``generation`` of ``params.yaml``, with the names of transformers."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.settings import Count, Settings, Share, problems_of
@@ -38,7 +38,18 @@ Temperature = Annotated[float, AfterValidator(_check_temperature)]
 """0 or a number from MIN_TEMPERATURE to MAX_TEMPERATURE."""
 
 
-class GenerationConfig(Settings):
+class _RaisesParamsError(type(BaseModel)):  # type: ignore[misc]  # the metaclass of pydantic has no public name
+    """Translates the error of ``GenerationConfig(...)``. ``Params``, which validates it as its section, is unaffected,
+    as it would not be by a translation in ``__init__``."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            raise ParamsError(problems_of(error)) from error
+
+
+class GenerationConfig(Settings, metaclass=_RaisesParamsError):
     """How captions are generated. The fields have the names and the meaning that they have in transformers.
 
     ``strategy``: ``greedy``; ``beam``; ``diverse``, beam search in ``num_beam_groups`` groups (Vijayakumar et al.
@@ -47,8 +58,7 @@ class GenerationConfig(Settings):
     by the length to the power of ``length_penalty``, or, with ``length_normalisation`` ``wu``, by the formula of Wu et
     al. 2016. Samples are drawn after ``temperature`` (0, or from 0.001 to 100), ``top_k`` (0 is off), ``top_p``,
     ``typical_p`` and ``min_p`` were applied, in this order. ``force_words``: each entry is a word, or several separated
-    by ``|`` of which one must occur. Raises pydantic's ValidationError, a ValueError, for settings that cannot be
-    computed, with one line for each.
+    by ``|`` of which one must occur. Raises ParamsError that names every value that is not valid.
     """
 
     strategy: Strategy = "beam"
@@ -100,9 +110,6 @@ class GenerationConfig(Settings):
         return {"sample": MAX_SAMPLES, "mbr": self.num_beams + self.mbr_samples}.get(self.strategy, self.num_beams)
 
 
-def parse_generation_config(**values: object) -> GenerationConfig:
+def parse_generation_config(**values: Any) -> GenerationConfig:
     """Generation settings given as options. Raises ParamsError that names every value that is not valid."""
-    try:
-        return GenerationConfig.model_validate(values)
-    except ValidationError as error:
-        raise ParamsError(problems_of(error)) from error
+    return GenerationConfig(**values)

@@ -1,6 +1,7 @@
 """Captions for image files, with a table that can be resumed and a sheet of attention per image."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -44,11 +45,12 @@ def caption_files(
     With ``resume``, a run that was interrupted continues from that file if captioners, settings and seed are the same;
     images that are done and unchanged are neither captioned nor yielded again.
 
-    Raises ImageError for a path that does not exist and for an unusable ``attention``, CaptionsError for an unusable
-    ``output``, and ModelError for a folder without a captioner.
+    Raises ImageError for a path that does not exist and for an unusable ``attention``, such as one that would replace
+    an image, CaptionsError for an unusable ``output``, and ModelError for a folder without a captioner.
     """
     paths = find_images(pictures)
     sheets = _sheet_paths(attention, paths)
+    check_inputs_are_kept(sheets, paths)
     if output is not None:
         check_table(output)
     captioners = [Captioner.load(folder) for folder in folders]
@@ -72,6 +74,14 @@ def check_sheet(path: Path, option: str) -> None:
     """Raises ImageError when a sheet cannot be written under this name."""
     if path.suffix.lower() not in SHEET_ENDINGS:
         raise ImageError(f"{path} is not a valid picture name; give {option} a name that ends with .png or .jpg")
+
+
+def check_inputs_are_kept(outputs: Iterable[Path], pictures: Iterable[Path]) -> None:
+    """Raises ImageError when an output would replace an image that is read."""
+    read = {path.resolve(): path for path in pictures}
+    for output in outputs:
+        if output.resolve() in read:
+            raise ImageError(f"{read[output.resolve()]} would be overwritten; choose another name for the output")
 
 
 def _sheet_paths(attention: Path | None, paths: Sequence[Path]) -> list[Path]:
@@ -122,10 +132,11 @@ def _pending(ids: Sequence[str], journal: Journal | None) -> list[int]:
 
 
 def _open(path: Path) -> NamedImage:
+    name = os.fsencode(path).decode(errors="replace")  # no table and no terminal takes a name that is not UTF-8
     try:
-        return NamedImage(str(path), load_image(path))
+        return NamedImage(name, load_image(path))
     except DataError as error:
-        return NamedImage(str(path), error)
+        return NamedImage(name, error)
 
 
 def _rows(result: CaptionedImage) -> Iterator[Row]:

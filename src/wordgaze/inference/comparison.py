@@ -11,7 +11,7 @@ from wordgaze.generation.config import GenerationConfig, parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.attention_maps import comparison_sheet
-from wordgaze.inference.caption_files import check_sheet
+from wordgaze.inference.caption_files import check_inputs_are_kept, check_sheet
 from wordgaze.inference.captioner import Captioner, caption_ensemble
 from wordgaze.text.tokenizer import tokenize
 from wordgaze.vision.images import load_image
@@ -70,6 +70,7 @@ def compare_attention(
     is not in a vocabulary, and ImageError for an ``output`` that is not a ``.png`` or ``.jpg``.
     """
     check_sheet(output, "--output")
+    check_inputs_are_kept([output], [picture])
     image = load_image(picture)
     if not (tokens := tokenize(words)):
         raise CaptionsError(f"{words!r} has no word in it; give --words a caption")

@@ -6,6 +6,7 @@ from pathlib import Path
 from wordgaze.core.errors import CaptionsError, ParamsError
 from wordgaze.core.files import atomic_write, write_json
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.caption_files import check_inputs_are_kept
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.explanation import Explanation, ModelVersion
 from wordgaze.text.tokenizer import tokenize
@@ -30,6 +31,7 @@ def explain_file(
     and otherwise as :meth:`wordgaze.Captioner.explain`.
     """
     _check_outputs(gif, png, json)
+    check_inputs_are_kept([path for path in (gif, png) if path is not None], [picture])
     image = load_image(picture)
     if words is not None and not tokenize(words):
         raise CaptionsError(f"{words!r} has no word in it; give --words a caption")

@@ -28,6 +28,10 @@ def to_image(image: ImageInput) -> Image.Image:
     broken, and for an array of another shape or type.
     """
     if isinstance(image, Image.Image):
+        try:
+            image.load()
+        except (OSError, ValueError) as error:  # Pillow reads the file only now; it is truncated or already closed
+            raise ImageError(f"the image cannot be read ({' '.join(str(error).split())}); open it again") from error
         return image if image.mode == "RGB" else load_image(_encode(image))
     if isinstance(image, np.ndarray):
         return _from_array(image)
@@ -35,14 +39,16 @@ def to_image(image: ImageInput) -> Image.Image:
         return load_image(image)
     if isinstance(image, str | Path):
         return load_image(Path(image))
-    raise ImageError(f"{image!r:.60} is not an image; give a path, bytes, a PIL image or a uint8 array")
+    shown = " ".join(repr(image).split())
+    raise ImageError(f"{shown:.60} is not an image; give a path, bytes, a PIL image or a uint8 array")
 
 
 def is_single(images: Any) -> bool:
-    """Whether ``images`` is one image and not an iterable of them. A four-dimensional array is an iterable."""
+    """Whether ``images`` is one image, or nothing that could be, and not an iterable of them. A four-dimensional array
+    is an iterable."""
     if isinstance(images, np.ndarray):
         return images.ndim < 4
-    return isinstance(images, str | Path | bytes | Image.Image)
+    return isinstance(images, str | Path | bytes | Image.Image) or not isinstance(images, Iterable)
 
 
 def image_key(image: Image.Image) -> str:

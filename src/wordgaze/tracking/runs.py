@@ -120,7 +120,7 @@ def _parent(store: Store, origin: Mapping[str, str]) -> str:
 
 def _pipeline(origin: Mapping[str, str]) -> str:
     """The name shared by all stages of a pass: the DVC experiment's, else the commit and a hash of the parameters."""
-    params = paths.PARAMS.read_text(encoding="utf-8") if paths.PARAMS.exists() else ""
+    params = paths.PARAMS.read_text(encoding="utf-8", errors="replace") if paths.PARAMS.exists() else ""
     return os.environ.get("DVC_EXP_NAME") or f"{origin[COMMIT][:12]}-{fingerprint(params)}"
 
 
