@@ -51,9 +51,8 @@ def test_what_can_fail_names_its_errors(name: str) -> None:
 
 
 def test_settings_that_cannot_be_computed_raise_the_documented_error() -> None:
-    with pytest.raises(ValueError, match="is not a valid temperature") as raised:
+    with pytest.raises(wordgaze.WordgazeError, match="is not a valid temperature"):
         wordgaze.GenerationConfig(temperature=1e-40)
-    assert type(raised.value).__name__ == "ValidationError"
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
