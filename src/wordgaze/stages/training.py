@@ -14,7 +14,7 @@ from wordgaze.core.source import code_fingerprint
 from wordgaze.data.prepared import Prepared
 from wordgaze.inference.captioner_folder import WEIGHTS
 from wordgaze.text.word_vectors import WordVectors, read_vectors
-from wordgaze.tracking.runs import StageRun, stage_run
+from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun, stage_run
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.trainer import EpochMetrics
 from wordgaze.vision.feature_store import FeatureStore
@@ -35,7 +35,7 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
         history = _fit(stage, task, scratch, folder, run)
         best = max(history, key=lambda row: row["dev_cider"])
         run.metrics({"best_dev_cider": best["dev_cider"], "best_epoch": best["epoch"]})
-        run.tag("weights.sha256", sha256(folder / WEIGHTS))
+        run.tag(WEIGHTS_TAG, sha256(folder / WEIGHTS))
         write_curve(paths.REPORTS / f"{stage}.csv", history)
         write_json(paths.REPORTS / f"{stage}.json", {"dev_cider": best["dev_cider"], "epoch": best["epoch"]})
     shutil.rmtree(scratch, ignore_errors=True)
