@@ -15,6 +15,9 @@ def test_a_file_of_captions_is_scored(run: Run, refused: Refused) -> None:
     for name in ("BLEU-4", "ROUGE-L", "METEOR", "CIDEr", "95 % intervals of captions"):
         assert name in out
     assert Path("report.html").stat().st_size > 1000
+    assert refused("score", "captions.csv", "truth.csv", "--output", "report.pdf") == (
+        "report.pdf is not a valid report name; end it with .html or .json"
+    )
     Path("captions.csv").write_text("image,caption\n1,a dog runs\n3,a car\n")
     assert "3" in refused("score", "captions.csv", "truth.csv")
     assert "nowhere.csv" in refused("score", "nowhere.csv", "truth.csv")

@@ -237,3 +237,9 @@ def test_a_folder_that_takes_no_file_is_named_by_the_file_wanted() -> None:
     with pytest.raises(OSError, match=r"wordgaze\.txt") as caught:
         write_text(path, "first")
     assert caught.value.filename == str(path)
+
+
+def test_tensors_may_be_read_by_whoever_may_read_other_files(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)})
+    write_text(tmp_path / "a.txt", "text")
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "a.txt").stat().st_mode

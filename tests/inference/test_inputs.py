@@ -102,3 +102,14 @@ def test_a_batch_is_bounded_in_images_and_in_pixels(monkeypatch: pytest.MonkeyPa
     first = next(batches(numbers(), lambda _: 1, 2))  # type: ignore[call-overload]
     assert (first, taken) == ([0, 1], [0, 1])
     assert list(batches([], lambda _: 1)) == []
+
+
+def test_an_open_image_is_turned_upright_once(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.linear_gradient("L").resize((60, 40)).convert("RGB").save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        turned = to_image(opened)
+    assert turned.size == (40, 60)
+    assert np.array_equal(np.asarray(turned), np.asarray(to_image(tmp_path / "a.jpg")))
+    assert to_image(to_image(tmp_path / "a.jpg")).size == (40, 60)

@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from wordgaze.core.errors import ModelError, TrackingError
+from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 from wordgaze.tracking.package import save_packaged
@@ -177,5 +177,5 @@ def test_what_cannot_be_served_is_reported_at_once(captioner: Path, project: Pat
     older = client.create_model_version(MODEL_NAME, str(project / "packaged"))
     with pytest.raises(TrackingError, match=r"captioner/1 was packaged by another version .* lacks attention; run"):
         serve(f"models:/{MODEL_NAME}/{older.version}", "127.0.0.1", 0, print)
-    with pytest.raises(TrackingError, match=r"256.0.0.1:5001 is not available .* another --host or --port"):
+    with pytest.raises(WordgazeError, match=r"256.0.0.1:5001 is not available .* another --host or --port"):
         serve(str(captioner), "256.0.0.1", 5001, print)

@@ -23,6 +23,7 @@ from wordgaze.app.examples import example_pictures
 from wordgaze.app.handlers import CaptionHandlers
 from wordgaze.app.service import CaptionService
 from wordgaze.core import paths
+from wordgaze.core.network import listen
 from wordgaze.generation.config import GenerationConfig
 
 UPLOAD = "512mb"  # of one file, a zip of pictures being the largest
@@ -39,8 +40,9 @@ _HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private
 def serve_page(service: CaptionService, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Serves the page until it is interrupted; ``announce`` is called with the line that names the address.
 
-    Raises OSError where the port is taken.
+    Raises WordgazeError where the address is not available.
     """
+    listen(host, port).close()  # Gradio's own message names neither option
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="wordgaze-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads: gone when the server is

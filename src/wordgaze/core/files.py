@@ -84,8 +84,10 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[st
     from safetensors.torch import save_file
 
     with atomic_write(path) as temporary:
+        mode = temporary.stat().st_mode
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+            temporary.chmod(mode)  # safetensors makes a file of its own, which only its owner may read
         except SafetensorError as error:  # safetensors reports a full disk by a class of its own
             raise OSError(errno.EIO, str(error), str(path)) from error
 

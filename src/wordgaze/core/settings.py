@@ -30,8 +30,11 @@ def key_of(details: "ErrorDetails") -> str:
 
 def problem(details: "ErrorDetails") -> str:
     """One problem with its dotted key."""
-    key = key_of(details) or "params"
+    key = key_of(details)
     if details["type"] == "extra_forbidden":
         return f"{key} is not a parameter"
+    if not key and details["type"] == "value_error":  # of several settings together: the message names them
+        return str(details["msg"]).removeprefix("Value error, ")
+    key = key or "the whole"
     message = str(details["msg"]).removeprefix("Value error, ")
     return f"{key}: {message}" if details["type"] == "value_error" else f"{key}: {message}, got {details['input']!r}"

@@ -86,9 +86,11 @@ def score_files(
 
     The report is written to ``output`` if given: an HTML page, or JSON where the name ends in ``.json``. The page
     shows the ``num_examples`` best and worst captions, or all if there are no more, with the images of the folder
-    ``pictures`` if given. Raises CaptionsError where a file cannot be read, the ids do not match, an image is not in
-    the folder, or ``pictures`` is given without a page.
+    ``pictures`` if given. Raises CaptionsError where ``output`` has another ending, a file cannot be read, the ids do
+    not match, an image is not in the folder, or ``pictures`` is given without a page.
     """
+    if output is not None and output.suffix not in (".html", ".json"):
+        raise CaptionsError(f"{output} is not a valid report name; end it with .html or .json")
     if pictures is not None and (output is None or output.suffix == ".json"):
         raise CaptionsError(f"{pictures} is for a page, and none is written; give --output a name such as report.html")
     truths = read_references(references)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from wordgaze.core.errors import ImageError
-from wordgaze.vision.images import MAX_PIXELS, load_image
+from wordgaze.vision.images import MAX_PIXELS, load_image, upright
 
 BATCH_SIZE = 16
 
@@ -32,7 +32,8 @@ def to_image(image: ImageInput) -> Image.Image:
             image.load()
         except (OSError, ValueError) as error:  # Pillow reads the file only now; it is truncated or already closed
             raise ImageError(f"the image cannot be read ({' '.join(str(error).split())}); open it again") from error
-        return image if image.mode == "RGB" else load_image(_encode(image))
+        picture = upright(image)
+        return picture if picture.mode == "RGB" else load_image(_encode(picture))
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, bytes):

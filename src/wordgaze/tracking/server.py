@@ -2,7 +2,6 @@
 
 import json
 import logging
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
+from wordgaze.core.network import listen
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner_folder import CARD
 from wordgaze.tracking.package import save_packaged, signature
@@ -39,7 +39,7 @@ def serve(model: str, host: str, port: int, ready: Callable[[str], None]) -> Non
     available, and ModelError for a folder without a captioner.
     """
     configure_mlflow()
-    with _listening(host, port) as listening:
+    with listen(host, port) as listening:
         app = _app(_load(model))
         import uvicorn
 
@@ -76,15 +76,6 @@ class ScoringModel:
         except Exception as error:
             _log.exception("a prediction failed")
             raise _with_own_json(MlflowException("the captioner failed; see the server's log")) from error
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
-        raise TrackingError(f"{host}:{port} is not available ({reason}); give another --host or --port") from error
 
 
 def _load(model: str) -> "PyFuncModel":

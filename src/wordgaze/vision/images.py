@@ -84,7 +84,9 @@ def _from_stream(stream: BinaryIO, name: str) -> Image.Image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ImageError(_too_large(name))
                 image.load()  # before the EXIF is read: of a TIFF, Pillow applies and removes the rotation here
-                return _flat(_upright(image))
+                decoded = _flat(upright(image))
+                decoded.info.clear()  # its orientation has been applied, and applies once
+                return decoded
         except ImageError:
             raise
         except Image.DecompressionBombError as error:
@@ -102,7 +104,8 @@ def _too_large(name: str) -> str:
     return f"{name}: has more than {MAX_PIXELS} pixels; make it smaller"
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says."""
     # Not ImageOps.exif_transpose: it also rewrites the EXIF, and fails if another of its fields is broken.
     transpose = _TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return image if transpose is None else image.transpose(transpose)
