@@ -34,7 +34,7 @@ pipeline: $(READY) ## run what has changed of the six stages, print the scores
 	@wordgaze summary
 
 .PHONY: test
-test: $(READY) browser lint docs ## ruff, mypy, the documentation, pytest with coverage; CI=true as root installs Chromium
+test: $(READY) browser lint ## ruff, mypy, the documentation, pytest with coverage; CI=true as root installs Chromium
 	pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
 
 .PHONY: quick

@@ -51,8 +51,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow modules first, so that no worker is left with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """The slow modules first, so that no worker is left with one at the end.
+
+    Of these, the ones that do not need the finished project come before the others: while a worker makes it, another
+    would wait for it.
+    """
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "finished" in _fixtures(item)))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 @dataclass(frozen=True)
