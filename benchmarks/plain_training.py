@@ -1,0 +1,146 @@
+"""The plain loop that benchmarks/training.py compares with: a decoder, a loss and a trainer as in tutorials."""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, dropout, pad
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from wordgaze.config.params import TrainParams
+from wordgaze.models.decoder import Decoder
+from wordgaze.text.vocabulary import PAD, START
+from wordgaze.training.batches import Example
+from wordgaze.vision.feature_store import FeatureSource
+
+
+class PlainDecoder(nn.Module):
+    """The same model, without packing or sharing between the captions of an image; starts from a decoder's weights."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        own = copy.deepcopy(decoder)
+        self.config, self.top_down = own.config, own.attention_layer == 1
+        self.feature_projection, self.embedding = own.feature_projection, own.embedding
+        self.init_state_projection = own.init_state_projection
+        score = own.attention.score
+        self.key_projection, self.query_projection = score.key_projection, score.query_projection
+        self.energy = score.energy
+        self.hidden_to_output, self.context_to_output = own.hidden_to_output, own.context_to_output
+        self.gate = own.context_gate if own.config.gate else None
+        self.lm_head = nn.Linear(own.lm_head.weight.shape[1], own.vocabulary_size)
+        self.lm_head.weight, self.lm_head.bias = own.lm_head.weight, own.lm_head.bias
+        first, *upper_layers = own.layers
+        if self.top_down:
+            lower = (own.word_to_gates.weight, own.mean_to_gates.weight, own.top_to_gates.weight)
+            cells = [_cell(lower, own.word_to_gates.bias, first.recurrent_projection.weight)]
+            upper = (upper_layers[0].input_projection.weight, own.context_to_gates.weight)
+            cells.append(
+                _cell(upper, upper_layers[0].input_projection.bias, upper_layers[0].recurrent_projection.weight)
+            )
+        else:
+            lower = (own.word_to_gates.weight, own.context_to_gates.weight)
+            cells = [_cell(lower, own.word_to_gates.bias, first.recurrent_projection.weight)]
+        self.cells = nn.ModuleList(cells)
+
+    def forward(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
+        """features (N, L, channels), captions (N, T) → logits (N, T, V), weights (N, T, L)."""
+        config = self.config
+        grid = dropout(torch.relu(self.feature_projection(features)), config.dropout_features, self.training)
+        keys, mean = self.key_projection(grid), grid.mean(1)
+        parts = torch.tanh(self.init_state_projection(mean)).chunk(2 * config.num_layers, 1)
+        states = list(zip(parts[::2], parts[1::2], strict=True))
+        inputs = pad(captions[:, :-1], (1, 0), value=START)
+        words = dropout(self.embedding(inputs), config.dropout_embedding, self.training)
+        logits, attention = [], []
+        for t in range(captions.shape[1]):
+            word = words[:, t]
+            if self.top_down:
+                states[0] = self.cells[0](torch.cat([word, mean, states[1][0]], 1), states[0])
+            query = states[0][0]
+            energy = self.energy(torch.tanh(keys + self.query_projection(query).unsqueeze(1))).squeeze(2)
+            weights = torch.softmax(energy, 1)
+            context = (weights.unsqueeze(2) * grid).sum(1)
+            if self.gate is not None:
+                context = torch.sigmoid(self.gate(query)) * context
+            lower = states[0][0] if self.top_down else word
+            states[-1] = self.cells[-1](torch.cat([lower, context], 1), states[-1])
+            hidden = dropout(states[-1][0], config.dropout_output, self.training)
+            output = torch.tanh(word + self.hidden_to_output(hidden) + self.context_to_output(context))
+            logits.append(self.lm_head(dropout(output, config.dropout_output, self.training)))
+            attention.append(weights)
+        return torch.stack(logits, 1), torch.stack(attention, 1)
+
+
+def _cell(inputs: Sequence[Tensor], bias: Tensor, recurrent: Tensor) -> nn.LSTMCell:
+    """PyTorch's cell with the decoder's weights. Its gates are ordered input, forget, candidate, output."""
+
+    def reordered(part: Tensor) -> Tensor:
+        i, f, o, g = part.detach().chunk(4)
+        return torch.cat([i, f, g, o])
+
+    weights = torch.cat([part.detach() for part in inputs], 1)
+    cell = nn.LSTMCell(weights.shape[1], recurrent.shape[1])
+    cell.weight_ih, cell.weight_hh = nn.Parameter(reordered(weights)), nn.Parameter(reordered(recurrent))
+    cell.bias_ih = nn.Parameter(reordered(bias))
+    cell.bias_hh = nn.Parameter(torch.zeros_like(bias), requires_grad=False)
+    return cell
+
+
+def plain_loss(logits: Tensor, weights: Tensor, captions: Tensor, params: TrainParams) -> tuple[Tensor, Tensor]:
+    """The loss to be minimised, and the cross entropy per word."""
+    flat, targets = logits.flatten(0, 1), captions.flatten()
+    loss = cross_entropy(flat, targets, ignore_index=PAD, label_smoothing=params.label_smoothing)
+    attended = (weights * (captions != PAD).unsqueeze(2)).sum(1)
+    loss = loss + params.doubly_stochastic * (1 - attended).square().mean()
+    return loss, cross_entropy(flat.detach(), targets, ignore_index=PAD)
+
+
+class CaptionDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Pairs of the features of an image, read for every caption, and the caption."""
+
+    def __init__(self, examples: Sequence[Example], source: FeatureSource) -> None:
+        self.pairs = [(example.image, torch.tensor(words)) for example in examples for words in example.captions]
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, words = self.pairs[index]
+        return self.source.read([image])[0].float(), words
+
+
+def collate(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    features, captions = zip(*pairs, strict=True)
+    return torch.stack(features), pad_sequence(captions, batch_first=True, padding_value=PAD)
+
+
+class PlainTrainer:
+    """The plain loop, with the learning rate schedule ``lr_lambda``."""
+
+    def __init__(
+        self, decoder: Decoder, params: TrainParams, lr_lambda: Callable[[int], float], device: torch.device
+    ) -> None:
+        self.model, self.params = PlainDecoder(decoder).to(device), params
+        self.lr_lambda, self.device = lr_lambda, device
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, params.learning_rate, (0.9, 0.98), weight_decay=params.weight_decay)
+        self.num_steps = 0
+
+    def step(self, features: Tensor, captions: Tensor) -> float:
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.params.learning_rate * self.lr_lambda(self.num_steps)
+        captions = captions.to(self.device)
+        loss, cross_entropy_per_word = plain_loss(
+            *self.model(features.to(self.device), captions), captions, self.params
+        )
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.params.max_grad_norm)
+        self.optimizer.step()
+        self.num_steps += 1
+        return float(cross_entropy_per_word)
