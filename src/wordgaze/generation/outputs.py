@@ -24,6 +24,8 @@ class Caption:
     of an image; its meaning depends on the strategy. ``word_log_probs`` (T,) are the natural log-probabilities of the
     words without END. ``attention`` (T, rows, columns) are the attention weights of each word over the encoder's grid,
     float32, not negative; a word's weights sum to 1, or to less with a sentinel or local-p attention.
+    ``confidence`` is the calibrated probability, 0…1, that the caption is right; None where the captioner has no
+    calibration.
     """
 
     words: tuple[str, ...]
@@ -32,6 +34,7 @@ class Caption:
     word_log_probs: tuple[float, ...]
     attention: npt.NDArray[np.float32]
     finish_reason: FinishReason
+    confidence: float | None = None
 
     @property
     def text(self) -> str:
