@@ -95,7 +95,7 @@ def apply(config: GenerationConfig, vocabulary: Vocabulary, *words: str) -> set[
     """The words that may follow ``words``."""
     processors = build_logits_processors(config, vocabulary, torch.device("cpu"))
     token_ids = torch.tensor([[vocabulary.index[word] for word in words]], dtype=torch.long)
-    log_probs = processors(token_ids, torch.zeros(1, len(vocabulary)))
+    log_probs = processors(token_ids, torch.zeros(1, len(vocabulary)), torch.zeros(1, dtype=torch.long))
     return {word for word, x in zip(vocabulary.words, log_probs[0].tolist(), strict=True) if x == 0}
 
 
@@ -129,4 +129,4 @@ def test_processors_are_built_for_what_is_asked_for() -> None:
     every = build_logits_processors(config, SMALL, torch.device("cpu"))
     assert len(every.processors) == 5
     assert every.may_block_end
-    assert every.num_missing_words(torch.tensor([[4, 5], [4, 6]])).tolist() == [0, 1]
+    assert every.num_missing_words(torch.tensor([[4, 5], [4, 6]]), torch.tensor([0, 0])).tolist() == [0, 1]

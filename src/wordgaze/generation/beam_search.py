@@ -76,7 +76,7 @@ class BeamSearch:
         batch = self.batch
         log_probs = batch.next_log_probs()
         # The diversity penalty changes the scores, but not the log-probabilities of the caption.
-        scores = self.processors(batch.token_ids, log_probs.clone() if self.num_groups > 1 else log_probs)
+        scores = self.processors(batch.token_ids, log_probs.clone() if self.num_groups > 1 else log_probs, batch.image)
         groups = [self._choose(group, scores) for group in range(self.num_groups)]
         for group, chosen in enumerate(groups):
             self._finish_ended(chosen.ended, group, log_probs)
@@ -121,7 +121,7 @@ class BeamSearch:
 
     def _choose_within_banks(self, scores: Tensor, rows: Tensor) -> _Continuations:
         """``scores`` (n, V) of the next tokens of the hypotheses ``rows`` (n,)."""
-        values, token_ids = self._candidates(scores)  # (n, c)
+        values, token_ids = self._candidates(scores, self.batch.image[rows])  # (n, c)
         totals = values + self.batch.sum_log_probs[rows].unsqueeze(1)
         image, is_end = self.batch.image[rows], token_ids == END
         continued, ended = [], []
@@ -136,11 +136,12 @@ class BeamSearch:
             n, c = n[order], c[order]
         return _Continuations(rows[n], token_ids[n, c], rows[torch.cat(ended)])
 
-    def _candidates(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """scores (n, V) → the scores and ids (n, c) of the best tokens, and of the forced words however improbable."""
+    def _candidates(self, scores: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """scores (n, V), image (n,) → the scores and ids (n, c) of the best tokens, and of the image's forced words however
+        improbable."""
         values, token_ids = scores.topk(min(self.group_size + 1, scores.shape[1]), dim=1)
         if self.force_words:
-            forced = self.force_words.token_ids.expand(len(scores), -1)
+            forced = self.force_words.token_ids[image]  # (n, K)
             is_forced = (token_ids.unsqueeze(2) == forced.unsqueeze(1)).any(2)
             values = torch.cat([values.masked_fill(is_forced, -torch.inf), scores.gather(1, forced)], dim=1)
             token_ids = torch.cat([token_ids, forced], dim=1)
@@ -150,8 +151,9 @@ class BeamSearch:
         """``totals`` (n, c) of the candidates for each bank, minus infinity where a candidate belongs to another."""
         if self.force_words is None:
             return [totals]
-        fulfilled = self.force_words.fulfilled(self.batch.token_ids[rows])  # (n, m)
-        fulfilled = fulfilled.unsqueeze(1) | self.force_words.membership[token_ids]  # (n, c, m)
+        image = self.batch.image[rows]
+        fulfilled = self.force_words.fulfilled(self.batch.token_ids[rows], image)  # (n, m)
+        fulfilled = fulfilled.unsqueeze(1) | self.force_words.membership[image.unsqueeze(1), token_ids]  # (n, c, m)
         bank = (fulfilled * 2 ** torch.arange(self.force_words.num_words, device=rows.device)).sum(2)  # (n, c)
         return [totals.masked_fill(bank != number, -torch.inf) for number in range(2**self.force_words.num_words)]
 
@@ -198,7 +200,7 @@ class BeamSearch:
         """Adds unfinished hypotheses, best first, to the slots in which too few have ended."""
         batch = self.batch
         batch.close()
-        complete = (self.processors.num_missing_words(batch.token_ids) == 0).tolist()
+        complete = (self.processors.num_missing_words(batch.token_ids, batch.image) == 0).tolist()
         for row in sorted(range(len(batch.image)), key=lambda row: -float(batch.sum_log_probs[row])):
             slot = int(batch.image[row]) * self.num_groups + int(self.group[row])
             if complete[row] and len(self.finished[slot]) < self.num_per_group:

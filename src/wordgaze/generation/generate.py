@@ -1,7 +1,7 @@
 """Generates captions from the features of images."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.hypothesis_batch import HypothesisBatch
 from wordgaze.generation.logits_process import LogitsProcessorList, build_logits_processors
 from wordgaze.generation.mbr import MbrReranker
+from wordgaze.generation.naming import ObjectName
 from wordgaze.generation.outputs import Caption, GenerationModel
 from wordgaze.generation.reranker import Reranker
 from wordgaze.generation.sampling import Sampler
@@ -32,6 +33,7 @@ def generate(
     prefix: Sequence[str] = (),
     neighbours: Reranker | None = None,
     grid: tuple[int, int] | None = None,
+    names: Sequence[ObjectName | None] = (),
 ) -> list[list[Caption]]:
     """``config.num_return_sequences`` captions of each image, best first; samples in the order in which they are drawn.
 
@@ -41,33 +43,38 @@ def generate(
     prefix: words that every caption begins with. Logits processors restrict only the words after it.
     neighbours: the reranker of the strategy ``neighbours``; it sees the features of an ensemble's first member.
     grid: (rows, columns) of the captions' attention; (1, L) by default.
+    names: of each image the name that its captions must have, or None; see ``wordgaze.generation.naming``.
 
     Raises ModelError if the strategy needs ``neighbours`` and there are none, if the model returns NaN, and for a word
     of ``prefix`` that the vocabulary lacks. Raises ParamsError for an entry of ``force_words`` that the vocabulary
     lacks, and if ``prefix`` leaves no room for what must follow.
     """
-    start = _Start(model, features, vocabulary, table, encode_words(vocabulary, prefix), grid)
-    batch = start.batch()
-    processors = build_logits_processors(config, vocabulary, batch.device)
-    _check_room(batch, processors, config)
-    if batch.prefix_length == config.max_new_tokens:  # no word is left to choose
-        config = config.model_copy(update={"strategy": "greedy", "num_return_sequences": 1})
-    if config.strategy == "neighbours" and neighbours is None:
-        raise ModelError("this captioner has no training images to compare with; use another strategy")
-    names = [str(i) for i in range(batch.num_images)] if keys is None else keys
-    if config.strategy == "sample":
-        sampler = Sampler(batch, processors, config, config.num_return_sequences, names, seed)
-        return batch.captions(sampler.run(), vocabulary)
-    if config.strategy not in ("mbr", "neighbours"):
-        return batch.captions(BeamSearch(batch, processors, config).run(), vocabulary)
-    candidates = _beam_candidates(batch, processors, config, vocabulary)
-    if config.strategy == "mbr" and config.mbr_samples:
-        batch = start.batch()
-        samples = Sampler(batch, processors, config, config.mbr_samples, names, seed).run()
-        sampled = batch.captions(samples, vocabulary)
-        candidates = [found + drawn for found, drawn in zip(candidates, sampled, strict=True)]
-    reranker = neighbours if config.strategy == "neighbours" and neighbours else MbrReranker()
-    return reranker.rerank(candidates, features if isinstance(features, Tensor) else features[0], config)
+    num_images = len(features if isinstance(features, Tensor) else features[0])
+    image_keys = [str(i) for i in range(num_images)] if keys is None else keys
+    start = _Start(model, features, vocabulary, table, encode_words(vocabulary, prefix), grid, neighbours)
+    captions = start.generate(config, image_keys, seed, [None] * num_images)
+    for i, renamed in _named(start, captions, names, config, image_keys, seed):
+        captions[i] = renamed
+    return captions
+
+
+def _named(
+    start: "_Start",
+    captions: Sequence[Sequence[Caption]],
+    names: Sequence[ObjectName | None],
+    config: GenerationConfig,
+    keys: Sequence[str],
+    seed: int,
+) -> Iterator[tuple[int, list[Caption]]]:
+    """The captions, with their image's number, of the images whose best caption lacks the name of what they show."""
+    lacking = [i for i, name in enumerate(names) if name and not name.names(captions[i][0].words)]
+    if not lacking:
+        return
+    wanted = [names[i] for i in lacking]
+    found = start.of_images(lacking).generate(config, [keys[i] for i in lacking], seed, wanted)
+    for i, name, of_image in zip(lacking, wanted, found, strict=True):
+        if name and of_image:
+            yield i, [name.with_article(caption) for caption in of_image]
 
 
 def encode_words(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
@@ -87,12 +94,45 @@ class _Start:
     table: Any
     prefix: list[int]
     grid: tuple[int, int] | None
+    neighbours: Reranker | None
+
+    def of_images(self, numbers: Sequence[int]) -> "_Start":
+        """The same for a part of the images."""
+        rows = list(numbers)
+        features = self.features[rows] if isinstance(self.features, Tensor) else [each[rows] for each in self.features]
+        return replace(self, features=features)
 
     def batch(self) -> HypothesisBatch:
         """One hypothesis per image: the prefix."""
         batch = HypothesisBatch(self.model, self.features, self.table, self.grid)
         batch.feed_prefix(self.prefix)
         return batch
+
+    def generate(
+        self, config: GenerationConfig, keys: Sequence[str], seed: int, names: Sequence[ObjectName | None]
+    ) -> list[list[Caption]]:
+        """The captions of each image, which have the ``names`` of the images."""
+        batch, vocabulary = self.batch(), self.vocabulary
+        processors = build_logits_processors(config, vocabulary, batch.device, names)
+        _check_room(batch, processors, config)
+        if batch.prefix_length == config.max_new_tokens:  # no word is left to choose
+            config = config.model_copy(update={"strategy": "greedy", "num_return_sequences": 1})
+        if config.strategy == "neighbours" and self.neighbours is None:
+            raise ModelError("this captioner has no training images to compare with; use another strategy")
+        if config.strategy == "sample":
+            sampler = Sampler(batch, processors, config, config.num_return_sequences, keys, seed)
+            return batch.captions(sampler.run(), vocabulary)
+        if config.strategy not in ("mbr", "neighbours"):
+            return batch.captions(BeamSearch(batch, processors, config).run(), vocabulary)
+        candidates = _beam_candidates(batch, processors, config, vocabulary)
+        if config.strategy == "mbr" and config.mbr_samples:
+            batch = self.batch()
+            samples = Sampler(batch, processors, config, config.mbr_samples, keys, seed).run()
+            sampled = batch.captions(samples, vocabulary)
+            candidates = [found + drawn for found, drawn in zip(candidates, sampled, strict=True)]
+        reranker = self.neighbours if config.strategy == "neighbours" and self.neighbours else MbrReranker()
+        features = self.features if isinstance(self.features, Tensor) else self.features[0]
+        return reranker.rerank(candidates, features, config)
 
 
 def _beam_candidates(
@@ -105,7 +145,7 @@ def _beam_candidates(
 
 def _check_room(batch: HypothesisBatch, processors: LogitsProcessorList, config: GenerationConfig) -> None:
     """Raises ParamsError if ``max_new_tokens`` leaves no room for the prefix and the forced words that it lacks."""
-    missing = int(processors.num_missing_words(batch.token_ids[:1]).sum())
+    missing = int(processors.num_missing_words(batch.token_ids, batch.image).max())
     if batch.prefix_length + missing > config.max_new_tokens:
         forced = f" and {missing} words of force_words must follow" if missing else ""
         raise ParamsError(

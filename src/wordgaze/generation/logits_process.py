@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wordgaze.core.errors import ParamsError
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.naming import ExcludedWordsLogitsProcessor, ObjectName
 from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 
@@ -18,8 +19,9 @@ from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 class LogitsProcessor(Protocol):
     """Restricts the next word of each hypothesis."""
 
-    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
-        """token_ids (N, t), the hypotheses; log_probs (N, V) of their next token, changed in place and returned."""
+    def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
+        """token_ids (N, t), the hypotheses; log_probs (N, V) of their next token, changed in place and returned; image
+        (N,), the image of each hypothesis."""
         ...
 
 
@@ -29,7 +31,7 @@ class BadWordsLogitsProcessor:
     def __init__(self, token_ids: Sequence[int], device: torch.device) -> None:
         self.token_ids = torch.tensor(token_ids, device=device)
 
-    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+    def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
         return log_probs.index_fill_(1, self.token_ids, -torch.inf)
 
 
@@ -39,7 +41,7 @@ class MinNewTokensLogitsProcessor:
     def __init__(self, min_new_tokens: int) -> None:
         self.min_new_tokens = min_new_tokens
 
-    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+    def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
         if token_ids.shape[1] < self.min_new_tokens:
             log_probs[:, END] = -torch.inf
         return log_probs
@@ -51,7 +53,7 @@ class NoRepeatNGramLogitsProcessor:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+    def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
         length, n = token_ids.shape[1], self.size
         if length >= n:
             ngrams = token_ids.unfold(1, n, 1)  # (N, t-n+1, n)
@@ -68,7 +70,7 @@ class NoDanglingEndLogitsProcessor:
         self.token_ids = torch.tensor(token_ids, dtype=torch.long, device=device)
         self.max_new_tokens = max_new_tokens
 
-    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
+    def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
         if token_ids.shape[1]:
             dangling = torch.isin(token_ids[:, -1], self.token_ids)
             log_probs[:, END] = log_probs[:, END].masked_fill(dangling, -torch.inf)
@@ -80,28 +82,40 @@ class NoDanglingEndLogitsProcessor:
 class ForceWordsLogitsProcessor:
     """END waits for the forced words, and the last places before ``max_new_tokens`` are kept for them.
 
-    ``alternatives``: for each of m forced words the token ids of which one must occur. ``token_ids`` are all of them;
-    ``membership`` (V, m) is True where a token is an alternative of a forced word.
+    ``alternatives``: of each image, for each of its forced words, the token ids of which one must occur. m is the most
+    forced words of an image; an image with fewer has the others from the start.
+    ``token_ids`` (B, K) are all alternatives of an image, padded with PAD; ``membership`` (B, V, m) is True where a
+    token is an alternative of a forced word.
     """
 
     def __init__(
-        self, alternatives: Sequence[Sequence[int]], vocabulary_size: int, max_new_tokens: int, device: torch.device
+        self,
+        alternatives: Sequence[Sequence[Sequence[int]]],
+        vocabulary_size: int,
+        max_new_tokens: int,
+        device: torch.device,
     ) -> None:
-        self.num_words, self.max_new_tokens = len(alternatives), max_new_tokens
-        self.token_ids = torch.tensor([i for ids in alternatives for i in ids], device=device)
-        self.membership = torch.zeros(vocabulary_size, self.num_words, dtype=torch.bool, device=device)
-        for number, ids in enumerate(alternatives):
-            self.membership[list(ids), number] = True
+        self.num_words, self.max_new_tokens = max(map(len, alternatives)), max_new_tokens
+        alternatives = [[*of_image, *[()] * (self.num_words - len(of_image))] for of_image in alternatives]
+        flat = [[i for ids in of_image for i in ids] for of_image in alternatives]
+        width = max(map(len, flat))
+        self.token_ids = torch.tensor([ids + [PAD] * (width - len(ids)) for ids in flat], device=device)
+        self.membership = torch.zeros(len(flat), vocabulary_size, self.num_words, dtype=torch.bool, device=device)
+        self._free = torch.ones(len(flat), self.num_words, dtype=torch.bool, device=device)  # fulfilled by any caption
+        for number, of_image in enumerate(alternatives):
+            for word, ids in enumerate(of_image):
+                self.membership[number, list(ids), word] = True
+                self._free[number, word] = not ids
 
-    def fulfilled(self, token_ids: Tensor) -> Tensor:
-        """token_ids (N, t) → which forced words each hypothesis has, (N, m)."""
-        return self.membership[token_ids].any(dim=1)
+    def fulfilled(self, token_ids: Tensor, image: Tensor) -> Tensor:
+        """token_ids (N, t), image (N,) → which forced words each hypothesis has, (N, m)."""
+        return self.membership[image.unsqueeze(1), token_ids].any(dim=1) | self._free[image]
 
-    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
-        missing = ~self.fulfilled(token_ids)  # (N, m)
+    def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
+        missing = ~self.fulfilled(token_ids, image)  # (N, m)
         log_probs[:, END] = log_probs[:, END].masked_fill(missing.any(1), -torch.inf)
-        late = missing.sum(1) >= self.max_new_tokens - token_ids.shape[1]
-        allowed = (self.membership.unsqueeze(0) & missing[late].unsqueeze(1)).any(2)  # (late rows, V)
+        late = missing.any(1) & (missing.sum(1) >= self.max_new_tokens - token_ids.shape[1])
+        allowed = (self.membership[image[late]] & missing[late].unsqueeze(1)).any(2)  # (late rows, V)
         log_probs[late] = log_probs[late].masked_fill(~allowed, -torch.inf)
         return log_probs
 
@@ -118,28 +132,34 @@ class LogitsProcessorList:
     ) -> None:
         self.processors, self.force_words, self.may_block_end = tuple(processors), force_words, may_block_end
 
-    def __call__(self, token_ids: Tensor, log_probs: Tensor) -> Tensor:
-        """token_ids (N, t), log_probs (N, V), changed in place and returned."""
+    def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
+        """token_ids (N, t), log_probs (N, V), changed in place and returned; image (N,)."""
         for processor in self.processors:
-            log_probs = processor(token_ids, log_probs)
+            log_probs = processor(token_ids, log_probs, image)
         return log_probs
 
-    def num_missing_words(self, token_ids: Tensor) -> Tensor:
-        """token_ids (N, t) → the number of forced words that each hypothesis lacks, (N,)."""
+    def num_missing_words(self, token_ids: Tensor, image: Tensor) -> Tensor:
+        """token_ids (N, t), image (N,) → the number of forced words that each hypothesis lacks, (N,)."""
         if self.force_words is None:
             return torch.zeros(len(token_ids), dtype=torch.long, device=token_ids.device)
-        return (~self.force_words.fulfilled(token_ids)).sum(1)
+        return (~self.force_words.fulfilled(token_ids, image)).sum(1)
 
 
 def build_logits_processors(
-    config: GenerationConfig, vocabulary: Vocabulary, device: torch.device
+    config: GenerationConfig,
+    vocabulary: Vocabulary,
+    device: torch.device,
+    names: Sequence[ObjectName | None] = (None,),
 ) -> LogitsProcessorList:
     """The processors that ``config`` asks for. Words of ``bad_words`` that the vocabulary lacks are ignored.
 
+    ``names``: of each of the B images the name that its captions must have, or None.
     Raises ParamsError for an entry of ``force_words`` that the vocabulary lacks or that ``bad_words`` forbids.
     """
     bad_words = _token_ids(config.bad_words, vocabulary)
     processors: list[LogitsProcessor] = [BadWordsLogitsProcessor([PAD, START, UNK, *bad_words], device)]
+    if any(names):
+        processors.append(ExcludedWordsLogitsProcessor(names, vocabulary, device))
     if config.min_new_tokens:
         processors.append(MinNewTokensLogitsProcessor(config.min_new_tokens))
     if config.no_repeat_ngram_size:
@@ -148,12 +168,17 @@ def build_logits_processors(
         dangling = _token_ids(sorted(FUNCTION_WORDS), vocabulary)
         processors.append(NoDanglingEndLogitsProcessor(dangling, config.max_new_tokens, device))
     force_words = None
-    if config.force_words:
-        alternatives = _alternatives(config.force_words, vocabulary, bad_words)
+    if config.force_words or any(names):
+        forced = _alternatives(config.force_words, vocabulary, bad_words)
+        alternatives = [[*forced, *_forms(name, vocabulary)] for name in names]
         force_words = ForceWordsLogitsProcessor(alternatives, len(vocabulary), config.max_new_tokens, device)
         processors.append(force_words)
-    may_block_end = bool(config.min_new_tokens or config.no_dangling_end or config.force_words)
+    may_block_end = bool(config.min_new_tokens or config.no_dangling_end or force_words)
     return LogitsProcessorList(processors, force_words, may_block_end)
+
+
+def _forms(name: ObjectName | None, vocabulary: Vocabulary) -> list[list[int]]:
+    return [_token_ids(name.forms, vocabulary)] if name else []
 
 
 def _token_ids(words: Sequence[str], vocabulary: Vocabulary) -> list[int]:

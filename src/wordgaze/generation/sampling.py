@@ -50,7 +50,7 @@ class Sampler:
     def _step(self, position: int) -> None:
         batch = self.batch
         log_probs = batch.next_log_probs()
-        allowed = self.processors(batch.token_ids, log_probs.clone())
+        allowed = self.processors(batch.token_ids, log_probs.clone(), batch.image)
         rows = torch.arange(len(allowed), device=batch.device)
         if not batch.has_generated:  # all samples of an image start from one hypothesis
             rows = rows.repeat_interleave(self.num_samples)
