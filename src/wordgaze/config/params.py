@@ -57,11 +57,16 @@ class DatasetParams(Settings):
 
 
 class PrepareParams(Settings):
-    """Stage ``prepare``: cleaning, splits and vocabulary."""
+    """Stage ``prepare``: cleaning, splits and vocabulary.
+
+    ``extra_text`` is a text file of sentences without images, one per line. Training pairs each with the training image
+    whose captions are most similar, so that the decoder learns words that the data set lacks.
+    """
 
     min_count: Count = 5
     max_vocabulary: int = Field(0, ge=0)
     max_words: int = Field(20, ge=2, le=200)
+    extra_text: str = ""
     dev_share: Share = 0.1
     test_share: Share = 0.1
 

@@ -1,25 +1,28 @@
 """The output of stage ``prepare``: the table of captions and the vocabulary."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import read_json
 from wordgaze.data.records import SPLITS, Split
 from wordgaze.text.vocabulary import Vocabulary
 
-CAPTIONS, VOCABULARY = "captions.parquet", "vocabulary.json"
+CAPTIONS, EXTRA_TEXT, VOCABULARY = "captions.parquet", "extra_text.parquet", "vocabulary.json"
 _REPEAT = "run dvc repro -f -s prepare"
 
 
 @dataclass(frozen=True)
 class Prepared:
     """``captions[split][image]`` are the tokenized captions of an image in the data set's order, ``raw[image]`` the
-    captions as given."""
+    captions as given. ``extra[image]`` are tokenized sentences of ``prepare.extra_text`` that a training image stands
+    for in training; they are not captions of it."""
 
     captions: dict[Split, dict[str, list[list[str]]]]
     raw: dict[str, list[str]]
     vocabulary: Vocabulary
+    extra: dict[str, list[list[str]]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> "Prepared":
@@ -29,7 +32,10 @@ class Prepared:
         for split, image, text, tokens in _rows(folder / CAPTIONS):
             captions[split].setdefault(image, []).append(tokens.split())
             raw.setdefault(image, []).append(text)
-        return cls(captions, raw, _vocabulary(folder / VOCABULARY))
+        extra: dict[str, list[list[str]]] = {}
+        for image, tokens in _table(folder / EXTRA_TEXT, ["image", "tokens_text"]):
+            extra.setdefault(image, []).append(tokens.split())
+        return cls(captions, raw, _vocabulary(folder / VOCABULARY), extra)
 
     def references(self, split: Split, limit: int = 0) -> tuple[list[str], list[list[list[str]]]]:
         """The images of a split, sorted by name, and the tokenized captions of each; ``limit`` 0 takes all images."""
@@ -39,17 +45,23 @@ class Prepared:
 
 def _rows(path: Path) -> list[tuple[Split, str, str, str]]:
     """(split, image, raw caption, tokens) of each caption."""
+    rows = _table(path, ["split", "image", "raw", "tokens_text"])
+    if unknown := {split for split, *_ in rows} - set(SPLITS):
+        raise DataError(f"{path} has the split {sorted(map(str, unknown))[0]!r}; {_REPEAT}")
+    return rows
+
+
+def _table(path: Path, columns: list[str]) -> list[Any]:
+    """The rows of a Parquet file, as tuples of these columns."""
     import pandas as pd
 
     if not path.is_file():
         raise DataError(f"{path} is missing; run dvc repro prepare")
     try:
-        table = pd.read_parquet(path)[["split", "image", "raw", "tokens_text"]]
+        table = pd.read_parquet(path)[columns]
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are subclasses of these
         raise DataError(f"{path} is broken ({' '.join(str(error).split())}); {_REPEAT}") from error
-    if unknown := set(table["split"]) - set(SPLITS):
-        raise DataError(f"{path} has the split {sorted(map(str, unknown))[0]!r}; {_REPEAT}")
-    return [(split, image, raw, tokens) for split, image, raw, tokens in table.to_numpy().tolist()]
+    return [tuple(row) for row in table.to_numpy().tolist()]
 
 
 def _vocabulary(path: Path) -> Vocabulary:

@@ -137,8 +137,8 @@ class BeamSearch:
         return _Continuations(rows[n], token_ids[n, c], rows[torch.cat(ended)])
 
     def _candidates(self, scores: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """scores (n, V), image (n,) → the scores and ids (n, c) of the best tokens, and of the image's forced words however
-        improbable."""
+        """scores (n, V), image (n,) → the scores and ids (n, c) of the best tokens and of the image's forced words,
+        however improbable these are."""
         values, token_ids = scores.topk(min(self.group_size + 1, scores.shape[1]), dim=1)
         if self.force_words:
             forced = self.force_words.token_ids[image]  # (n, K)

@@ -22,9 +22,9 @@ class ObjectName:
     """The name of an object that an image shows.
 
     ``singular`` and ``plural`` are its forms, of which a caption must have one; ``plural`` is empty where the
-    vocabulary lacks it. ``accepted`` are other words that name the object, such as "dog" for a collie. ``excluded`` are the words,
-    in the singular and in the plural, that cannot name what the image shows if the name is right. ``article`` is "a" or
-    "an". ``probability``, 0…1, is the classifier's; ``classes`` are the classes that it comes from.
+    vocabulary lacks it. ``accepted`` are other words that name the object, such as "dog" for a collie. ``excluded`` are
+    the words, in the singular and in the plural, that cannot name what the image shows if the name is right.
+    ``article`` is "a" or "an". ``probability``, 0…1, is the classifier's; ``classes`` are the classes behind it.
     """
 
     singular: str

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wordgaze.config.params import Params, PrepareParams
@@ -10,7 +11,8 @@ from wordgaze.core import paths
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import atomic_directory, atomic_write, write_json, write_text
 from wordgaze.data.contracts import check
-from wordgaze.data.prepared import CAPTIONS, VOCABULARY
+from wordgaze.data.extra_text import pair_with_images, read_sentences
+from wordgaze.data.prepared import CAPTIONS, EXTRA_TEXT, VOCABULARY
 from wordgaze.data.records import SPLITS, Record, assign_splits, read_records
 from wordgaze.text.tokenizer import tokenize
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
@@ -36,8 +38,9 @@ def run(params: Params) -> None:
     ):
         captions, wordless = _caption_table(records)
         train = captions[captions["split"] == "train"]
-        counts = Counter(word for text in train["tokens_text"] for word in text.split())
-        tokens = (text.split() for text in train["tokens_text"])
+        extra = _extra_captions(settings, train)
+        tokens = [text.split() for text in [*train["tokens_text"], *extra["tokens_text"]]]
+        counts = Counter(word for words in tokens for word in words)
         vocabulary = Vocabulary.count(tokens, settings.min_count, settings.max_vocabulary)
         _check_usable(captions, vocabulary, counts, settings)
         contracts = [
@@ -49,8 +52,10 @@ def run(params: Params) -> None:
             log_contract(tracked, contract)
         with atomic_write(folder / CAPTIONS) as temporary:
             captions.drop(columns="splits_of_image").to_parquet(temporary, index=False)
+        with atomic_write(folder / EXTRA_TEXT) as temporary:
+            extra.to_parquet(temporary, index=False)
         write_json(folder / VOCABULARY, {"words": vocabulary.words, "counts": [counts[w] for w in vocabulary.words]})
-        summary = _summary(captions, vocabulary, counts, wordless)
+        summary = _summary(captions, vocabulary, counts, wordless) | {"extra_sentences": len(extra)}
         write_json(folder / "summary.json", summary)
         tracked.metrics(summary)
 
@@ -98,6 +103,21 @@ def _caption_table(records: Sequence[Record]) -> tuple["pd.DataFrame", int]:
     table = pd.DataFrame(rows, columns=["image", "split", "caption_id", "raw", "tokens_text", "length"])
     table["splits_of_image"] = table.groupby("image")["split"].transform("nunique")
     return table, wordless
+
+
+def _extra_captions(settings: PrepareParams, train: "pd.DataFrame") -> "pd.DataFrame":
+    """The sentences of ``extra_text``, one row each, with the training image that a sentence is paired with."""
+    import pandas as pd
+
+    rows = []
+    if settings.extra_text:
+        by_image: dict[str, list[list[str]]] = {}
+        for image, text in zip(train["image"], train["tokens_text"], strict=True):
+            by_image.setdefault(image, []).append(text.split())
+        paired = pair_with_images(read_sentences(Path(settings.extra_text)), by_image)
+        rows = [(image, " ".join(words)) for image in sorted(paired) for words in paired[image]]
+        _log.info("extra text: %d sentences for %d training images", len(rows), len(paired))
+    return pd.DataFrame(rows, columns=["image", "tokens_text"], dtype=str)
 
 
 def _word_table(vocabulary: Vocabulary, counts: Counter[str], min_count: int) -> "pd.DataFrame":

@@ -1,7 +1,7 @@
 """What both training stages do: from prepared captions and stored features to a captioner folder."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from wordgaze.vision.sources import ImageFeatures, ImagePixels
 
 DEV_BATCH_SIZE = 128
 STANDARDISE_IMAGES = 256  # the number of images that the mean and deviation of the channels are estimated from
+EXTRA_PER_EXAMPLE = 5  # sentences of extra text per example, about as many as an image has captions
 CHECKPOINT = "checkpoint.safetensors"
 
 
@@ -56,7 +57,12 @@ class TrainingTask:
         """A fingerprint of all that the weights depend on, which names the folder of the checkpoint."""
         settings = self.settings.model_dump(exclude={"checkpoint_seconds"})
         start = sha256(self.start / WEIGHTS) if self.start else ""
-        data = [self.prepared.captions["train"], self.prepared.captions["dev"], self.prepared.vocabulary.words]
+        data = [
+            self.prepared.captions["train"],
+            self.prepared.captions["dev"],
+            self.prepared.extra,
+            self.prepared.vocabulary.words,
+        ]
         features = sha256(self.store.folder / "manifest.json")
         vectors = self.vectors.matrix.tolist() if self.vectors else []
         return fingerprint(
@@ -120,6 +126,20 @@ class TrainingTask:
             for image, captions in (train[i] for i in chosen)
         ]
 
+    def extra_examples(self) -> list[Example]:
+        """The sentences of ``prepare.extra_text`` with the images that stand for them; none for a reward, which needs
+        references of the image."""
+        if isinstance(self.settings, FinetuneParams) and self.settings.objective != "xe":
+            return []
+        chosen = {example.image for example in self.examples()}
+        encode = self.prepared.vocabulary.encode
+        return [
+            Example(image, tuple(tuple(encode(words, self.max_words)) for words in part))
+            for image, sentences in sorted(self.prepared.extra.items())
+            if image in chosen
+            for part in _in_parts(sentences, EXTRA_PER_EXAMPLE)
+        ]
+
     def dev_score(self, source: FeatureSource) -> Callable[[Decoder], float]:
         """Gives a function that computes the CIDEr of greedy captions of the dev images, read from ``source``."""
         images, references = self.prepared.references("dev", self.settings.max_dev_images)
@@ -133,6 +153,10 @@ class TrainingTask:
         return score
 
 
+def _in_parts(sentences: Sequence[Sequence[str]], size: int) -> Iterator[Sequence[Sequence[str]]]:
+    return (sentences[i : i + size] for i in range(0, len(sentences), size))
+
+
 def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_step: OnStep) -> list[EpochMetrics]:
     """Trains and writes the captioner to ``folder``; returns the curve. The checkpoint lies in ``scratch``."""
     torch.manual_seed(task.seed)
@@ -143,7 +167,7 @@ def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_s
         images, encoder = task.image_folder, finetuned.encoder
         assert images, "an encoder is trained from images"
         inputs, features = ImagePixels(images, encoder), ImageFeatures(images, encoder)
-    batches = BatchLoader(task.examples(), inputs, task.settings.batch_size, task.seed)
+    batches = BatchLoader([*task.examples(), *task.extra_examples()], inputs, task.settings.batch_size, task.seed)
     dev_score, objective = task.dev_score(features), task.build_objective()
     trainer = Trainer(decoder, batches, dev_score, task.settings, task.seed, scratch / CHECKPOINT, finetuned, objective)
     history = trainer.train(on_epoch, on_step)
