@@ -20,6 +20,8 @@ def folder(tmp_path: Path) -> Path:
         ("train", "b.jpg", "Dog!", "dog"),
     ]
     pd.DataFrame(rows, columns=["split", "image", "raw", "tokens_text"]).to_parquet(tmp_path / "captions.parquet")
+    extra = pd.DataFrame([("b.jpg", "two zebras drink")], columns=["image", "tokens_text"])
+    extra.to_parquet(tmp_path / "extra_text.parquet")
     write_json(tmp_path / "vocabulary.json", {"words": [*SPECIAL, "a", "dog"]})
     return tmp_path
 
@@ -31,6 +33,7 @@ def test_captions_are_grouped_by_split_and_image(folder: Path) -> None:
     assert prepared.vocabulary.words == (*SPECIAL, "a", "dog")
     assert prepared.references("train") == (["a.jpg", "b.jpg"], [[["cats"]], [["a", "dog"], ["dog"]]])
     assert prepared.references("train", 1)[0] == ["a.jpg"]
+    assert prepared.extra == {"b.jpg": [["two", "zebras", "drink"]]}
 
 
 def truncated_table(folder: Path) -> Path:

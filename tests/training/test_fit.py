@@ -195,3 +195,13 @@ def test_rewards_begin_with_the_score_that_the_first_training_ended_with(task: T
         == set(after[2])
         == {*before[0], "train_reward", "train_dangling", "train_endless", "train_repeating"}
     )
+
+
+def test_sentences_of_extra_text_are_trained_on_where_no_reward_is_computed(task: TrainingTask) -> None:
+    image = sorted(task.prepared.captions["train"])[2]
+    sentences = [["a", "picture", "of", "red"]] * 7
+    extended = replace(task, prepared=replace(task.prepared, extra={image: sentences, "unused.png": [["red"]]}))
+    assert [(example.image, len(example.captions)) for example in extended.extra_examples()] == [(image, 5), (image, 2)]
+    assert extended.key() != task.key()
+    scst = FinetuneParams.model_validate({**PLAIN, "objective": "scst"})
+    assert replace(extended, settings=scst).extra_examples() == []

@@ -1,0 +1,99 @@
+"""Captions name what their image shows: with the name that is required, instead of the words that it excludes."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+import torch
+
+from tests.generation.test_generate import EVERY, every_strategy
+from tests.generation.tiny import decoder_of, pictures, with_bias
+from wordgaze.generation.generate import generate
+from wordgaze.generation.naming import ExcludedWordsLogitsProcessor, ObjectName
+from wordgaze.generation.outputs import Caption
+from wordgaze.models.decoder import Decoder
+from wordgaze.text.vocabulary import SPECIAL, Vocabulary
+
+WORDS = Vocabulary((*SPECIAL, "a", "an", "two", "dog", "dogs", "owl", "owls", "runs", "sits", "bird"))
+OWL = ObjectName(
+    singular="owl",
+    plural="owls",
+    accepted=frozenset({"bird"}),
+    excluded=(frozenset({"dog", "unheard"}), frozenset({"dogs"})),
+    article="an",
+    probability=0.8,
+    classes=("great grey owl",),
+)
+
+
+def decoder(seed: int = 0) -> Decoder:
+    return decoder_of(WORDS, seed)[0]
+
+
+def captions(strategy: str, names: Sequence[ObjectName | None], seed: int = 0, **rules: object) -> list[Caption]:
+    config = EVERY[strategy](**{"max_new_tokens": 6, **rules})
+    return [best for best, *_ in generate(decoder(seed), pictures(6), WORDS, config, names=names)]
+
+
+@every_strategy
+@pytest.mark.parametrize("seed", range(4))
+def test_a_caption_has_the_name_of_its_image_and_no_excluded_word(strategy: str, seed: int) -> None:
+    plain = captions(strategy, [None] * 6, seed)
+    named = captions(strategy, [OWL, None] * 3, seed)
+    assert [c.text for c in named[1::2]] == [c.text for c in plain[1::2]]
+    for before, after in zip(plain[::2], named[::2], strict=True):
+        if OWL.names(before.words):
+            assert after.text == before.text  # it is named already
+        else:
+            assert {"owl", "owls"} & set(after.words)
+            assert not {"dog", "dogs"} & set(after.words)
+
+
+def test_other_words_that_name_the_object_are_as_good() -> None:
+    assert OWL.names(["a", "bird", "sits"])
+    assert OWL.names(["two", "owls"])
+    assert not OWL.names(["a", "dog", "runs"])
+
+
+def test_the_name_stands_where_the_excluded_word_would_stand() -> None:
+    """Two dogs become two owls: the plural takes the probability of the plural."""
+    log_probs = torch.full((2, len(WORDS)), 0.01)
+    log_probs[:, WORDS.index["dogs"]] = 0.7
+    log_probs[:, WORDS.index["dog"]] = 0.2
+    log_probs = (log_probs / log_probs.sum(1, keepdim=True)).log()
+    log_probs[:, 0] = -torch.inf  # PAD, which another processor forbids
+    before = log_probs.clone()
+    processor = ExcludedWordsLogitsProcessor([None, OWL], WORDS, torch.device("cpu"))
+    after = processor(torch.zeros(2, 0, dtype=torch.long), log_probs, torch.tensor([0, 1]))
+    assert torch.equal(after[0], before[0])
+    probabilities = dict(zip(WORDS.words, after[1].exp().tolist(), strict=True))
+    was = dict(zip(WORDS.words, before[1].exp().tolist(), strict=True))
+    assert probabilities["dog"] == probabilities["dogs"] == 0
+    assert probabilities["owls"] == pytest.approx(was["owls"] + was["dogs"])
+    assert probabilities["owl"] == pytest.approx(was["owl"] + was["dog"])
+    assert sum(probabilities.values()) == pytest.approx(sum(was.values()))
+
+
+def test_a_name_without_a_plural_takes_the_probability_of_the_plurals_too() -> None:
+    only = ObjectName("owl", "", frozenset(), OWL.excluded, "an", 0.9, ())
+    log_probs = torch.full((1, len(WORDS)), 1 / len(WORDS)).log()
+    log_probs[:, 0] = -torch.inf
+    after = ExcludedWordsLogitsProcessor([only], WORDS, torch.device("cpu"))(
+        torch.zeros(1, 0, dtype=torch.long), log_probs, torch.tensor([0])
+    )
+    assert float(after[0, WORDS.index["owl"]].exp()) == pytest.approx(3 / len(WORDS))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_article_fits_the_name(seed: int) -> None:
+    biased = with_bias(decoder(seed), WORDS.index["a"], 3.0)
+    found = generate(biased, pictures(6), WORDS, EVERY["beam"](max_new_tokens=6), names=[OWL] * 6)
+    pairs = [pair for best, *_ in found for pair in pairwise(best.words)]
+    assert ("a", "owl") not in pairs
+    assert {"owl", "owls"} & {word for pair in pairs for word in pair}
+
+
+def test_a_required_word_of_the_user_is_kept_beside_the_name() -> None:
+    for caption in captions("beam", [OWL] * 6, force_words=["sits"]):
+        assert "sits" in caption.words
+        assert OWL.names(caption.words)
