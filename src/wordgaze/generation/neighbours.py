@@ -8,7 +8,6 @@ frequent ones more precisely.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -19,7 +18,7 @@ from wordgaze.core.errors import ModelError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ngram_regression import NgramRegression
 from wordgaze.generation.outputs import Caption
-from wordgaze.generation.reranker import best_first
+from wordgaze.generation.reranker import rescored
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.cider import Cider, DocumentFrequencies, document_frequencies
 from wordgaze.metrics.nearest import nearest
@@ -71,21 +70,18 @@ class NeighbourReranker:
         score that ``NgramRegression`` expects. Raises ModelError if the features have another number of channels.
         """
         vectors = self.embed(features)
-        scores = [[caption.score for caption in of_image] for of_image in candidates]
         words = [[caption.words for caption in of_image] for of_image in candidates]
+        evidence = []
         if config.neighbour_weight:
-            scores = _add(scores, config.neighbour_weight, self._agreement(vectors, words, config.num_neighbours))
+            evidence.append((config.neighbour_weight, self._agreement(vectors, words, config.num_neighbours)))
         if config.regression_weight:
-            scores = _add(scores, config.regression_weight, self._regression.scores(vectors, words))
-        return [
-            best_first([replace(c, score=s) for c, s in zip(*of_image, strict=True)], config.num_return_sequences)
-            for of_image in zip(candidates, scores, strict=True)
-        ]
+            evidence.append((config.regression_weight, self.regression.scores(vectors, words)))
+        return rescored(candidates, evidence, config.num_return_sequences)
 
     def _agreement(self, vectors: Tensor, words: Sequence[Sequence[Tokens]], num: int) -> list[list[float]]:
         """CIDEr of each caption against those of the ``num`` nearest training images; vectors (B, C)."""
         rows = nearest(vectors, self._vectors, min(num, len(self.vectors))).tolist()
-        cider = Cider([[caption for i in row for caption in self._words[i]] for row in rows], self._frequencies)
+        cider = Cider([[caption for i in row for caption in self._words[i]] for row in rows], self.frequencies)
         return [cider.reward([i] * len(of_image), of_image) for i, of_image in enumerate(words)]
 
     def embed(self, features: Tensor) -> Tensor:
@@ -110,12 +106,14 @@ class NeighbourReranker:
         return [[caption for caption in of_image if caption] for of_image in captions]
 
     @cached_property
-    def _frequencies(self) -> DocumentFrequencies:
+    def frequencies(self) -> DocumentFrequencies:
+        """The document frequencies of the training captions' n-grams."""
         return document_frequencies(self._words)
 
     @cached_property
-    def _regression(self) -> NgramRegression:
-        return NgramRegression(self._vectors, self._words, self._frequencies)
+    def regression(self) -> NgramRegression:
+        """The regression on the training images."""
+        return NgramRegression(self._vectors, self._words, self.frequencies)
 
 
 def _padded(captions: Sequence[Sequence[Tokens]], vocabulary: Vocabulary) -> Tensor:
@@ -126,7 +124,3 @@ def _padded(captions: Sequence[Sequence[Tokens]], vocabulary: Vocabulary) -> Ten
         for row, words in zip(rows, of_image, strict=False):
             row[: len(words)] = torch.tensor([vocabulary.index.get(word, UNK) for word in words])
     return token_ids
-
-
-def _add(scores: list[list[float]], weight: float, more: Sequence[Sequence[float]]) -> list[list[float]]:
-    return [[x + weight * y for x, y in zip(*of_image, strict=True)] for of_image in zip(scores, more, strict=True)]

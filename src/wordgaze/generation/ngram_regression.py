@@ -7,14 +7,14 @@ regression estimates that vector (Hoerl and Kennard 1970, "Ridge Regression"; Sa
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.cider import DocumentFrequencies, unit_vector
-from wordgaze.metrics.ngrams import ORDERS, ngrams
+from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams
 
 PENALTY = 0.3
 """λ of the ridge regression, whose rows have length 1; chosen on the dev split among 0.1, 0.3, 1 and 3."""
@@ -32,7 +32,8 @@ class NgramRegression:
     def __init__(self, vectors: Tensor, captions: Sequence[Sequence[Tokens]], frequencies: DocumentFrequencies) -> None:
         self._frequencies = frequencies
         images = Counter(gram for of_image in captions for gram in {g for words in of_image for g in ngrams(words)})
-        self._index = {gram: i for i, gram in enumerate(sorted(g for g, n in images.items() if n >= MIN_IMAGES))}
+        self._images = {gram: n for gram, n in images.items() if n >= MIN_IMAGES}
+        self._index = {gram: i for i, gram in enumerate(sorted(self._images))}
         self._targets = self._target_matrix(captions)
         self._mean = torch.sparse.sum(self._targets, 1).to_dense() / len(captions)  # (G,)
         self._vectors = vectors
@@ -48,15 +49,31 @@ class NgramRegression:
     def scores(self, vectors: Tensor, candidates: Sequence[Sequence[Tokens]]) -> list[list[float]]:
         """The expected score, at most 10, of each candidate of each image; vectors (B, C)."""
         expected = self.predict(vectors)
-        return [self._score(row.tolist(), of_image) for row, of_image in zip(expected, candidates, strict=True)]
+        return [
+            [ngram_score(words, row, self._index, self._frequencies) for words in of_image]
+            for row, of_image in zip(expected.tolist(), candidates, strict=True)
+        ]
 
-    def _score(self, expected: Sequence[float], candidates: Sequence[Tokens]) -> list[float]:
-        return [10 / ORDERS * sum(x * expected[i] for i, x in self._entries(words)) for words in candidates]
+    def reduced(self, rank: int, min_images: int) -> tuple[list[Gram], Tensor, Tensor, Tensor]:
+        """The regression as a matrix of low rank, for the n-grams of at least ``min_images`` training images.
+
+        Returns the G n-grams and ``down`` (C, rank), ``up`` (rank, G), ``bias`` (G,): for vectors (B, C)
+        :meth:`predict` is approximately ``vectors @ down @ up + bias``. Of all matrices of this rank it is the one
+        whose predictions for the training images differ least.
+        """
+        grams = sorted(gram for gram in self._index if self._images[gram] >= min_images)
+        rows = torch.tensor([self._index[gram] for gram in grams])
+        targets, mean = self._targets.index_select(0, rows), self._mean[rows]
+        products = torch.sparse.mm(targets, self._vectors) - mean.unsqueeze(1) * self._vectors.sum(0)  # (G, C)
+        # With the covariance L Lᵀ and W the regression, the predictions' covariance is that of Lᵀ W = L⁻¹ products.
+        whitened = torch.linalg.solve_triangular(self._factor, products.T, upper=False)  # (C, G)
+        _, directions = torch.linalg.eigh(whitened @ whitened.T)
+        leading = directions[:, -rank:]
+        down = torch.linalg.solve_triangular(self._factor.T, leading, upper=True)
+        return grams, down, leading.T @ whitened, mean
 
     def _entries(self, words: Tokens) -> list[tuple[int, float]]:
-        """The non-zero entries of a caption's tf-idf vector, as (index, value)."""
-        vector = unit_vector(words, self._frequencies)
-        return [(self._index[gram], x) for gram, x in vector.items() if gram in self._index]
+        return _entries(words, self._index, self._frequencies)
 
     def _target_matrix(self, captions: Sequence[Sequence[Tokens]]) -> Tensor:
         """(G, M), sparse: the mean tf-idf vector of each image's captions."""
@@ -68,3 +85,18 @@ class NgramRegression:
                 values.append(x / len(of_image))
         indices, size = torch.tensor([rows, columns]), (len(self._index), len(captions))
         return torch.sparse_coo_tensor(indices, torch.tensor(values), size, check_invariants=True).coalesce()
+
+
+def ngram_score(
+    words: Tokens, expected: Sequence[float], index: Mapping[Gram, int], frequencies: DocumentFrequencies
+) -> float:
+    """The score of a caption, at most 10, against the ``expected`` (G,) tf-idf vector of an image's captions.
+
+    ``index``: the place of each of the G n-grams.
+    """
+    return 10 / ORDERS * sum(x * expected[i] for i, x in _entries(words, index, frequencies))
+
+
+def _entries(words: Tokens, index: Mapping[Gram, int], frequencies: DocumentFrequencies) -> list[tuple[int, float]]:
+    """The non-zero entries of a caption's tf-idf vector, as (index, value)."""
+    return [(index[gram], x) for gram, x in unit_vector(words, frequencies).items() if gram in index]

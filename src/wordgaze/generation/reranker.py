@@ -1,6 +1,7 @@
 """Reranking: choosing among the candidates that a search or sampling has found."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from torch import Tensor
@@ -25,3 +26,21 @@ class Reranker(Protocol):
 def best_first(captions: Sequence[Caption], num: int) -> list[Caption]:
     """The ``num`` captions with the highest scores; of equal scores the more probable caption comes first."""
     return sorted(captions, key=lambda caption: (-caption.score, -caption.log_prob))[:num]
+
+
+def rescored(
+    candidates: Sequence[Sequence[Caption]], evidence: Sequence[tuple[float, Sequence[Sequence[float]]]], num: int
+) -> list[list[Caption]]:
+    """The ``num`` best candidates of each image after ``evidence`` was added to their scores.
+
+    ``evidence``: weights, each with a score of every candidate of every image.
+    """
+    scores = [[caption.score for caption in of_image] for of_image in candidates]
+    for weight, more in evidence:
+        scores = [
+            [x + weight * y for x, y in zip(*of_image, strict=True)] for of_image in zip(scores, more, strict=True)
+        ]
+    return [
+        best_first([replace(caption, score=score) for caption, score in zip(*of_image, strict=True)], num)
+        for of_image in zip(candidates, scores, strict=True)
+    ]
