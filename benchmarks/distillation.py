@@ -65,7 +65,7 @@ def main() -> None:
     if args.student:
         distill(params, add_captions(CaptionerEnsemble(teachers), prepared, store, args.captions), store, args.student)
         student = Captioner.load(args.student)
-        student.neighbours = teachers[0].neighbours  # fitted to the references alone
+        student.parts = teachers[0].parts  # fitted to the references alone
         print_row(str(args.student), [student])
 
 

@@ -234,7 +234,7 @@ def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
     import torch
 
     from wordgaze.generation.neighbours import NeighbourReranker
-    from wordgaze.inference.captioner_folder import save_captioner
+    from wordgaze.inference.captioner_folder import CaptionerParts, save_captioner
     from wordgaze.models.config import DecoderConfig
     from wordgaze.models.decoder import Decoder
     from wordgaze.text.vocabulary import SPECIAL, Vocabulary
@@ -247,8 +247,8 @@ def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
             decoder = Decoder(sizes, tiny_encoder.spec.channels, len(vocabulary))
             means = torch.rand(3, tiny_encoder.spec.channels)
         captions = [["a dog runs".split()], ["a cat sleeps".split()], ["a dog outside".split()]]
-        neighbours = NeighbourReranker.fit(means, captions, vocabulary) if known else None
-        save_captioner(folder, decoder, vocabulary, tiny_encoder.spec, tiny_encoder.state_dict(), neighbours=neighbours)
+        parts = CaptionerParts(NeighbourReranker.fit(means, captions, vocabulary) if known else None)
+        save_captioner(folder, decoder, vocabulary, tiny_encoder.spec, tiny_encoder.state_dict(), parts=parts)
         return folder
 
     return write

@@ -38,7 +38,7 @@ def test_a_loaded_captioner_captions_as_the_one_that_was_saved(
              if k.startswith("encoder.")}  # fmt: skip
     save_captioner(
         folder, tiny_captioner.decoder, tiny_captioner.vocabulary, tiny_captioner.encoder.spec, state,
-        neighbours=tiny_captioner.neighbours,
+        parts=tiny_captioner.parts,
     )  # fmt: skip
     again = Captioner.load(folder, "cpu")
     for mine, theirs in zip(tiny_captioner.caption(pictures, WIDE), again.caption(pictures, WIDE), strict=True):
@@ -89,7 +89,7 @@ def test_a_folder_without_a_captioner_is_reported_with_the_way_out(tmp_path: Pat
 def test_another_version_of_the_format_is_reported(captioner_folder: Path) -> None:
     edit(captioner_folder, format=1)
     refusal = message(captioner_folder)
-    assert "has format 1, and this version of wordgaze reads formats 3 and 4; train the captioner again" in refusal
+    assert "has format 1, and this version of wordgaze reads formats 3, 4 and 5; train the captioner again" in refusal
     (captioner_folder / "captioner.json").write_text("[]")
     assert "has format None" in message(captioner_folder)
 

@@ -18,7 +18,15 @@ from wordgaze.generation.generate import encode_words, generate
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
-from wordgaze.inference.captioner_folder import broken_captioner, build_decoder, read_captioner, tensors_of
+from wordgaze.inference.captioner_folder import (
+    NO_PARTS,
+    CaptionerParts,
+    broken_captioner,
+    build_decoder,
+    encoder_state,
+    read_captioner,
+    tensors_of,
+)
 from wordgaze.inference.explanation import Explanation, likeliest_words
 from wordgaze.inference.inputs import ImageInput, batches, image_key, is_single, to_image
 from wordgaze.models.decoder import Decoder, WordTable
@@ -30,8 +38,10 @@ from wordgaze.vision.encoders import Encoder, encoder_from_spec
 class Captioner:
     """A captioner: ``wordgaze.load()`` returns one, and :meth:`load` reads one from its folder.
 
-    ``decoder``, ``vocabulary`` and ``encoder`` are its parts. ``neighbours`` holds the training images for the strategy
-    of that name, or None. ``tuned`` says whether the encoder was trained too, so that stored features do not fit it.
+    ``decoder``, ``vocabulary`` and ``encoder`` are what captions an image; ``parts`` holds what a captioner may have
+    besides. ``generation_config`` are the decoding settings where none are given. ``dataset`` names the data set of the
+    training, "" if it is unknown. ``tuned`` says whether the encoder was trained too, so that stored features do not
+    fit it.
     """
 
     def __init__(
@@ -40,10 +50,13 @@ class Captioner:
         vocabulary: Vocabulary,
         encoder: Encoder,
         tuned: bool = False,
-        neighbours: NeighbourReranker | None = None,
+        parts: CaptionerParts = NO_PARTS,
+        generation_config: GenerationConfig | None = None,
+        dataset: str = "",
     ) -> None:
         self.decoder, self.vocabulary, self.encoder, self.tuned = decoder, vocabulary, encoder, tuned
-        self.neighbours = neighbours
+        self.parts, self.dataset = parts, dataset
+        self.generation_config = generation_config or GenerationConfig()
 
     @cached_property
     def word_table(self) -> WordTable:
@@ -55,6 +68,11 @@ class Captioner:
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.decoder.device
+
+    @property
+    def neighbours(self) -> NeighbourReranker | None:
+        """The training images for the strategy of that name, or None."""
+        return self.parts.neighbours
 
     @property
     def presets(self) -> list[str]:
@@ -69,15 +87,15 @@ class Captioner:
         """
         folder = Path(folder)
         card, state = read_captioner(folder)
-        decoder, vocabulary, spec = build_decoder(folder, card, state)
-        encoder = encoder_from_spec(spec, tensors_of(state, "encoder."))
+        decoder, vocabulary = build_decoder(folder, card, state)
+        encoder = encoder_from_spec(card.encoder, encoder_state(folder, card, state))
         where = pick_device(device)
         fast = encoder.optimised(where, torch.float32)
         try:
-            neighbours = NeighbourReranker.load(tensors_of(state, "neighbours."), vocabulary)
+            parts = CaptionerParts.load(lambda name: tensors_of(state, f"{name}."), vocabulary)
         except KeyError as error:
             raise broken_captioner(folder, error) from error
-        return cls(decoder.eval().to(where), vocabulary, fast, bool(card.get("tuned")), neighbours)
+        return cls(decoder.eval().to(where), vocabulary, fast, card.tuned, parts, card.generation, card.dataset)
 
     @overload
     def caption(  # type: ignore[overload-overlap]  # a str is an iterable of str too, but it is one image
@@ -113,7 +131,7 @@ class Captioner:
             images: an image or an iterable of images. An image is a path (str or Path), the bytes of an image file, a
                 PIL image, or a uint8 array of shape (height, width, 3) or (height, width). An iterable is processed in
                 batches of bounded size.
-            generation_config: the decoding settings; by default beam search as in ``GenerationConfig()``.
+            generation_config: the decoding settings; by default those of the captioner, ``generation_config``.
             seed: the random seed of the strategies that sample. Samples depend on it and on the pixels alone.
             prefix: the words that every caption begins with, as text or as a sequence of words.
 
@@ -125,7 +143,7 @@ class Captioner:
             ParamsError: a word of ``force_words`` is not in the vocabulary.
             ModelError: a word of ``prefix`` is not in the vocabulary.
         """
-        config, begin = generation_config or GenerationConfig(), _words(prefix)
+        config, begin = generation_config or self.generation_config, _words(prefix)
         if is_single(images):
             return caption_ensemble([self], [to_image(cast("ImageInput", images))], config, seed, begin)[0]
         captions: list[list[Caption]] = []
@@ -160,7 +178,7 @@ class Captioner:
         opened = to_image(image)
         features = self.features([opened])
         if words is None:
-            config = generation_config or GenerationConfig()
+            config = generation_config or self.generation_config
             [captions] = self.generate(features, config, [image_key(opened)], seed)
             tokens = captions[0].words
         return self.explain_features(features, opened, tokens)

