@@ -218,7 +218,7 @@ def _problems(details: "ErrorDetails") -> list[str]:
     return [f"{old} is renamed to {new}" for old, new in pairs] or [problem(details)]
 
 
-_TEXTS = ("source", "captions", "karpathy", "weights", "word_vectors")
+_TEXTS = ("source", "captions", "karpathy", "extra_text", "weights", "word_vectors", "new_words")
 
 
 def _nulls_as_text(values: object) -> object:

@@ -58,7 +58,9 @@ class GenerationConfig(Settings, metaclass=_RaisesParamsError):
     by the length to the power of ``length_penalty``, or, with ``length_normalisation`` ``wu``, by the formula of Wu et
     al. 2016. Samples are drawn after ``temperature`` (0, or from 0.001 to 100), ``top_k`` (0 is off), ``top_p``,
     ``typical_p`` and ``min_p`` were applied, in this order. ``force_words``: each entry is a word, or several separated
-    by ``|`` of which one must occur. Raises ParamsError that names every value that is not valid.
+    by ``|`` of which one must occur. With ``name_objects`` a caption has the name of what the encoder's
+    classifiers see with a probability of at least ``naming_threshold``. Raises ParamsError that names every value that
+    is not valid.
     """
 
     strategy: Strategy = "beam"
@@ -84,6 +86,8 @@ class GenerationConfig(Settings, metaclass=_RaisesParamsError):
     no_dangling_end: bool = False
     bad_words: Words = ()
     force_words: Words = ()
+    name_objects: bool = False
+    naming_threshold: float = Field(0.5, gt=0, le=1)
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:

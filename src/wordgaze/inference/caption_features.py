@@ -6,11 +6,13 @@ import torch
 
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
-from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.outputs import Caption
+from wordgaze.generation.reranker import Reranker
+from wordgaze.inference.object_names import object_names
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.feature_store import FeatureSource
+from wordgaze.vision.tagger import Tagger
 
 
 def caption_features(
@@ -21,8 +23,9 @@ def caption_features(
     decode: GenerationConfig,
     batch: int,
     seed: int = 0,
-    neighbours: NeighbourReranker | None = None,
+    neighbours: Reranker | None = None,
     grid: tuple[int, int] | None = None,
+    tagger: Tagger | None = None,
 ) -> list[list[Caption]]:
     """``num_return_sequences`` captions of each image, best first, from the features of ``store``.
 
@@ -35,6 +38,7 @@ def caption_features(
         names = images[i : i + batch]
         features = store.read(names).to(decoder.device, decoder.dtype)
         captions += generate(
-            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours, grid=grid
-        )
+            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours, grid=grid,
+            names=object_names(tagger, features, vocabulary, decode),
+        )  # fmt: skip
     return captions

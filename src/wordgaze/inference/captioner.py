@@ -15,7 +15,6 @@ from wordgaze.core.errors import CaptionsError, ModelError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ensemble import Ensemble
 from wordgaze.generation.generate import encode_words, generate
-from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.captioner_folder import (
@@ -29,6 +28,7 @@ from wordgaze.inference.captioner_folder import (
 )
 from wordgaze.inference.explanation import Explanation, likeliest_words
 from wordgaze.inference.inputs import ImageInput, batches, image_key, is_single, to_image
+from wordgaze.inference.object_names import object_names
 from wordgaze.models.decoder import Decoder, WordTable
 from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import END, Vocabulary
@@ -70,14 +70,9 @@ class Captioner:
         return self.decoder.device
 
     @property
-    def neighbours(self) -> NeighbourReranker | None:
-        """The training images for the strategy of that name, or None."""
-        return self.parts.neighbours
-
-    @property
     def presets(self) -> list[str]:
         """The names in PRESETS that this captioner supports. ``neighbours`` needs the training images."""
-        return [name for name in PRESETS if name != "neighbours" or self.neighbours]
+        return [name for name in PRESETS if name != "neighbours" or self.parts.reranker]
 
     @classmethod
     def load(cls, folder: str | Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
@@ -227,8 +222,9 @@ class Captioner:
             seed=seed,
             table=self.word_table,
             prefix=prefix,
-            neighbours=self.neighbours,
+            neighbours=self.parts.reranker,
             grid=self.encoder.spec.grid,
+            names=object_names(self.parts.tagger, features, self.vocabulary, generation_config),
         )
 
 
@@ -260,8 +256,9 @@ def caption_ensemble(
         seed=seed,
         table=tuple(captioner.word_table for captioner in captioners),
         prefix=prefix,
-        neighbours=first.neighbours,
+        neighbours=first.parts.reranker,
         grid=first.encoder.spec.grid,
+        names=object_names(first.parts.tagger, features[0], first.vocabulary, generation_config),
     )
 
 

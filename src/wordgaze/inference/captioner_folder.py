@@ -26,12 +26,14 @@ from wordgaze.core.files import atomic_directory, write_json, write_tensors, wri
 from wordgaze.core.settings import problems_of
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
+from wordgaze.generation.ngram_summary import NgramSummaryReranker
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.models.format3 import upgrade_config, upgrade_tensors
 from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.encoders import EncoderSpec, packaged_body
+from wordgaze.vision.tagger import Tagger
 from wordgaze.vision.weights import PACKAGED, WeightsReference
 
 FORMAT = 5
@@ -75,15 +77,27 @@ class CaptionerParts:
     """What a captioner may have besides encoder and decoder. A part's tensors are stored under its field's name.
 
     A part has a method ``tensors()``, and a class method ``load`` that gives None for no tensors. Each keeps the dtypes
-    of its tensors. ``neighbours``: the training images, for the strategy of that name.
+    of its tensors. ``neighbours``: the training images, for the strategy of that name; ``summary`` stands for them in a
+    captioner that stores no captions. ``tagger``: the classifiers of the encoder, which name objects.
     """
 
     neighbours: NeighbourReranker | None = None
+    summary: NgramSummaryReranker | None = None
+    tagger: Tagger | None = None
 
     @classmethod
     def load(cls, stored: Callable[[str], dict[str, Tensor]], vocabulary: Vocabulary) -> "CaptionerParts":
         """The parts; ``stored(name)`` are the tensors under a name. Raises KeyError if a part lacks a tensor."""
-        return cls(neighbours=NeighbourReranker.load(stored("neighbours"), vocabulary))
+        return cls(
+            neighbours=NeighbourReranker.load(stored("neighbours"), vocabulary),
+            summary=NgramSummaryReranker.load(stored("summary"), vocabulary),
+            tagger=Tagger.load(stored("tagger")),
+        )
+
+    @property
+    def reranker(self) -> NeighbourReranker | NgramSummaryReranker | None:
+        """What reranks the candidates of the strategy ``neighbours``."""
+        return self.neighbours or self.summary
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of all parts, with the names under which they are stored."""

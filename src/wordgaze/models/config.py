@@ -14,7 +14,8 @@ class DecoderConfig(Settings):
     attention. ``feature_size`` 0 attends over the encoder's channels as they are. ``standardise`` gives each channel
     mean 0 and standard deviation 1 over the training images, which matters where networks or depths are concatenated.
     ``dropout_channels`` drops channels in all cells of an image at once. ``soft_attention_share`` of the images have
-    soft attention in a training step with ``hard_attention``.
+    soft attention in a training step with ``hard_attention``. ``new_words`` are the word vectors by which the nouns of
+    ImageNet's classes that no caption has are added after the training; "" adds none.
     """
 
     cell: Literal["lstm", "gru"] = "lstm"
@@ -32,6 +33,7 @@ class DecoderConfig(Settings):
     tie_embeddings: bool = False
     word_vectors: str = ""
     freeze_word_vectors: bool = False
+    new_words: str = ""
     embedding_size: Count = 256
     hidden_size: Count = 256
     attention_size: Count = 256

@@ -108,7 +108,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: DecoderConfig, channels: int, vocabulary_size: int, vector_size: int = 0) -> None:
         super().__init__()
-        self.config, self.vocabulary_size = config, vocabulary_size
+        self.config, self.channels, self.vocabulary_size = config, channels, vocabulary_size
         embedding_size, hidden_size, num_layers = config.embedding_size, config.hidden_size, config.num_layers
         feature_size = config.feature_size or channels  # D
         self.vector_size = vector_size or embedding_size

@@ -56,8 +56,9 @@ def evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, para
             generation,
             settings.batch_size,
             params.seed,
-            captioner.neighbours,
+            captioner.parts.reranker,
             captioner.encoder.spec.grid,
+            captioner.parts.tagger,
         )
         for name, generation in _strategies(params.generation).items()
     }

@@ -25,8 +25,9 @@ from wordgaze.data.records import read_records
 from wordgaze.tracking.reporting import log_contract
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.encoders import Encoder, build_encoder
-from wordgaze.vision.feature_store import shard_name, write_manifest, write_shards
+from wordgaze.vision.feature_store import TAGGER, shard_name, write_manifest, write_shards
 from wordgaze.vision.images import load_image
+from wordgaze.vision.tagger import Tagger
 
 PIXEL_MEMORY = 256 * 2**20
 """Bytes that decoded images may occupy while they wait for the encoder."""
@@ -46,6 +47,8 @@ def run(params: Params) -> None:
         weights = _save_weights(encoder, paths.scratch("encoder") / f"{os.getpid()}.safetensors")
         with shared_scratch(f"features-{_key(settings, source, weights)}") as folder:
             os.replace(weights, folder / "encoder.safetensors")
+            tagger = Tagger.from_networks(encoder.spec, settings.weights)
+            write_tensors(folder / TAGGER, tagger.tensors() if tagger else {})
             started = time.monotonic()
             index = _compute(settings, encoder, images, folder)
             tracked.metrics({"images": len(images), "images_per_second": len(images) / (time.monotonic() - started)})

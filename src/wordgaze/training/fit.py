@@ -20,12 +20,14 @@ from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.batches import BatchLoader, Example
+from wordgaze.training.new_words import add_words
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import EpochMetrics, FinetunedEncoder, OnEpoch, OnStep, Trainer
 from wordgaze.vision.encoders import encoder_from_spec
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore
 from wordgaze.vision.sources import ImageFeatures, ImagePixels
+from wordgaze.vision.tagger import Tagger
 
 DEV_BATCH_SIZE = 128
 STANDARDISE_IMAGES = 256  # the number of images that the mean and deviation of the channels are estimated from
@@ -115,6 +117,10 @@ class TrainingTask:
         means = [self.store.read(images[i : i + step]).float().mean(1) for i in range(0, len(images), step)]
         return NeighbourReranker.fit(torch.cat(means), list(train.values()), self.prepared.vocabulary)
 
+    def build_tagger(self) -> Tagger | None:
+        """The classifiers of the encoder, if it has some."""
+        return Tagger.load(self.store.tagger_state())
+
     def examples(self) -> list[Example]:
         """The training images with their captions as indices, ``max_train_images`` of them."""
         train = sorted(self.prepared.captions["train"].items())
@@ -173,7 +179,9 @@ def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_s
     trainer = Trainer(decoder, batches, dev_score, task.settings, task.seed, scratch / CHECKPOINT, finetuned, objective)
     history = trainer.train(on_epoch, on_step)
     state = finetuned.encoder.state_dict() if finetuned else task.store.encoder_state()
-    parts = CaptionerParts(neighbours=None if finetuned else task.build_reranker())
+    parts = CaptionerParts() if finetuned else CaptionerParts(task.build_reranker(), tagger=task.build_tagger())
     vocabulary, spec, tuned = task.prepared.vocabulary, task.store.spec, finetuned is not None
+    if task.model.new_words and task.start:  # the last stage: a training continues from the words of the captions
+        decoder, vocabulary = add_words(decoder, vocabulary, task.model.new_words)
     save_captioner(folder, decoder, vocabulary, spec, state, tuned=tuned, parts=parts, dataset=task.dataset)
     return history

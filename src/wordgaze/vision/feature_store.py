@@ -2,6 +2,7 @@
 
 manifest.json             the encoder, the checksum of its weights, dtype and shape of the features
 encoder.safetensors       the weights of the encoder
+tagger.safetensors        the classifiers of its networks (Tagger); no tensors if it has none
 index.json                image → [shard, row]
 shard-00000.safetensors   features (N, L, D)
 """
@@ -19,6 +20,7 @@ from wordgaze.core.errors import DataError
 from wordgaze.core.files import read_json, write_json, write_tensors
 from wordgaze.vision.encoders import EncoderSpec
 
+TAGGER = "tagger.safetensors"
 _REPEAT = "run dvc repro -f -s features"
 
 
@@ -90,7 +92,14 @@ class FeatureStore:
 
     def encoder_state(self) -> dict[str, Tensor]:
         """The weights of the encoder that computed the features. Raises DataError if they cannot be read."""
-        path = self.folder / "encoder.safetensors"
+        return self._load("encoder.safetensors")
+
+    def tagger_state(self) -> dict[str, Tensor]:
+        """The tensors of the encoder's classifiers, empty if it has none. Raises DataError if they cannot be read."""
+        return self._load(TAGGER)
+
+    def _load(self, name: str) -> dict[str, Tensor]:
+        path = self.folder / name
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:

@@ -67,12 +67,18 @@ class Tagger:
         self.heads, self.channels, self.temperature = tuple(heads), channels, temperature
 
     @classmethod
-    def from_networks(cls, spec: EncoderSpec, temperature: float = TEMPERATURE) -> "Tagger | None":
+    def from_networks(
+        cls, spec: EncoderSpec, weights: str = "default", temperature: float = TEMPERATURE
+    ) -> "Tagger | None":
         """The classifiers of the pretrained networks of an encoder; None if none of them is linear after the mean over
-        the grid. Raises ModelError if the weights of a network cannot be loaded."""
+        the grid. ``weights`` as in :func:`wordgaze.vision.encoders.build_encoder`; random ones classify nothing.
+
+        Raises ModelError if the weights of a network cannot be loaded."""
+        if weights == "random":
+            return None
         heads, start = [], 0
         for network in spec.networks:
-            if linear := _classifier(network):
+            if linear := _classifier(network, weights):
                 heads.append(Head(linear.weight.detach(), linear.bias.detach(), start))
             start += network.channels
         return cls(heads, start, temperature) if heads else None
@@ -152,10 +158,10 @@ def _tag(probabilities: Tensor, number: int, probability: float) -> Tag:
     )
 
 
-def _classifier(spec: NetworkSpec) -> nn.Linear | None:
+def _classifier(spec: NetworkSpec, weights: str) -> nn.Linear | None:
     """The classifier of a pretrained network for ImageNet's classes, if it is a linear layer on the mean over the grid
     of the network's first layer in ``spec``; this is tried on noise, since no library states it."""
-    body, _ = build_network(spec.name, "default")
+    body, _ = build_network(spec.name, weights)
     linear = [m for m in body.modules() if isinstance(m, nn.Linear) and m.out_features == NUM_CLASSES]
     if not linear:
         return None
