@@ -60,12 +60,12 @@ def main() -> None:
     captions: dict[str, list[list[Caption]]] = {}
     speeds: dict[str, float] = {}
     for name in args.only:
-        if presets[name]["strategy"] == "neighbours" and not captioner.neighbours:
+        if presets[name]["strategy"] == "neighbours" and not captioner.parts.reranker:
             continue
         config = parse_generation_config(**{"num_return_sequences": NUM_CAPTIONS, **presets[name]})
         started = time.perf_counter()
         captions[name] = caption_features(
-            captioner.decoder, captioner.vocabulary, store, images, config, args.batch, 1, captioner.neighbours
+            captioner.decoder, captioner.vocabulary, store, images, config, args.batch, 1, captioner.parts.reranker
         )
         speeds[name] = len(images) / (time.perf_counter() - started)
         print(f"{name}: {speeds[name]:.0f} images/s", file=sys.stderr)

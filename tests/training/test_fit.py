@@ -25,6 +25,7 @@ from wordgaze.training.trainer import EpochMetrics
 from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
 from wordgaze.vision.sources import ImageFeatures
+from wordgaze.vision.tagger import Head, Tagger
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 COLOURS_OF = [list(COLOURS)[i % 3] for i in range(8)]
@@ -48,6 +49,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> TrainingTask:
     names = sorted(path.name for path in (root / "images").iterdir())
     index = write_shards(folder, names, 5, lambda of: source.read(of).bfloat16(), lambda shards, _: shards)
     write_tensors(folder / "encoder.safetensors", encoder.state_dict())
+    write_tensors(folder / "tagger.safetensors", {})
     write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
     prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, *WORDS)))
     settings = TrainParams.model_validate(PLAIN)
@@ -76,15 +78,15 @@ def test_the_encoder_stays_as_it_is_stored_unless_it_is_tuned(task: TrainingTask
 def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: TrainingTask, tmp_path: Path) -> None:
     trained(task, tmp_path)
     captioner = Captioner.load(tmp_path / "captioner", "cpu")
-    assert captioner.neighbours and task.image_folder
+    assert captioner.parts.neighbours and task.image_folder
     images = [Image.open(task.image_folder / f"{i:02}.png").convert("RGB") for i in range(8)]
-    known = captioner.neighbours
+    known = captioner.parts.neighbours
     rows = nearest(known.embed(captioner.features(images)), known.vectors.float(), 1).tolist()
     assert [COLOURS_OF[place] for [place] in rows] == COLOURS_OF  # pictures of one colour are all the same
     params = GenerationConfig(strategy="neighbours", max_new_tokens=6)
     assert [len(of_one) for of_one in captioner.caption(images, params)] == [1] * 8
     trained(tuned(task, None), tmp_path / "tuned")
-    assert Captioner.load(tmp_path / "tuned/captioner", "cpu").neighbours is None  # its features are other ones now
+    assert Captioner.load(tmp_path / "tuned/captioner", "cpu").parts.neighbours is None  # its features are other ones now
 
 
 def test_tuning_trains_the_last_blocks_and_no_others(task: TrainingTask, tmp_path: Path) -> None:
@@ -205,3 +207,25 @@ def test_sentences_of_extra_text_are_trained_on_where_no_reward_is_computed(task
     assert extended.key() != task.key()
     scst = FinetuneParams.model_validate({**PLAIN, "objective": "scst"})
     assert replace(extended, settings=scst).extra_examples() == []
+
+
+def test_a_captioner_has_the_classifiers_of_its_encoder_and_the_nouns_that_no_caption_has(
+    task: TrainingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger = Tagger([Head(torch.randn(1000, 4), torch.randn(1000), 2)], task.store.spec.channels)
+    monkeypatch.setattr(FeatureStore, "tagger_state", lambda _: tagger.tensors())
+    fit(task, tmp_path / "scratch1", tmp_path / "first", lambda _: None, lambda _, __: None)
+    prepared = replace(task.prepared, vocabulary=Vocabulary((*SPECIAL, *WORDS, "dog", "dogs")))
+    model = SIZES.model_copy(update={"new_words": "glove-6b-50d"})
+    first = replace(task, model=model, prepared=prepared)
+    fit(first, tmp_path / "scratch2", tmp_path / "stage1", lambda _: None, lambda _, __: None)
+    assert Captioner.load(tmp_path / "stage1").vocabulary == prepared.vocabulary  # a second stage continues from it
+    second = replace(first, start=tmp_path / "stage1", settings=FinetuneParams.model_validate(PLAIN))
+    fit(second, tmp_path / "scratch3", tmp_path / "stage2", lambda _: None, lambda _, __: None)
+    captioner = Captioner.load(tmp_path / "stage2")
+    assert captioner.vocabulary.words[: len(prepared.vocabulary)] == prepared.vocabulary.words
+    assert {"zebra", "zebras", "owl", "geese"} <= set(captioner.vocabulary.words)
+    assert captioner.parts.tagger
+    torch.testing.assert_close(
+        captioner.parts.tagger.heads[0].weight.float(), tagger.heads[0].weight, atol=1e-2, rtol=0
+    )

@@ -1,0 +1,48 @@
+"""What the encoder's classifiers see becomes the name that a caption must have."""
+
+import torch
+
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.object_names import object_names
+from wordgaze.text.vocabulary import SPECIAL, Vocabulary
+from wordgaze.vision.tagger import Head, Tagger
+
+BEAR, TEAPOT = 296, 849  # ice bear, teapot
+VOCABULARY = Vocabulary((*SPECIAL, "a", "dog", "dogs", "bear", "bears", "animal", "cat", "cats", "man"))
+NAMING = GenerationConfig(name_objects=True)
+
+
+def tagger() -> Tagger:
+    """A classifier with one channel for each of 1,000 classes."""
+    return Tagger([Head(torch.eye(1000), torch.zeros(1000), 0)], 1000)
+
+
+def features(*classes: int) -> torch.Tensor:
+    x = torch.zeros(len(classes), 2, 1000)
+    for row, number in zip(x, classes, strict=True):
+        row[:, number] = 40.0
+    return x
+
+
+def test_an_animal_is_named_by_the_word_of_the_vocabulary_and_other_animals_are_excluded() -> None:
+    [bear] = object_names(tagger(), features(BEAR), VOCABULARY, NAMING)
+    assert bear
+    assert (bear.singular, bear.plural, bear.article) == ("bear", "bears", "a")
+    assert {"dog", "cat"} <= bear.excluded[0]
+    assert {"dogs", "cats"} <= bear.excluded[1]
+    assert not {"animal", "bear", "bears", "man"} & (bear.excluded[0] | bear.excluded[1])
+    assert bear.probability > 0.9
+    assert any("bear" in name for name in bear.classes)
+
+
+def test_what_the_vocabulary_lacks_is_not_asked_for() -> None:
+    assert next(iter(object_names(tagger(), features(TEAPOT, BEAR), VOCABULARY, NAMING))) is None
+
+
+def test_an_unsure_classifier_names_nothing() -> None:
+    assert list(object_names(tagger(), torch.zeros(1, 2, 1000), VOCABULARY, NAMING)) == [None]
+
+
+def test_naming_is_off_by_default_and_without_a_classifier() -> None:
+    assert object_names(tagger(), features(BEAR), VOCABULARY, GenerationConfig()) == ()
+    assert object_names(None, features(BEAR), VOCABULARY, NAMING) == ()
