@@ -1,6 +1,9 @@
 """A packed captioner is small and captions as before; what it needs and lacks is said in one line."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from wordgaze.tracking.pack import pack_model
 from wordgaze.vision import networks, weights
 from wordgaze.vision.encoders import build_encoder
 
+SOURCE = Path(__file__).parents[2] / "src"
 LITE0 = "timm/tf_efficientnet_lite0"
 
 
@@ -217,6 +221,36 @@ def test_nothing_that_lies_there_is_replaced_unasked(captioner_folder: Path, tmp
     )
     pack_captioner(captioner_folder, tmp_path / "small", overwrite=True)
     assert read_card(tmp_path / "small").dtype == "fp16"
+
+
+COLD = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from wordgaze.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+heavy = ("timm", "torchvision", "torch._dynamo", "mlflow", "pandas", "nltk", "scipy", "jinja2", "sympy")
+print([name for name in heavy if name in sys.modules])
+"""
+
+
+def test_captioning_imports_no_library_that_it_does_not_need(
+    lite_folder: Path, photographs: list[Image.Image], tmp_path: Path
+) -> None:
+    """Their imports would take several times as long as reading the captioner and captioning an image."""
+    pack_captioner(lite_folder, tmp_path / "work/models/small")
+    photographs[0].save(tmp_path / "work/photo.png")
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(
+        [sys.executable, "-c", COLD, str(SOURCE), "caption", "photo.png"],
+        cwd=tmp_path / "work", env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    caption, imported = done.stdout.splitlines()
+    assert caption.startswith("photo.png\t")
+    assert imported == "[]"
 
 
 def test_a_packed_captioner_can_be_packed_again(lite_folder: Path, tmp_path: Path) -> None:
