@@ -218,7 +218,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("project")
-def test_without_a_captioner_one_line_generates_how_to_get_one() -> None:
+def test_without_a_captioner_one_line_generates_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordgaze.tracking.resolve.packaged_captioner", lambda name: None)
     with pytest.raises(ModelError, match=r"there is no captioner: .* run `dvc repro` here, or .* --model"):
         CaptionService.open()
     with pytest.raises(ModelError, match="nowhere holds no captioner"):

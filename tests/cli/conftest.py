@@ -11,7 +11,7 @@ from wordgaze.cli import main
 CHECKOUT = Path(__file__).parents[2]
 
 Run = Callable[..., tuple[int, str, str]]
-"""``run(*arguments)`` gives exit code, stdout and stderr."""
+"""``run(*arguments)`` gives exit code, stdout and stderr, without the line that names the default captioner."""
 Refused = Callable[..., str]
 """``refused(*arguments)`` gives the one line of stderr, without ``wordgaze: ``."""
 
@@ -28,7 +28,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         with pytest.raises(SystemExit) as stop:
             main()
         out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
+        lines = [line for line in err.splitlines(keepends=True) if not line.startswith("captioner: ")]
+        return int(stop.value.code or 0), out, "".join(lines)
 
     return run
 

@@ -134,7 +134,10 @@ def test_a_parquet_table_needs_pyarrow_before_any_work(
     assert files() == ["models", "pictures"]
 
 
-def test_without_a_trained_model_the_way_out_is_named(refused: Refused, picture: Path) -> None:
+def test_without_a_trained_model_the_way_out_is_named(
+    refused: Refused, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wordgaze.tracking.resolve.packaged_captioner", lambda name: None)
     line = (
         "there is no captioner: the registry has no models:/captioner@champion and models/ has no trained model; "
         "run `dvc repro` here, or name a captioner folder with --model"

@@ -98,6 +98,16 @@ def test_the_core_captions(core: Environment, write_captioner: Callable[..., Pat
     assert by_python
 
 
+def test_the_core_captions_a_photograph_with_nothing_trained(core: Environment, picture: Path, tmp_path: Path) -> None:
+    empty = Environment(core.root, tmp_path)
+    done = empty.run("wordgaze", "caption", str(picture))
+    if (CHECKOUT / "src/wordgaze/inference/packaged/photos").exists():
+        assert done.stdout.startswith(f"{picture}\t"), done.stderr
+        assert done.stderr.startswith("captioner: photos, trained on ")
+    else:
+        assert done.stderr.startswith("wordgaze: there is no captioner: ")
+
+
 def test_the_core_scores(core: Environment) -> None:
     (core.folder / "captions.csv").write_text("image,caption\na.jpg,a dog runs\nb.jpg,a cat sleeps\n")
     shown = core.output("wordgaze", "score", "captions.csv", "captions.csv")

@@ -1,5 +1,6 @@
 """One rule says which captioner is meant: a folder, an address of the registry, the champion, or the newest folder."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -66,8 +67,72 @@ def test_without_mlflow_there_is_no_registry(captioner: Path, monkeypatch: pytes
         wordgaze.load("models:/captioner@champion")
 
 
+@pytest.fixture
+def photos(captioner: Path, write_captioner: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a captioner that comes with wordgaze, beside one that was trained on drawn scenes."""
+    folder = write_captioner(captioner.parents[2] / "installed/photos", seed=4)
+    monkeypatch.setattr(module, "packaged_captioner", lambda name: folder if name == "photos" else None)
+    state_dataset(captioner, "scenes")
+    return folder
+
+
+def state_dataset(folder: Path, name: str) -> None:
+    card = json.loads((folder / "captioner.json").read_text())
+    (folder / "captioner.json").write_text(json.dumps({**card, "dataset": name}))
+
+
+def test_a_captioner_of_drawn_scenes_is_not_for_photographs(captioner: Path, photos: Path) -> None:
+    assert default_model() == "photos"
+    assert resolve() == resolve("photos")
+    assert (resolve().folder, resolve().name) == (photos, "photos")
+    assert wordgaze.load(device="cpu").decoder.state_dict().keys()
+    assert resolve("models/stage2").folder == Path("models/stage2")
+    assert resolve("models/stage2").dataset == "scenes"
+
+
+@pytest.mark.parametrize("dataset", ["flickr8k", "folder", ""])
+def test_a_captioner_of_one_s_own_photographs_comes_first(
+    captioner: Path, photos: Path, write_captioner: Callable[..., Path], dataset: str
+) -> None:
+    """A folder of an older format states no data set, and is used as before."""
+    own = write_captioner(captioner.with_name("own"), seed=5)
+    state_dataset(own, dataset)
+    os.utime(own / "captioner.json", (1, 1))  # older than the one of drawn scenes
+    assert default_model() == "models/own"
+
+
+def test_a_broken_captioner_of_one_s_own_is_not_passed_over(captioner: Path, photos: Path) -> None:
+    (captioner / "captioner.json").write_text("{")
+    assert default_model() == "models/stage2"
+    with pytest.raises(ModelError, match="models/stage2 holds a broken captioner"):
+        wordgaze.load()
+
+
+def test_photos_in_an_empty_folder_without_mlflow(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert resolve().folder == photos
+
+
+def test_the_champion_comes_before_photos(champion: Path, photos: Path) -> None:
+    assert default_model() == "models:/captioner@champion"
+
+
+def test_drawn_scenes_are_captioned_by_their_captioner_where_photos_is_missing(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "packaged_captioner", lambda name: None)
+    assert default_model() == "models/stage2"
+    with pytest.raises(ModelError, match="photos holds no captioner"):
+        wordgaze.load("photos")
+
+
 @pytest.mark.usefixtures("fresh_project")
-def test_without_any_captioner_the_ways_out_are_named() -> None:
+def test_without_any_captioner_the_ways_out_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "packaged_captioner", lambda name: None)
     with pytest.raises(ModelError, match=r"run `dvc repro` here, or name a captioner folder with --model"):
         wordgaze.load()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordgaze.cli.models import resolve_captioner, resolve_captioners
 from wordgaze.cli.options import (
     SHARED,
     SINGLE,
@@ -62,10 +63,9 @@ def caption(
     An image that cannot be opened is reported on standard error and left out. The exit code is then 1.
     """
     from wordgaze.inference.caption_files import caption_files
-    from wordgaze.tracking.resolve import resolve_models
 
-    config = generation_config(settings)
-    folders = [each.folder for each in resolve_models(model or [])]
+    folders = [each.folder for each in resolve_captioners(model)]
+    config = generation_config(settings, folders[0])
     results = caption_files(pictures, folders, config, attention=attention, output=output, seed=seed, resume=resume)
     _print_captions(results)
 
@@ -88,12 +88,11 @@ def explain(
     """
     from wordgaze.inference.explain_file import explain_file
     from wordgaze.inference.explanation import ModelVersion
-    from wordgaze.tracking.resolve import resolve
 
     if words is not None:
         refuse_settings(settings, "on the given --words")
-    config = generation_config(settings)
-    resolved = resolve(model)
+    resolved = resolve_captioner(model)
+    config = generation_config(settings, resolved.folder)
     name = ModelVersion(resolved.name, resolved.version)
     explanation = explain_file(picture, resolved.folder, words, config, seed, model=name, gif=gif, png=png, json=json)
     typer.echo(f"{picture}\t{explanation.caption.text}")
@@ -110,9 +109,8 @@ def compare(picture: PicturePath, settings: dict[str, Any], model: Models = None
     """
     from wordgaze.cli.console import print_comparison
     from wordgaze.inference.comparison import compare_strategies
-    from wordgaze.tracking.resolve import resolve_models
 
-    folders = [each.folder for each in resolve_models(model or [])]
+    folders = [each.folder for each in resolve_captioners(model)]
     print_comparison(picture, compare_strategies(picture, folders, settings, seed))
 
 
@@ -128,9 +126,8 @@ def look(
     Draws one row per captioner, and prints the log-probability that each gives the caption.
     """
     from wordgaze.inference.comparison import compare_attention
-    from wordgaze.tracking.resolve import resolve_models
 
-    resolved = resolve_models(model or [])
+    resolved = resolve_captioners(model)
     names, folders = [each.address for each in resolved], [each.folder for each in resolved]
     for name, caption in compare_attention(picture, words, names, folders, output):
         typer.echo(f"{name}\t{caption.log_prob:.2f}")

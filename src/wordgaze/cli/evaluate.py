@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wordgaze.cli.models import resolve_captioner
 from wordgaze.cli.options import GenerationCommand, Model, PicturePaths, generation_config, generation_options
 
 PANEL = "Evaluation"
@@ -52,7 +53,8 @@ def ground(
     from wordgaze.evaluation.ground import ground_pictures
     from wordgaze.tracking.resolve import load
 
-    print_grounding(ground_pictures(pictures, boxes, load(model), generation_config(settings)))
+    folder = resolve_captioner(model).folder
+    print_grounding(ground_pictures(pictures, boxes, load(folder), generation_config(settings, folder)))
 
 
 @app.command(rich_help_panel=PANEL)

@@ -21,15 +21,15 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
-        help="A captioner folder, or an address of the registry such as models:/captioner@champion. Repeat it for an "
-        "ensemble. By default the champion of the registry, else the newest folder in models/.",
+        help="A captioner folder, photos, or an address of the registry such as models:/captioner@champion. Repeat it "
+        "for an ensemble. By default the champion, else your newest in models/ for photographs, else photos.",
     ),
 ]
 Model = Annotated[
     str | None,
     typer.Option(
-        help="A captioner folder, or an address of the registry such as models:/captioner@champion. By default the "
-        "champion of the registry, else the newest folder in models/."
+        help="A captioner folder, photos, or an address of the registry such as models:/captioner@champion. By default "
+        "the champion, else your newest in models/ for photographs, else photos."
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="The random seed of the strategies that sample.")]
@@ -149,12 +149,16 @@ def generation_options(
     return decorate
 
 
-def generation_config(settings: Mapping[str, Any]) -> "GenerationConfig":
-    """The generation options as settings. Raises ParamsError for wrong values, and for an option that the strategy does
-    not use."""
-    from wordgaze.generation.config import parse_generation_config
+def generation_config(settings: Mapping[str, Any], captioner: Path) -> "GenerationConfig":
+    """The generation options as settings; those that are not given are the captioner's own.
 
-    config = parse_generation_config(**settings)
+    Raises ParamsError for wrong values, and for an option that the strategy does not use, and ModelError if there is no
+    captioner in the folder.
+    """
+    from wordgaze.generation.config import parse_generation_config
+    from wordgaze.inference.captioner_folder import read_card
+
+    config = parse_generation_config(**(read_card(captioner).generation.model_dump() | dict(settings)))
     for name in settings:
         if (strategies := GENERATION[name].strategies) and config.strategy not in strategies:
             raise ParamsError(

@@ -1,8 +1,12 @@
-"""The commands of the model registry: register and promote."""
+"""The commands of the model registry, register and promote, and pack, which writes a captioner to pass on."""
 
-from typing import Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from wordgaze.cli.options import GenerationCommand, generation_options
 
 PANEL = "Model registry"
 
@@ -27,3 +31,40 @@ def promote(
     typer.echo(
         f"captioner version {promote_challenger(force=force)} is the champion: --model models:/captioner@champion"
     )
+
+
+class Dtype(StrEnum):
+    """How weights are stored."""
+
+    FP16 = "fp16"
+    FP32 = "fp32"
+
+
+@app.command(cls=GenerationCommand, rich_help_panel=PANEL)
+@generation_options()
+def pack(
+    captioner: Annotated[
+        str, typer.Argument(help="A captioner folder, or an address of the registry.", show_default=False)
+    ],
+    folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
+    settings: dict[str, Any],
+    dtype: Annotated[Dtype, typer.Option(help="How the weights are stored.")] = Dtype.FP16,
+    keep_neighbours: Annotated[
+        bool,
+        typer.Option(
+            "--keep-neighbours/--no-neighbours",
+            help="Store the captions of the training images, for the strategy neighbours.",
+        ),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FOLDER, if it is a captioner.")] = False,
+) -> None:
+    """Write a captioner as a small folder to pass on, with a model card.
+
+    Generation options become the captioner's own settings. Encoders whose package is installed are not stored.
+    """
+    from wordgaze.tracking.pack import pack_model
+
+    sizes = pack_model(
+        captioner, folder, settings, dtype=dtype.value, keep_neighbours=keep_neighbours, overwrite=overwrite
+    )
+    typer.echo(f"{folder}: {sizes.after / 1e6:.1f} MB instead of {sizes.before / 1e6:.1f} MB")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from wordgaze.cli.models import resolve_captioner, resolve_captioners
 from wordgaze.cli.options import Host, Model
 
 PANEL = "Serving"
@@ -17,8 +18,9 @@ def page(
         list[str] | None,
         typer.Option(
             "--model",
-            help="A captioner folder, or an address of the registry such as models:/captioner@champion. Repeat it to "
-            "compare captioners. By default the champion of the registry, else the newest folder in models/.",
+            help="A captioner folder, photos, or an address of the registry such as models:/captioner@champion. Repeat "
+            "it to compare captioners. By default the champion, else your newest in models/ for photographs, else "
+            "photos.",
         ),
     ] = None,
     host: Host = "127.0.0.1",
@@ -27,7 +29,8 @@ def page(
     """Serve the web page, where images are captioned and captions are explained and corrected."""
     from wordgaze.app.service import CaptionService
 
-    service = CaptionService.open(model or [])  # before gradio, whose import takes seconds
+    addresses = [each.address for each in resolve_captioners(model)]
+    service = CaptionService.open(addresses)  # before gradio, whose import takes seconds
     from wordgaze.app.page import serve_page
 
     serve_page(service, host, port, typer.echo)
@@ -43,10 +46,9 @@ def serve(
 
     Programs send images as base64 to POST /invocations.
     """
-    from wordgaze.tracking.resolve import default_model
     from wordgaze.tracking.server import serve as serve_model
 
-    address = model or default_model()
+    address = resolve_captioner(model).address
     serve_model(
         address, host, port, lambda url: typer.echo(f"{address} answers at {url}/invocations; stop it with Ctrl-C")
     )

@@ -1,6 +1,7 @@
 """The captioner as an MLflow model that runs where wordgaze is not installed."""
 
 import base64
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256
+from wordgaze.inference.captioner_folder import read_card
+from wordgaze.inference.packaged import PHOTOS
 from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun
 from wordgaze.tracking.store import translate_errors
 
@@ -50,10 +53,10 @@ def log_captioner(
     if not weights.is_file():
         raise TrackingError(f"{weights} is missing, so there is no captioner to package; run `dvc repro`")
     example = pd.DataFrame({"image": [base64.b64encode(example_image.read_bytes()).decode()]})
-    with _unchanged_sys_path(), translate_errors(f"package {captioner_folder}"):
+    with _unchanged_sys_path(), translate_errors(f"package {captioner_folder}"), _code() as code:
         with mlflow.start_run(run_id=run.run_id, nested=True, log_system_metrics=False):
             info = mlflow.pyfunc.log_model(
-                name=ARTIFACT, input_example=example, **_parts(captioner_folder, decode or GenerationConfig())
+                name=ARTIFACT, input_example=example, **_parts(captioner_folder, decode or GenerationConfig(), code)
             )
         run.client.update_run(run.run_id, status="RUNNING")  # MLflow's context manager has ended it
         _log_metrics(run, info.model_id, metrics)
@@ -63,13 +66,14 @@ def log_captioner(
 
 
 def save_packaged(folder: Path, captioner_folder: Path) -> None:
-    """Writes a captioner folder, with the code that runs it, as a model into a new folder, without a run."""
+    """Writes a captioner folder, with the code that runs it, as a model into a new folder, without a run.
+
+    The model captions by the captioner's own settings unless a request has others.
+    """
     import mlflow
 
-    from wordgaze.generation.config import GenerationConfig
-
-    with translate_errors(f"package {captioner_folder}"):
-        mlflow.pyfunc.save_model(str(folder), **_parts(captioner_folder, GenerationConfig()))
+    with translate_errors(f"package {captioner_folder}"), _code() as code:
+        mlflow.pyfunc.save_model(str(folder), **_parts(captioner_folder, read_card(captioner_folder).generation, code))
 
 
 def signature(decode: "GenerationConfig") -> "ModelSignature":
@@ -100,13 +104,22 @@ def signature(decode: "GenerationConfig") -> "ModelSignature":
     return ModelSignature(Schema([ColSpec("string", "image")]), Schema([*outputs]), ParamSchema(params))
 
 
-def _parts(captioner_folder: Path, decode: "GenerationConfig") -> dict[str, Any]:
+@contextmanager
+def _code() -> Iterator[Path]:
+    """A copy of wordgaze's code without the captioners that come with it, which would be a part of every model."""
+    with TemporaryDirectory() as folder:
+        aside = shutil.ignore_patterns("__pycache__", PHOTOS)
+        yield shutil.copytree(_CODE, Path(folder) / _CODE.name, ignore=aside)
+
+
+def _parts(captioner_folder: Path, decode: "GenerationConfig", code: Path) -> dict[str, Any]:
+    referred = [one.package.replace("_", "-") for one in read_card(captioner_folder).encoder_weights if one]
     return {
         "python_model": str(PYFUNC_MODEL),
-        "code_paths": [str(_CODE)],
+        "code_paths": [str(code)],
         "artifacts": {ARTIFACT: str(captioner_folder)},
         "signature": signature(decode),
-        "pip_requirements": [f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+        "pip_requirements": [f"{name}=={version(name).split('+')[0]}" for name in (*REQUIREMENTS, *referred)],
     }
 
 

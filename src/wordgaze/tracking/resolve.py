@@ -1,4 +1,4 @@
-"""Finds the captioner that an address stands for: a folder, a model of the registry, or the default.
+"""Finds the captioner that an address stands for: a folder, ``photos``, a model of the registry, or the default.
 
 Folders are found without mlflow and the other packages of the pipeline, which are imported only for the registry.
 """
@@ -14,10 +14,13 @@ from wordgaze.core import paths
 from wordgaze.core.errors import ModelError
 from wordgaze.core.files import sha256
 from wordgaze.inference.captioner import Captioner
-from wordgaze.inference.captioner_folder import CARD, WEIGHTS
+from wordgaze.inference.captioner_folder import CARD, WEIGHTS, read_card
+from wordgaze.inference.packaged import PHOTOS, packaged_captioner
 
 REGISTRY = "models:/"
 CHAMPION_ADDRESS = "models:/captioner@champion"
+DRAWN = frozenset({"scenes"})
+"""The data sets of drawn images. A captioner trained on one of them is not for photographs."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class ResolvedModel:
         """A short name: that of the folder, or the address without ``models:/``."""
         return self.address.removeprefix(REGISTRY) if is_registered(self.address) else self.folder.name
 
+    @property
+    def dataset(self) -> str:
+        """The name of the data set of its training, "" if it is unknown. Raises ModelError."""
+        return read_card(self.folder).dataset
+
     @cached_property
     def version(self) -> str:
         """The version in the registry, or the beginning of the checksum of the weights. Raises ModelError."""
@@ -45,9 +53,10 @@ def load(model: str | Path | None = None, device: Literal["auto", "cpu", "cuda"]
     """Loads a captioner.
 
     Args:
-        model: a captioner folder, or the address of a model in the MLflow registry such as
-            ``models:/captioner@champion`` or ``models:/captioner/3``. By default the registry's champion if there is
-            one, else the newest captioner folder under ``models/`` of the working directory.
+        model: a captioner folder, ``photos`` for the captioner that comes with wordgaze, or the address of a model in
+            the MLflow registry such as ``models:/captioner@champion`` or ``models:/captioner/3``. By default the
+            registry's champion if there is one; else the newest captioner folder under ``models/`` of the working
+            directory that was trained on photographs; else ``photos``.
         device: ``auto`` is the GPU if there is one.
 
     Raises:
@@ -76,7 +85,7 @@ def resolve(model: str | Path | None = None) -> ResolvedModel:
     """As :func:`resolve_model`, with the address."""
     address = default_model() if model is None else str(model)
     if not is_registered(address):
-        return ResolvedModel(address, Path(address))
+        return ResolvedModel(address, packaged_captioner(address) or Path(address))
     if find_spec("mlflow") is None:
         raise ModelError(f'{address} needs mlflow, which is not installed; pip install "wordgaze[pipeline]"')
     from wordgaze.tracking.registry import fetch_model
@@ -85,20 +94,35 @@ def resolve(model: str | Path | None = None) -> ResolvedModel:
 
 
 def default_model() -> str:
-    """The address of the registry's champion if there is one, else the newest captioner folder under ``models/``.
+    """The address of the captioner that is used where none is named.
 
-    Raises ModelError when there is neither, TrackingError when the registry cannot be read.
+    It is the registry's champion, which somebody promoted; else the newest captioner folder under ``models/`` that was
+    trained on photographs; else ``photos``; else the newest folder of any kind. Raises ModelError when there is none of
+    them, TrackingError when the registry cannot be read.
     """
     if registered_version(CHAMPION_ADDRESS) is not None:
         return CHAMPION_ADDRESS
     folder = paths.STAGE2.parent
-    newest = max(folder.glob(f"*/{CARD}"), key=lambda card: (card.stat().st_mtime, str(card)), default=None)
-    if newest is None:
-        raise ModelError(
-            f"there is no captioner: the registry has no {CHAMPION_ADDRESS} and {folder}/ has no trained model; "
-            "run `dvc repro` here, or name a captioner folder with --model"
-        )
-    return str(newest.parent)
+    cards = sorted(folder.glob(f"*/{CARD}"), key=lambda card: (card.stat().st_mtime, str(card)), reverse=True)
+    for_photographs = (card.parent for card in cards if not _is_drawn(card.parent))
+    if (own := next(for_photographs, None)) is not None:
+        return str(own)
+    if packaged_captioner(PHOTOS) is not None:
+        return PHOTOS
+    if cards:
+        return str(cards[0].parent)
+    raise ModelError(
+        f"there is no captioner: the registry has no {CHAMPION_ADDRESS} and {folder}/ has no trained model; "
+        "run `dvc repro` here, or name a captioner folder with --model"
+    )
+
+
+def _is_drawn(folder: Path) -> bool:
+    """Whether a captioner states that it was trained on drawn images. One that cannot be read does not."""
+    try:
+        return read_card(folder).dataset in DRAWN
+    except ModelError:  # it is reported when it is loaded
+        return False
 
 
 def is_registered(address: str) -> bool:

@@ -14,7 +14,7 @@ from wordgaze.core.network import listen
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner_folder import CARD
 from wordgaze.tracking.package import save_packaged, signature
-from wordgaze.tracking.resolve import is_registered
+from wordgaze.tracking.resolve import is_registered, resolve
 from wordgaze.tracking.store import configure_mlflow, open_store, translate_errors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def serve(model: str, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serves a captioner folder, or an address of the registry, until SIGINT or SIGTERM.
+    """Serves a captioner folder, ``photos``, or an address of the registry, until SIGINT or SIGTERM.
 
     ``ready`` is called with the server's address once it answers; port 0 takes a free one. The requests are those of
     MLflow's scoring server: ``POST /invocations`` with JSON, ``GET /ping``. Images are base64; paths are opened
@@ -80,7 +80,8 @@ class ScoringModel:
 
 def _load(model: str) -> "PyFuncModel":
     registered = is_registered(model)
-    if not registered and not (Path(model) / CARD).is_file():
+    source = Path(model) if registered else resolve(model).folder
+    if not registered and not (source / CARD).is_file():
         raise ModelError(f"{model} does not contain a captioner; run dvc repro, or give --model a folder that does")
     from mlflow.pyfunc import load_model
 
@@ -92,7 +93,7 @@ def _load(model: str) -> "PyFuncModel":
             ):
                 loaded = load_model(model, dst_path=folder, suppress_warnings=True)
         else:
-            save_packaged(Path(folder) / "model", Path(model))
+            save_packaged(Path(folder) / "model", source)
             loaded = load_model(f"{folder}/model", suppress_warnings=True)
     if lacking := {param.name for param in signature(GenerationConfig()).params or ()} - _params(loaded):
         raise TrackingError(

@@ -81,7 +81,8 @@ class EfficientNetLite(nn.Module):
 
     def forward_features(self, pixels: Tensor) -> Tensor:
         """The feature maps (B, C, H, W) before pooling."""
-        return self.forward_intermediates(pixels, indices=())[0]
+        features: Tensor = self.forward_intermediates(pixels, indices=())[0]
+        return features
 
     def forward_intermediates(
         self, pixels: Tensor, indices: Sequence[int] | None = None, intermediates_only: bool = False
@@ -106,7 +107,7 @@ class EfficientNetLite(nn.Module):
     def prune_intermediate_layers(self, indices: Sequence[int], prune_head: bool = True) -> None:
         """Removes the stages after the last of ``indices`` of ``feature_info``, and all that follows the stages."""
         last = int(self.feature_info[max(indices)]["module"].rpartition(".")[2])
-        self.blocks = self.blocks[: last + 1]
+        self.blocks = nn.Sequential(*list(self.blocks)[: last + 1])
         if prune_head:
             self.conv_head, self.bn2 = nn.Identity(), nn.Identity()  # type: ignore[assignment]
             self.reset_classifier(0)
@@ -164,7 +165,7 @@ class SeparableBlock(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H', W')."""
-        x = self.bn2(self.conv_pw(self.bn1(self.conv_dw(input))))
+        x: Tensor = self.bn2(self.conv_pw(self.bn1(self.conv_dw(input))))
         return x + input if self.has_skip else x
 
 
@@ -184,8 +185,8 @@ class InvertedBlock(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H', W')."""
-        x = self.bn2(self.conv_dw(self.bn1(self.conv_pw(input))))
-        x = self.bn3(self.conv_pwl(x))
+        inside = self.bn2(self.conv_dw(self.bn1(self.conv_pw(input))))
+        x: Tensor = self.bn3(self.conv_pwl(inside))
         return x + input if self.has_skip else x
 
 

@@ -83,7 +83,7 @@ def print_recipes() -> None:
 def print_recipe(name: str) -> None:
     """Prints a recipe's settings beside the current ones, and the command that runs it as a DVC experiment."""
     recipe = load_recipe(name)
-    current = dict(_flat(load_params(paths.PARAMS).model_dump(mode="json")))
+    current = dict(flatten(load_params(paths.PARAMS).model_dump(mode="json")))
     changes = {key: value for key, value in recipe.settings.items() if current.get(key) != value}
     table = Table("key", "current", "recipe")
     for key, value in recipe.settings.items():
@@ -103,14 +103,15 @@ def _files() -> dict[str, Path]:
 def _read(path: Path) -> Recipe:
     match read_yaml(path):
         case {"about": str(about), "params": dict(params), **rest} if not rest and params:
-            return Recipe(path.stem, about, dict(_flat(params)))
+            return Recipe(path.stem, about, dict(flatten(params)))
     raise ParamsError(f"{path} is not a recipe; it needs about: (a sentence) and params: (settings), and nothing else")
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def flatten(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The values of nested mappings, by their dotted keys."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -1,0 +1,123 @@
+"""Writes a captioner as a small folder: half precision, and encoders by reference to their installed packages."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wordgaze.core.errors import ModelError
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.captioner_folder import (
+    CARD,
+    DTYPES,
+    FORMAT,
+    CaptionerCard,
+    WeightsDtype,
+    body_name,
+    encoder_state,
+    is_weight,
+    read_captioner,
+    tensors_of,
+    write_captioner,
+)
+from wordgaze.vision.encoders import packaged_body
+from wordgaze.vision.weights import PACKAGED, WeightsReference, package_root
+
+
+class PackedSizes(NamedTuple):
+    """The bytes of all files of a captioner folder, before and after."""
+
+    before: int
+    after: int
+
+
+def pack_captioner(
+    source: Path,
+    folder: Path,
+    *,
+    dtype: WeightsDtype = "fp16",
+    keep_neighbours: bool = False,
+    generation: GenerationConfig | None = None,
+    dataset: str = "",
+    model_card: Callable[[CaptionerCard], str] = lambda _: "",
+    overwrite: bool = False,
+) -> PackedSizes:
+    """Writes the captioner in ``source`` to ``folder``, whole or not at all.
+
+    The weights of an encoder are left out if its package is installed and has the same. ``generation`` and ``dataset``
+    replace what the captioner states; ``dataset`` only if it states none. ``model_card`` makes README.md. Raises
+    ModelError for a source without a captioner, for a ``folder`` that exists unless it is a captioner and
+    ``overwrite``, for a strategy that needs the neighbours that are left out, and for weights too large for ``dtype``.
+    """
+    check_target(source, folder, overwrite)
+    card, state = read_captioner(source)
+    generation = generation or card.generation
+    has_neighbours = keep_neighbours and bool(tensors_of(state, "neighbours."))
+    if generation.strategy == "neighbours" and not has_neighbours:
+        raise ModelError(
+            "the strategy neighbours needs the captions of the training images; give --keep-neighbours, if the"
+            " captioner has them and you may pass them on, or another --strategy"
+        )
+    references, encoder = _referred(card, encoder_state(source, card, state))
+    kept = {k: v for k, v in state.items() if has_neighbours or not k.startswith("neighbours.")}
+    stored = {k: v for k, v in kept.items() if not k.startswith("encoder.")}
+    stored |= {f"encoder.{k}": v for k, v in encoder.items()}
+    update = {
+        "format": FORMAT,
+        "dtype": dtype,
+        "encoder_weights": references,
+        "generation": generation,
+        "dataset": card.dataset or dataset,
+    }
+    packed = card.model_copy(update=update)
+    narrow = {name: _narrowed(name, tensor, dtype) for name, tensor in stored.items()}
+    write_captioner(folder, packed, narrow, model_card(packed))
+    return PackedSizes(_size(source), _size(folder))
+
+
+def check_target(source: Path, folder: Path, overwrite: bool) -> None:
+    """Raises ModelError if ``folder`` must not be replaced."""
+    if folder.resolve() == source.resolve():
+        raise ModelError(f"{folder} is the captioner itself; give the packed one another folder")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / CARD).is_file():
+        raise ModelError(f"{folder} exists and is not a captioner; give the name of a new folder")
+    if not overwrite:
+        raise ModelError(f"{folder} exists; give --overwrite to replace it, or the name of a new folder")
+
+
+def _referred(
+    card: CaptionerCard, state: dict[str, Tensor]
+) -> tuple[tuple[WeightsReference | None, ...], dict[str, Tensor]]:
+    """For each network the package that has its weights, and the weights that no package has."""
+    references: list[WeightsReference | None] = []
+    for number, network in enumerate(card.encoder.networks):
+        reference = None
+        own = tensors_of(state, body_name(number, ""))
+        if network.name in PACKAGED and package_root(network.name) is not None:
+            found, body = packaged_body(network)
+            reference = found if _are_equal(own, body) else None
+        references.append(reference)
+        if reference is not None:
+            state = {k: v for k, v in state.items() if not k.startswith(body_name(number, ""))}
+    return tuple(references), state
+
+
+def _are_equal(own: dict[str, Tensor], packaged: dict[str, Tensor]) -> bool:
+    return own.keys() == packaged.keys() and all(torch.equal(own[name], packaged[name]) for name in own)
+
+
+def _narrowed(name: str, tensor: Tensor, dtype: WeightsDtype) -> Tensor:
+    if not is_weight(name, tensor):
+        return tensor
+    narrow = tensor.to(DTYPES[dtype])
+    if not bool(torch.equal(narrow.isfinite(), tensor.isfinite())):
+        raise ModelError(f"{name} has values that {dtype} cannot hold; give --dtype fp32")
+    return narrow
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,60 @@
+"""``wordgaze pack``: from a captioner of any address to a small folder with a model card."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wordgaze.core.errors import ModelError
+from wordgaze.core.files import sha256
+from wordgaze.evaluation.model_card import render_model_card, training_records
+from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.captioner_folder import WEIGHTS, WeightsDtype, read_card
+from wordgaze.inference.pack import PackedSizes, check_target, pack_captioner
+from wordgaze.tracking.resolve import resolve
+
+
+def pack_model(
+    model: str,
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    dtype: WeightsDtype = "fp16",
+    keep_neighbours: bool = False,
+    overwrite: bool = False,
+) -> PackedSizes:
+    """Packs a captioner; see :func:`wordgaze.inference.pack.pack_captioner`.
+
+    ``settings`` are decoding settings that replace the captioner's own. The model card is filled from the records of
+    the project in the working directory, if they are of this captioner. Raises as :func:`resolve` and
+    ``pack_captioner``.
+    """
+    source = resolve(model).folder
+    check_target(source, folder, overwrite)
+    card = read_card(source)
+    try:
+        records = training_records(sha256(source / WEIGHTS))
+    except OSError as error:
+        raise ModelError(f"{source / WEIGHTS} cannot be read ({error.strerror}); train the captioner again") from error
+    options = [f"--{name.replace('_', '-')} {_option(value)}" for name, value in settings.items()]
+    kept = ["--keep-neighbours"] if keep_neighbours else []
+    command = " ".join(["wordgaze pack", _named(model), folder.name, f"--dtype {dtype}", *kept, *options])
+    return pack_captioner(
+        source,
+        folder,
+        dtype=dtype,
+        keep_neighbours=keep_neighbours,
+        generation=GenerationConfig(**(card.generation.model_dump() | dict(settings))),
+        dataset=records.dataset,
+        model_card=lambda packed: render_model_card(folder.name, packed, records, command),
+        overwrite=overwrite,
+    )
+
+
+def _named(model: str) -> str:
+    """The model without the folders of the machine."""
+    return shlex.quote(Path(model).name if Path(model).is_absolute() else model)
+
+
+def _option(value: object) -> str:
+    return " ".join(map(shlex.quote, value)) if isinstance(value, (list, tuple)) else shlex.quote(str(value))

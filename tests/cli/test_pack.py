@@ -1,0 +1,35 @@
+"""``wordgaze pack`` writes a small captioner, which then decodes as it was told."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Refused, Run
+
+
+def test_a_captioner_is_packed_with_its_settings(
+    run: Run, captioner_folder: Path, picture: Path, tmp_path: Path
+) -> None:
+    code, out, err = run("pack", captioner_folder, "small", "--num-return-sequences", 2, "--bad-words", "dog")
+    assert (code, err) == (0, "")
+    before = sum(path.stat().st_size for path in captioner_folder.iterdir()) / 1e6
+    after = sum(path.stat().st_size for path in (tmp_path / "small").iterdir()) / 1e6
+    assert out == f"small: {after:.1f} MB instead of {before:.1f} MB\n"
+    assert 0.4 < after / before < 0.7
+    assert sorted(path.name for path in (tmp_path / "small").iterdir()) == [
+        "README.md", "captioner.json", "weights.safetensors"
+    ]  # fmt: skip
+    generation = json.loads((tmp_path / "small/captioner.json").read_text())["generation"]
+    assert (generation["num_return_sequences"], generation["bad_words"]) == (2, ["dog"])
+    assert "pack stage2 small --dtype fp16 --num-return-sequences 2 --bad-words dog" in (
+        tmp_path / "small/README.md"
+    ).read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("captioner_folder")
+def test_what_cannot_be_packed_is_one_line(refused: Refused) -> None:
+    assert "nowhere holds no captioner" in refused("pack", "nowhere", "small")
+    assert "give --keep-neighbours" in refused("pack", "models/stage2", "small", "--strategy", "neighbours")
+    assert "models/stage2 is the captioner itself" in refused("pack", "models/stage2", "models/stage2", "--overwrite")
+    assert not Path("small").exists()

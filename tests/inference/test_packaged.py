@@ -1,0 +1,42 @@
+"""The captioner that comes with wordgaze is complete, small, and holds no captions of its training images."""
+
+from pathlib import Path
+
+import pytest
+
+from wordgaze.inference import packaged
+from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.captioner_folder import read_captioner
+from wordgaze.inference.packaged import packaged_captioner
+
+FOLDER = Path(packaged.__file__).with_name("photos")
+
+
+def test_no_other_name_is_that_of_a_packaged_captioner() -> None:
+    assert packaged_captioner("models/stage2") is None
+    assert packaged_captioner("") is None
+    assert packaged_captioner("..") is None
+
+
+def test_a_folder_is_found_once_it_holds_a_captioner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "files", lambda name: tmp_path)
+    (tmp_path / "photos").mkdir()
+    assert packaged_captioner("photos") is None
+    (tmp_path / "photos" / "captioner.json").write_text("{}")
+    assert packaged_captioner("photos") == tmp_path / "photos"
+
+
+def test_photos_is_complete_and_small() -> None:
+    """As long as the checkout has no folder of this name, it must not be found either."""
+    if not FOLDER.exists():
+        assert packaged_captioner("photos") is None
+        return
+    assert packaged_captioner("photos") == FOLDER
+    assert sorted(path.name for path in FOLDER.iterdir()) == ["README.md", "captioner.json", "weights.safetensors"]
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25_000_000
+    card, state = read_captioner(FOLDER)
+    assert card.dtype == "fp16"
+    assert card.dataset not in ("", "scenes")
+    assert all(card.encoder_weights)
+    assert not [name for name in state if name.startswith(("encoder.", "neighbours."))]
+    Captioner.load(FOLDER, "cpu")
