@@ -110,6 +110,12 @@ def test_the_most_specific_word_that_is_sure_enough_is_chosen() -> None:
     assert choose_tag(torch.full((1000,), 1e-3), threshold=0.7) is None
 
 
+def test_a_sure_tag_of_a_single_thing_is_more_salient_than_an_unsure_one() -> None:
+    sure, unsure = choose_tag(probabilities(c340=0.99)), choose_tag(probabilities(c340=0.52, c560=0.3))
+    assert sure is not None and unsure is not None
+    assert 0 < unsure.salience < sure.salience < 1
+
+
 def test_a_word_that_the_captioner_cannot_say_is_not_chosen() -> None:
     tag = choose_tag(probabilities(c99=0.9), known=lambda word: word != ("goose",))
     assert tag is not None and tag.word == ("bird",)
