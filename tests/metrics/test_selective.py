@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats
-from wordgaze.metrics.selective import auroc, aurc, best_aurc, selective_means
+from wordgaze.metrics.selective import aurc, auroc, best_aurc, selective_means
 
 PAIRS = st.integers(1, 30).flatmap(
     lambda n: st.tuples(

@@ -7,14 +7,14 @@ regression estimates that vector (Hoerl and Kennard 1970, "Ridge Regression"; Sa
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.cider import DocumentFrequencies, unit_vector
-from wordgaze.metrics.ngrams import ORDERS, ngrams
+from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams
 
 PENALTY = 0.3
 """λ of the ridge regression, whose rows have length 1; chosen on the dev split among 0.1, 0.3, 1 and 3."""
@@ -33,7 +33,7 @@ class NgramRegression:
         self._frequencies = frequencies
         images = Counter(gram for of_image in captions for gram in {g for words in of_image for g in ngrams(words)})
         self._index = {gram: i for i, gram in enumerate(sorted(g for g, n in images.items() if n >= MIN_IMAGES))}
-        self._targets = self._target_matrix(captions)
+        self._targets = target_matrix(captions, frequencies, self._index)
         self._mean = torch.sparse.sum(self._targets, 1).to_dense() / len(captions)  # (G,)
         self._vectors = vectors
         covariance = vectors.T @ vectors + PENALTY * torch.eye(vectors.shape[1])
@@ -51,20 +51,26 @@ class NgramRegression:
         return [self._score(row.tolist(), of_image) for row, of_image in zip(expected, candidates, strict=True)]
 
     def _score(self, expected: Sequence[float], candidates: Sequence[Tokens]) -> list[float]:
-        return [10 / ORDERS * sum(x * expected[i] for i, x in self._entries(words)) for words in candidates]
+        return [
+            10 / ORDERS * sum(x * expected[i] for i, x in _entries(words, self._frequencies, self._index))
+            for words in candidates
+        ]
 
-    def _entries(self, words: Tokens) -> list[tuple[int, float]]:
-        """The non-zero entries of a caption's tf-idf vector, as (index, value)."""
-        vector = unit_vector(words, self._frequencies)
-        return [(self._index[gram], x) for gram, x in vector.items() if gram in self._index]
 
-    def _target_matrix(self, captions: Sequence[Sequence[Tokens]]) -> Tensor:
-        """(G, M), sparse: the mean tf-idf vector of each image's captions."""
-        rows, columns, values = array("q"), array("q"), array("f")
-        for image, of_image in enumerate(captions):
-            for index, x in (entry for words in of_image for entry in self._entries(words)):
-                rows.append(index)
-                columns.append(image)
-                values.append(x / len(of_image))
-        indices, size = torch.tensor([rows, columns]), (len(self._index), len(captions))
-        return torch.sparse_coo_tensor(indices, torch.tensor(values), size, check_invariants=True).coalesce()
+def target_matrix(
+    captions: Sequence[Sequence[Tokens]], frequencies: DocumentFrequencies, index: Mapping[Gram, int]
+) -> Tensor:
+    """(G, M), sparse: the mean tf-idf vector of each of M images' captions, for the G n-grams of ``index``."""
+    rows, columns, values = array("q"), array("q"), array("f")
+    for image, of_image in enumerate(captions):
+        for row, x in (entry for words in of_image for entry in _entries(words, frequencies, index)):
+            rows.append(row)
+            columns.append(image)
+            values.append(x / len(of_image))
+    indices, size = torch.tensor([rows, columns], dtype=torch.int64), (len(index), len(captions))
+    return torch.sparse_coo_tensor(indices, torch.tensor(values), size, check_invariants=True).coalesce()
+
+
+def _entries(words: Tokens, frequencies: DocumentFrequencies, index: Mapping[Gram, int]) -> list[tuple[int, float]]:
+    """The non-zero entries of a caption's tf-idf vector, as (index, value)."""
+    return [(index[gram], x) for gram, x in unit_vector(words, frequencies).items() if gram in index]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
 from wordgaze.generation.neighbours import NeighbourReranker
@@ -23,10 +24,11 @@ def caption_features(
     seed: int = 0,
     neighbours: NeighbourReranker | None = None,
     grid: tuple[int, int] | None = None,
+    confidence: ConfidenceModel | None = None,
 ) -> list[list[Caption]]:
     """``num_return_sequences`` captions of each image, best first, from the features of ``store``.
 
-    ``batch`` images are decoded at a time.
+    ``batch`` images are decoded at a time. With ``confidence`` every caption has its confidence.
     """
     captions: list[list[Caption]] = []
     with torch.inference_mode():
@@ -34,7 +36,8 @@ def caption_features(
     for i in range(0, len(images), batch):
         names = images[i : i + batch]
         features = store.read(names).to(decoder.device, decoder.dtype)
-        captions += generate(
+        found = generate(
             decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours, grid=grid
         )
+        captions += confidence.assign(found, features) if confidence else found
     return captions

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wordgaze.core.device import pick_device
 from wordgaze.core.errors import CaptionsError, ModelError
+from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ensemble import Ensemble
 from wordgaze.generation.generate import encode_words, generate
@@ -31,7 +32,8 @@ class Captioner:
     """A captioner: ``wordgaze.load()`` returns one, and :meth:`load` reads one from its folder.
 
     ``decoder``, ``vocabulary`` and ``encoder`` are its parts. ``neighbours`` holds the training images for the strategy
-    of that name, or None. ``tuned`` says whether the encoder was trained too, so that stored features do not fit it.
+    of that name, or None. ``confidence`` estimates how probably a caption is right, or is None. ``tuned`` says whether
+    the encoder was trained too, so that stored features do not fit it.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Captioner:
         encoder: Encoder,
         tuned: bool = False,
         neighbours: NeighbourReranker | None = None,
+        confidence: ConfidenceModel | None = None,
     ) -> None:
         self.decoder, self.vocabulary, self.encoder, self.tuned = decoder, vocabulary, encoder, tuned
-        self.neighbours = neighbours
+        self.neighbours, self.confidence = neighbours, confidence
 
     @cached_property
     def word_table(self) -> WordTable:
@@ -75,9 +78,10 @@ class Captioner:
         fast = encoder.optimised(where, torch.float32)
         try:
             neighbours = NeighbourReranker.load(tensors_of(state, "neighbours."), vocabulary)
+            confidence = ConfidenceModel.load(tensors_of(state, "confidence."), vocabulary)
         except KeyError as error:
             raise broken_captioner(folder, error) from error
-        return cls(decoder.eval().to(where), vocabulary, fast, bool(card.get("tuned")), neighbours)
+        return cls(decoder.eval().to(where), vocabulary, fast, bool(card.get("tuned")), neighbours, confidence)
 
     @overload
     def caption(  # type: ignore[overload-overlap]  # a str is an iterable of str too, but it is one image
@@ -118,7 +122,8 @@ class Captioner:
             prefix: the words that every caption begins with, as text or as a sequence of words.
 
         Returns:
-            For one image ``num_return_sequences`` captions, best first; for an iterable a list of these.
+            For one image ``num_return_sequences`` captions, best first, each with its ``confidence``; for an iterable a
+            list of these.
 
         Raises:
             ImageError: an image is missing, broken or too large.
@@ -200,7 +205,7 @@ class Captioner:
         prefix: Sequence[str] = (),
     ) -> list[list[Caption]]:
         """As :meth:`caption`, for features (B, L, D). ``keys`` identify the images for the strategies that sample."""
-        return generate(
+        captions = generate(
             self.decoder,
             features,
             self.vocabulary,
@@ -212,6 +217,7 @@ class Captioner:
             neighbours=self.neighbours,
             grid=self.encoder.spec.grid,
         )
+        return self.confidence.assign(captions, features) if self.confidence else captions
 
 
 def caption_ensemble(
@@ -223,8 +229,9 @@ def caption_ensemble(
 ) -> list[list[Caption]]:
     """Captions RGB images, as one batch, with one captioner or with several as an ensemble.
 
-    Every caption begins with the words of ``prefix``. Samples depend on ``seed`` and on an image's pixels. Raises
-    ModelError when the captioners have different vocabularies, and for a word of ``prefix`` that is not in them.
+    Every caption begins with the words of ``prefix``. Samples depend on ``seed`` and on an image's pixels. Captions of
+    an ensemble have no ``confidence``, because it is calibrated for the captions of one decoder. Raises ModelError when
+    the captioners have different vocabularies, and for a word of ``prefix`` that is not in them.
     """
     first = captioners[0]
     if any(other.vocabulary != first.vocabulary for other in captioners):

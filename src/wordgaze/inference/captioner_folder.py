@@ -2,7 +2,7 @@
 
     captioner.json        format version, decoder configuration, vocabulary, tokenizer, encoder and its transform
     weights.safetensors   ``decoder.*``, ``encoder.*`` and, if the captioner has them, the training images'
-                          ``neighbours.*``
+                          ``neighbours.*`` and the calibration's ``confidence.*``
 
 Nothing in the folder is pickled, and loading it cannot run code.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from wordgaze.core.errors import ModelError
 from wordgaze.core.files import atomic_directory, write_json, write_tensors
+from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
@@ -39,6 +40,7 @@ def save_captioner(
     *,
     tuned: bool = False,
     neighbours: NeighbourReranker | None = None,
+    confidence: ConfidenceModel | None = None,
 ) -> None:
     """Writes a captioner folder of format 4, whole or not at all. Equal weights give equal bytes.
 
@@ -47,6 +49,7 @@ def save_captioner(
     state = {f"encoder.{k}": v for k, v in encoder_state.items()}
     state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
     state |= {f"neighbours.{k}": v for k, v in neighbours.tensors().items()} if neighbours else {}
+    state |= {f"confidence.{k}": v for k, v in confidence.tensors().items()} if confidence else {}
     card = {
         "format": FORMAT,
         "tokenizer": tokenizer.NAME,

@@ -58,6 +58,7 @@ def evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, para
             params.seed,
             captioner.neighbours,
             captioner.encoder.spec.grid,
+            captioner.confidence,
         )
         for name, generation in _strategies(params.generation).items()
     }

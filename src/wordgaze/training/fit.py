@@ -20,6 +20,7 @@ from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.batches import BatchLoader, Example
+from wordgaze.training.confidence import fit_confidence, mean_features
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import EpochMetrics, FinetunedEncoder, OnEpoch, OnStep, Trainer
@@ -100,13 +101,10 @@ class TrainingTask:
         self_critical = SelfCriticalLoss(vocabulary, references, settings, self.max_words)
         return Objective(settings.cross_entropy_weight if settings.objective == "both" else 0.0, self_critical)
 
-    def build_reranker(self) -> NeighbourReranker:
-        """A reranker that knows the captions and the mean stored features of training images."""
+    def known_captions(self) -> dict[str, list[list[str]]]:
+        """The captions of the training images that a captioner knows after training, from all over the data set."""
         every = sorted(self.prepared.captions["train"].items())
-        train = dict(every[:: math.ceil(len(every) / MAX_TRAIN_IMAGES)])
-        images, step = list(train), 256
-        means = [self.store.read(images[i : i + step]).float().mean(1) for i in range(0, len(images), step)]
-        return NeighbourReranker.fit(torch.cat(means), list(train.values()), self.prepared.vocabulary)
+        return dict(every[:: math.ceil(len(every) / MAX_TRAIN_IMAGES)])
 
     def examples(self) -> list[Example]:
         """The training images with their captions as indices, ``max_train_images`` of them."""
@@ -148,7 +146,14 @@ def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_s
     trainer = Trainer(decoder, batches, dev_score, task.settings, task.seed, scratch / CHECKPOINT, finetuned, objective)
     history = trainer.train(on_epoch, on_step)
     state = finetuned.encoder.state_dict() if finetuned else task.store.encoder_state()
-    neighbours = None if finetuned else task.build_reranker()
-    vocabulary, spec, tuned = task.prepared.vocabulary, task.store.spec, finetuned is not None
-    save_captioner(folder, decoder, vocabulary, spec, state, tuned=tuned, neighbours=neighbours)
+    known, vocabulary = task.known_captions(), task.prepared.vocabulary
+    means = mean_features(features, list(known))
+    captions = list(known.values())
+    neighbours = None if finetuned else NeighbourReranker.fit(means, captions, vocabulary)
+    dev = task.prepared.references("dev", task.settings.max_dev_images)
+    confidence = fit_confidence(decoder, vocabulary, features, means, captions, dev, task.max_words)
+    save_captioner(
+        folder, decoder, vocabulary, task.store.spec, state,
+        tuned=finetuned is not None, neighbours=neighbours, confidence=confidence,
+    )  # fmt: skip
     return history
