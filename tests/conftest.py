@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the workers
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
 
 if TYPE_CHECKING:
+    from wordgaze.generation.confidence import ConfidenceModel
     from wordgaze.inference.captioner import Captioner
     from wordgaze.vision.encoders import Encoder
 
@@ -252,6 +253,25 @@ def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def tiny_confidence(tiny_captioner: "Captioner") -> "ConfidenceModel":
+    """The confidence of captions of the tiny captioner, fitted to random images."""
+    import torch
+
+    from wordgaze.training.confidence import fit_confidence
+
+    class Store:
+        def read(self, images: Sequence[str]) -> torch.Tensor:
+            seeds = (torch.Generator().manual_seed(int(image)) for image in images)
+            shape = tiny_captioner.encoder.spec.grid[0] * tiny_captioner.encoder.spec.grid[1]
+            return torch.stack([torch.rand(shape, tiny_captioner.encoder.spec.channels, generator=g) for g in seeds])
+
+    store, captions = Store(), [[["a", "dog", "runs"]], [["a", "cat", "sleeps", "outside"]]] * 15
+    means = store.read([str(i) for i in range(30)]).mean(1)
+    dev = [str(i) for i in range(100, 120)], captions[:20]
+    return fit_confidence(tiny_captioner.decoder, tiny_captioner.vocabulary, store, means, captions, dev, 6)
 
 
 @pytest.fixture

@@ -28,6 +28,15 @@ def evaluation_report(**changes: Any) -> EvaluationReport:
         },
         "hallucination": {"chair_i": 0.072, "chair_s": 0.093, "object_recall": None},
         "calibration": {"ece": 0.05, "brier": 0.18},
+        "confidence": {
+            "ece": 0.034,
+            "brier": 0.16,
+            "aurc": 0.21,
+            "aurc_random": 0.44,
+            "aurc_oracle": 0.115,
+            "cider": 0.4996,
+            "cider_half": 0.7312,
+        },
     }
     return EvaluationReport.model_validate({**fields, **changes})
 
@@ -68,6 +77,15 @@ def evaluation_details(**changes: Any) -> EvaluationDetails:
             {"low": 0.8, "high": 1.0, "confidence": 0.9, "accuracy": 0.8, "count": 300},
             {"low": 0.3, "high": 0.5, "confidence": 0.4, "accuracy": 0.35, "count": 100},
         ],
+        "confidence": {
+            "curve": [
+                {"coverage": 0.25, "confidence": 0.91, "risk": 0.06, "oracle": 0, "cider": 0.982},
+                {"coverage": 0.3, "confidence": 0.88, "risk": 0.08, "oracle": 0, "cider": 0.9},
+                {"coverage": 0.5, "confidence": 0.7, "risk": 0.15, "oracle": 0, "cider": 0.7312},
+                {"coverage": 1, "confidence": 0.02, "risk": 0.44, "oracle": 0.44, "cider": 0.4996},
+            ],
+            "reliability": [{"low": 0.9, "high": 1.0, "confidence": 0.95, "accuracy": 0.9, "count": 260}],
+        },
         "diversity": {
             "beam": {"distinct_1": 0.04, "distinct_2": 0.11, "vocabulary_size": 310, "mean_length": 9.4,
                      "novelty": 0.72, "self_bleu": None}

@@ -59,7 +59,7 @@ def test_the_layout_of_evaluation_json(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert set(written) == {
         "dataset", "split", "num_images", "tokenizer", "cider_document_frequencies", "weights", "generation", "system",
-        "scores", "baselines", "grounding", "hallucination", "calibration",
+        "scores", "baselines", "grounding", "hallucination", "calibration", "confidence",
     }  # fmt: skip
     assert written["scores"]["beam"]["cider"] == 0.4996
     assert "meteor_toolkit" not in written["scores"]["beam"]

@@ -11,10 +11,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from wordgaze.core.errors import CaptionsError, ModelError, ParamsError
+from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.captioner import Captioner, caption_ensemble
 from wordgaze.inference.captioner_folder import load_decoder, save_captioner
+from wordgaze.vision.encoders import Encoder
 
 WIDE = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=6)
 
@@ -60,6 +62,36 @@ def test_each_picture_has_its_captions_best_first(tiny_captioner: Captioner, pic
         assert all(c.weights.shape == (len(c.words), 4) for c in of_one)
     alone = [tiny_captioner.caption([picture], WIDE)[0][0].words for picture in pictures]
     assert alone == [of_one[0].words for of_one in captions]
+
+
+def test_a_stored_confidence_is_given_to_every_caption_and_changes_nothing_else(
+    tiny_captioner: Captioner,
+    tiny_encoder: Encoder,
+    tiny_confidence: ConfidenceModel,
+    pictures: list[Image.Image],
+    tmp_path: Path,
+) -> None:
+    assert tiny_captioner.caption(pictures[0])[0].confidence is None
+    before = tiny_captioner.caption(pictures, WIDE)
+    save_captioner(
+        tmp_path / "sure", tiny_captioner.decoder, tiny_captioner.vocabulary, tiny_captioner.encoder.spec,
+        tiny_encoder.state_dict(), confidence=tiny_confidence,
+    )  # fmt: skip
+    captioner = Captioner.load(tmp_path / "sure", "cpu")
+    after = captioner.caption(pictures, WIDE)
+    assert [[(c.words, c.log_prob) for c in of_one] for of_one in after] == [
+        [(c.words, c.log_prob) for c in of_one] for of_one in before
+    ]
+    assert all(c.confidence is not None and 0 < c.confidence < 1 for of_one in after for c in of_one)
+    tiny_captioner.confidence = tiny_confidence
+    assert [[c.confidence for c in of_one] for of_one in tiny_captioner.caption(pictures, WIDE)] == [
+        [c.confidence for c in of_one] for of_one in after
+    ]
+    ensemble = caption_ensemble([captioner, captioner], pictures, WIDE)
+    assert {c.confidence for of_one in ensemble for c in of_one} == {None}
+    state = load_file(tmp_path / "sure/weights.safetensors")
+    save_file({k: v for k, v in state.items() if k != "confidence.signals"}, tmp_path / "sure/weights.safetensors")
+    assert "holds a broken captioner (KeyError: 'signals')" in message(tmp_path / "sure")
 
 
 def test_the_captioner_is_ready_to_caption(tiny_captioner: Captioner) -> None:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wordgaze.core.errors import ScoreError
-from wordgaze.metrics.calibration import Bin, brier, expected_calibration_error, reliability, words_right
+from wordgaze.metrics.calibration import (
+    Bin,
+    brier,
+    captions_right,
+    expected_calibration_error,
+    reliability,
+    words_right,
+)
 
 WORDS = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40)
 
@@ -86,6 +93,18 @@ def test_what_is_no_probability_is_refused(probabilities: list[float], right: li
     for function in (reliability, expected_calibration_error, brier):
         with pytest.raises(ScoreError, match=message):
             function(probabilities, right)
+
+
+def test_a_caption_is_right_if_half_of_its_content_words_are() -> None:
+    references = [["a dog runs".split(), "it is brown".split()]]
+    for caption, right in (
+        ("a brown dog runs", True),
+        ("a brown cat", True),
+        ("a brown brown cat sleeps", False),  # one of three different words
+        ("a the of", False),
+        ("", False),
+    ):
+        assert captions_right([caption.split()], references) == [right], caption
 
 
 def test_misfits_are_refused() -> None:

@@ -41,7 +41,7 @@ def test_every_output_is_there(finished: "Project") -> None:
         "models/stage1/captioner.json", "models/stage1/weights.safetensors",
         "models/stage2/captioner.json", "models/stage2/weights.safetensors",
         "reports/train_stage1.csv", "reports/train_stage2.csv", "reports/captions.csv", "reports/details.json",
-        "reports/evaluation.html", "reports/calibration.csv",
+        "reports/evaluation.html", "reports/calibration.csv", "reports/confidence.csv",
     ):  # fmt: skip
         assert (finished.root / path).stat().st_size > 0, path
     assert len(list((finished.root / "data/raw/images").iterdir())) == 60

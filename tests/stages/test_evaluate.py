@@ -17,6 +17,7 @@ from wordgaze.data.readers.captions import read_captions, read_references
 from wordgaze.data.records import Box, Record, write_records
 from wordgaze.evaluation.results import EvaluationDetails, EvaluationReport
 from wordgaze.evaluation.score import score_files
+from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 from wordgaze.models.config import DecoderConfig
@@ -83,13 +84,13 @@ def params() -> Params:
 def reported(tiny_captioner: Captioner, project: Path, prepared: Prepared, params: Params) -> Callable[..., Path]:
     """Evaluates the tiny captioner with a decoder of these settings; gives the folder of the reports."""
 
-    def report(**settings: object) -> Path:
+    def report(confidence: ConfidenceModel | None = None, **settings: object) -> Path:
         sizes = {"embedding_size": 8, "hidden_size": 8, "attention_size": 8, "feature_size": 8}
         config = DecoderConfig.model_validate({**sizes, **settings})
         encoder, vocabulary = tiny_captioner.encoder, tiny_captioner.vocabulary
         torch.manual_seed(3)
         decoder = Decoder(config, encoder.spec.channels, len(vocabulary)).eval()
-        captioner = Captioner(decoder, vocabulary, encoder)
+        captioner = Captioner(decoder, vocabulary, encoder, confidence=confidence)
         evaluation = evaluate(captioner, prepared, Store(captioner), params)  # type: ignore[arg-type]
         write_reports(evaluation, params)
         return project / paths.REPORTS
@@ -122,6 +123,24 @@ def test_every_kind_of_attention_is_evaluated_on_a_data_set_with_boxes(
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["low", "high", "count", "confidence", "accuracy"]
     assert sum(int(row["count"]) for row in rows) == sum(one.count for one in details.calibration)
+
+
+def test_the_confidence_of_captions_is_evaluated_where_the_captioner_has_one(
+    reported: Callable[..., Path], tiny_confidence: ConfidenceModel
+) -> None:
+    folder = reported()
+    assert EvaluationReport.load(folder / "evaluation.json").confidence is None
+    assert (folder / "confidence.csv").read_text() == "coverage,confidence,risk,oracle,cider\n"
+    folder = reported(tiny_confidence)
+    scores = EvaluationReport.load(folder / "evaluation.json").confidence
+    details = EvaluationDetails.load(folder / "details.json").confidence
+    assert scores is not None and details is not None
+    assert 0 <= scores.ece <= 1 and scores.aurc_oracle <= scores.aurc
+    assert scores.cider == details.curve[-1].cider
+    with (folder / "confidence.csv").open(newline="") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    assert rows == [point.model_dump(mode="json") for point in details.curve]
+    assert 'id="confidence"' in (folder / "evaluation.html").read_text(encoding="utf-8")
 
 
 def test_the_captions_are_no_formulas_and_are_scored_again(reported: Callable[..., Path]) -> None:

@@ -89,6 +89,20 @@ def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: TrainingTas
     assert Captioner.load(tmp_path / "tuned/captioner", "cpu").parts.neighbours is None  # its features are other ones now
 
 
+def test_a_captioner_knows_how_sure_it_is_of_its_captions(task: TrainingTask, tmp_path: Path) -> None:
+    assert task.image_folder
+    image = task.image_folder / "09.png"
+    weights = trained(task, tmp_path / "first")
+    [best] = Captioner.load(tmp_path / "first/captioner", "cpu").caption(image)
+    assert best.confidence is not None and 0 < best.confidence < 1
+    again = trained(task, tmp_path / "second")
+    parts = {name for name in weights if name.startswith("confidence.")}
+    assert parts and all(torch.equal(weights[name], again[name]) for name in parts)
+    trained(tuned(task, tmp_path / "first/captioner"), tmp_path / "tuned")
+    [best] = Captioner.load(tmp_path / "tuned/captioner", "cpu").caption(image)
+    assert best.confidence is not None
+
+
 def test_tuning_trains_the_last_blocks_and_no_others(task: TrainingTask, tmp_path: Path) -> None:
     trained(task, tmp_path / "first")
     weights = trained(tuned(task, tmp_path / "first/captioner", blocks=2), tmp_path / "second")

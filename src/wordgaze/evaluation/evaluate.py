@@ -15,6 +15,7 @@ from wordgaze.evaluation.comparison import (
     confidence_intervals,
     diversity,
 )
+from wordgaze.evaluation.confidence import ConfidenceEvaluation
 from wordgaze.evaluation.results import (
     Baselines,
     Calibration,
@@ -104,6 +105,7 @@ class Evaluation:
             grounding=None if grounding is None else GroundingScores.from_metric(grounding),
             hallucination=Hallucination.model_validate({name: float(value) for name, value in chair.items()}),
             calibration=self._calibration(),
+            confidence=self._confidence.scores() if self._confidence else None,
         )
 
     def details(self) -> EvaluationDetails:
@@ -117,6 +119,7 @@ class Evaluation:
             by_objects=comparison.by_group(strategy, self._object_counts) if self.boxes else (),
             grounding=self._grounding_details() if self.boxes else None,
             calibration=self._reliability(),
+            confidence=self._confidence.details() if self._confidence else None,
             diversity={
                 name: diversity([[caption.words for caption in of_image] for of_image in candidates], self._train)
                 for name, candidates in self.captions.items()
@@ -183,20 +186,29 @@ class Evaluation:
         )
 
     def _calibration(self) -> Calibration:
-        if not self._confidence[0]:
+        if not self._word_probabilities[0]:
             return Calibration(ece=None, brier=None)
-        return Calibration(ece=expected_calibration_error(*self._confidence), brier=brier(*self._confidence))
+        return Calibration(
+            ece=expected_calibration_error(*self._word_probabilities), brier=brier(*self._word_probabilities)
+        )
 
     def _reliability(self) -> tuple[ReliabilityBin, ...]:
-        bins = reliability(*self._confidence) if self._confidence[0] else []
+        bins = reliability(*self._word_probabilities) if self._word_probabilities[0] else []
         return tuple(ReliabilityBin.model_validate(asdict(one)) for one in bins)
 
     @cached_property
-    def _confidence(self) -> tuple[list[float], list[bool]]:
+    def _word_probabilities(self) -> tuple[list[float], list[bool]]:
         """The probability of each word of the best captions, and whether any reference of its image has the word."""
         right = words_right(self._best_words, self.references)
         log_probs = [log_prob for caption in self.best for log_prob in caption.word_log_probs]
         return np.exp(log_probs).tolist(), [hit for of_caption in right for hit in of_caption]
+
+    @cached_property
+    def _confidence(self) -> ConfidenceEvaluation | None:
+        """None where the captions have no confidence."""
+        if any(caption.confidence is None for caption in self.best):
+            return None
+        return ConfidenceEvaluation(self.best, self.references, self.comparison.per_image(self.strategy)["cider"])
 
     @property
     def _object_counts(self) -> list[str]:

@@ -262,13 +262,50 @@ class Calibration(Result):
 
 
 class ReliabilityBin(Result):
-    """Words whose probability p lies in ``low`` < p ≤ ``high``: their number, mean probability and accuracy."""
+    """Words, or captions, whose probability p lies in ``low`` < p ≤ ``high``: their number, mean probability and
+    accuracy."""
 
     low: Value
     high: Value
     count: int
     confidence: Value
     accuracy: Value
+
+
+class CaptionConfidence(Result):
+    """Whether the confidence of captions is calibrated, and whether the confident captions are the good ones.
+
+    ``ece`` and ``brier`` are those of the event that at least half of a caption's content words occur in a reference.
+    The risk is the share of captions for which they do not; ``aurc`` is the area under the risk–coverage curve (Geifman
+    and El-Yaniv 2017), beside that of a random order and that of an oracle. ``cider`` is the mean over all images,
+    ``cider_half`` that over the half with the highest confidence.
+    """
+
+    ece: Value
+    brier: Value
+    aurc: Value
+    aurc_random: Value
+    aurc_oracle: Value
+    cider: Value
+    cider_half: Value
+
+
+class CoveragePoint(Result):
+    """The images with the highest confidence: their share of all, the least confidence among them, their risk and their
+    mean CIDEr. ``oracle`` is the least possible risk at this coverage."""
+
+    coverage: Value
+    confidence: Value
+    risk: Value
+    oracle: Value
+    cider: Value
+
+
+class ConfidenceDetails(Result):
+    """The risk–coverage curve, and the captions by their confidence."""
+
+    curve: tuple[CoveragePoint, ...]
+    reliability: tuple[ReliabilityBin, ...]
 
 
 class Diversity(Result):
@@ -300,7 +337,8 @@ class ScoreSummary(Result):
 class EvaluationReport(ScoreSummary):
     """``reports/evaluation.json``: the scores of a captioner, which DVC reads as metrics.
 
-    ``weights`` is the SHA-256 of the captioner's weights. ``grounding`` is None for a data set without boxes.
+    ``weights`` is the SHA-256 of the captioner's weights. ``grounding`` is None for a data set without boxes, and
+    ``confidence`` for a captioner that estimates none.
     """
 
     split: str
@@ -309,6 +347,7 @@ class EvaluationReport(ScoreSummary):
     grounding: GroundingScores | None
     hallucination: Hallucination
     calibration: Calibration
+    confidence: CaptionConfidence | None = Field(None, exclude_if=_is_none)
 
 
 class EvaluationDetails(Result):
@@ -323,6 +362,7 @@ class EvaluationDetails(Result):
     by_objects: tuple[GroupScores, ...] = ()
     grounding: GroundingDetails | None = None
     calibration: tuple[ReliabilityBin, ...] = ()
+    confidence: ConfidenceDetails | None = Field(None, exclude_if=_is_none)
     diversity: dict[str, Diversity] = {}
     failures: dict[str, int] = {}
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from wordgaze.core.errors import ModelError
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.image_statistics import embed_means
 from wordgaze.generation.ngram_regression import NgramRegression
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.reranker import rescored
@@ -86,13 +86,7 @@ class NeighbourReranker:
 
     def embed(self, features: Tensor) -> Tensor:
         """features (B, L, C) → the vectors that are compared with ``vectors``: (B, C), of length 1."""
-        means = features.float().mean(1).cpu()
-        if means.shape[1] != len(self.mean):
-            raise ModelError(
-                f"features of {means.shape[1]} channels cannot be compared with training images of {len(self.mean)};"
-                " use the encoder of the captioner"
-            )
-        return normalize((means - self.mean) * self.scale, dim=1)
+        return embed_means(features.float().mean(1).cpu(), self.mean, self.scale)
 
     @cached_property
     def _vectors(self) -> Tensor:

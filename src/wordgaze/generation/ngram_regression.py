@@ -34,7 +34,7 @@ class NgramRegression:
         images = Counter(gram for of_image in captions for gram in {g for words in of_image for g in ngrams(words)})
         self._images = {gram: n for gram, n in images.items() if n >= MIN_IMAGES}
         self._index = {gram: i for i, gram in enumerate(sorted(self._images))}
-        self._targets = self._target_matrix(captions)
+        self._targets = target_matrix(captions, frequencies, self._index)
         self._mean = torch.sparse.sum(self._targets, 1).to_dense() / len(captions)  # (G,)
         self._vectors = vectors
         covariance = vectors.T @ vectors + PENALTY * torch.eye(vectors.shape[1])
@@ -72,20 +72,6 @@ class NgramRegression:
         down = torch.linalg.solve_triangular(self._factor.T, leading, upper=True)
         return grams, down, leading.T @ whitened, mean
 
-    def _entries(self, words: Tokens) -> list[tuple[int, float]]:
-        return _entries(words, self._index, self._frequencies)
-
-    def _target_matrix(self, captions: Sequence[Sequence[Tokens]]) -> Tensor:
-        """(G, M), sparse: the mean tf-idf vector of each image's captions."""
-        rows, columns, values = array("q"), array("q"), array("f")
-        for image, of_image in enumerate(captions):
-            for index, x in (entry for words in of_image for entry in self._entries(words)):
-                rows.append(index)
-                columns.append(image)
-                values.append(x / len(of_image))
-        indices, size = torch.tensor([rows, columns]), (len(self._index), len(captions))
-        return torch.sparse_coo_tensor(indices, torch.tensor(values), size, check_invariants=True).coalesce()
-
 
 def ngram_score(
     words: Tokens, expected: Sequence[float], index: Mapping[Gram, int], frequencies: DocumentFrequencies
@@ -94,9 +80,23 @@ def ngram_score(
 
     ``index``: the place of each of the G n-grams.
     """
-    return 10 / ORDERS * sum(x * expected[i] for i, x in _entries(words, index, frequencies))
+    return 10 / ORDERS * sum(x * expected[i] for i, x in _entries(words, frequencies, index))
 
 
-def _entries(words: Tokens, index: Mapping[Gram, int], frequencies: DocumentFrequencies) -> list[tuple[int, float]]:
+def target_matrix(
+    captions: Sequence[Sequence[Tokens]], frequencies: DocumentFrequencies, index: Mapping[Gram, int]
+) -> Tensor:
+    """(G, M), sparse: the mean tf-idf vector of each of M images' captions, for the G n-grams of ``index``."""
+    rows, columns, values = array("q"), array("q"), array("f")
+    for image, of_image in enumerate(captions):
+        for row, x in (entry for words in of_image for entry in _entries(words, frequencies, index)):
+            rows.append(row)
+            columns.append(image)
+            values.append(x / len(of_image))
+    indices, size = torch.tensor([rows, columns], dtype=torch.int64), (len(index), len(captions))
+    return torch.sparse_coo_tensor(indices, torch.tensor(values), size, check_invariants=True).coalesce()
+
+
+def _entries(words: Tokens, frequencies: DocumentFrequencies, index: Mapping[Gram, int]) -> list[tuple[int, float]]:
     """The non-zero entries of a caption's tf-idf vector, as (index, value)."""
     return [(index[gram], x) for gram, x in unit_vector(words, frequencies).items() if gram in index]

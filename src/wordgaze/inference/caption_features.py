@@ -7,12 +7,11 @@ import torch
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
 from wordgaze.generation.outputs import Caption
-from wordgaze.generation.reranker import Reranker
+from wordgaze.inference.captioner_folder import NO_PARTS, CaptionerParts
 from wordgaze.inference.object_names import object_names
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.feature_store import FeatureSource
-from wordgaze.vision.tagger import Tagger
 
 
 def caption_features(
@@ -23,13 +22,12 @@ def caption_features(
     decode: GenerationConfig,
     batch: int,
     seed: int = 0,
-    neighbours: Reranker | None = None,
+    parts: CaptionerParts = NO_PARTS,
     grid: tuple[int, int] | None = None,
-    tagger: Tagger | None = None,
 ) -> list[list[Caption]]:
     """``num_return_sequences`` captions of each image, best first, from the features of ``store``.
 
-    ``batch`` images are decoded at a time.
+    ``batch`` images are decoded at a time. With ``confidence`` every caption has its confidence.
     """
     captions: list[list[Caption]] = []
     with torch.inference_mode():
@@ -37,8 +35,9 @@ def caption_features(
     for i in range(0, len(images), batch):
         names = images[i : i + batch]
         features = store.read(names).to(decoder.device, decoder.dtype)
-        captions += generate(
-            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table, neighbours=neighbours, grid=grid,
-            names=object_names(tagger, features, vocabulary, decode),
+        found = generate(
+            decoder, features, vocabulary, decode, keys=names, seed=seed, table=table,
+            neighbours=parts.reranker, grid=grid, names=object_names(parts.tagger, features, vocabulary, decode),
         )  # fmt: skip
+        captions += parts.confidence.assign(found, features) if parts.confidence else found
     return captions

@@ -131,7 +131,8 @@ class Captioner:
             prefix: the words that every caption begins with, as text or as a sequence of words.
 
         Returns:
-            For one image ``num_return_sequences`` captions, best first; for an iterable a list of these.
+            For one image ``num_return_sequences`` captions, best first, each with its ``confidence``; for an iterable a
+            list of these.
 
         Raises:
             ImageError: an image is missing, broken or too large.
@@ -213,7 +214,7 @@ class Captioner:
         prefix: Sequence[str] = (),
     ) -> list[list[Caption]]:
         """As :meth:`caption`, for features (B, L, D). ``keys`` identify the images for the strategies that sample."""
-        return generate(
+        captions = generate(
             self.decoder,
             features,
             self.vocabulary,
@@ -226,6 +227,8 @@ class Captioner:
             grid=self.encoder.spec.grid,
             names=object_names(self.parts.tagger, features, self.vocabulary, generation_config),
         )
+        confidence = self.parts.confidence
+        return confidence.assign(captions, features) if confidence else captions
 
 
 def caption_ensemble(
@@ -237,8 +240,9 @@ def caption_ensemble(
 ) -> list[list[Caption]]:
     """Captions RGB images, as one batch, with one captioner or with several as an ensemble.
 
-    Every caption begins with the words of ``prefix``. Samples depend on ``seed`` and on an image's pixels. Raises
-    ModelError when the captioners have different vocabularies, and for a word of ``prefix`` that is not in them.
+    Every caption begins with the words of ``prefix``. Samples depend on ``seed`` and on an image's pixels. Captions of
+    an ensemble have no ``confidence``, because it is calibrated for the captions of one decoder. Raises ModelError when
+    the captioners have different vocabularies, and for a word of ``prefix`` that is not in them.
     """
     first = captioners[0]
     if any(other.vocabulary != first.vocabulary for other in captioners):

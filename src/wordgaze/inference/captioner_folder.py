@@ -24,6 +24,7 @@ from torch import Tensor
 from wordgaze.core.errors import ModelError
 from wordgaze.core.files import atomic_directory, write_json, write_tensors, write_text
 from wordgaze.core.settings import problems_of
+from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.ngram_summary import NgramSummaryReranker
@@ -79,11 +80,13 @@ class CaptionerParts:
     A part has a method ``tensors()``, and a class method ``load`` that gives None for no tensors. Each keeps the dtypes
     of its tensors. ``neighbours``: the training images, for the strategy of that name; ``summary`` stands for them in a
     captioner that stores no captions. ``tagger``: the classifiers of the encoder, which name objects.
+    ``confidence``: estimates how probably a caption is right.
     """
 
     neighbours: NeighbourReranker | None = None
     summary: NgramSummaryReranker | None = None
     tagger: Tagger | None = None
+    confidence: ConfidenceModel | None = None
 
     @classmethod
     def load(cls, stored: Callable[[str], dict[str, Tensor]], vocabulary: Vocabulary) -> "CaptionerParts":
@@ -92,6 +95,7 @@ class CaptionerParts:
             neighbours=NeighbourReranker.load(stored("neighbours"), vocabulary),
             summary=NgramSummaryReranker.load(stored("summary"), vocabulary),
             tagger=Tagger.load(stored("tagger")),
+            confidence=ConfidenceModel.load(stored("confidence"), vocabulary),
         )
 
     @property

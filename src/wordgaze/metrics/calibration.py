@@ -1,7 +1,7 @@
-"""Calibration: whether the probability of a word is the share of such words that are right.
+"""Calibration: whether the probability of a word, or of a caption, is the share of such words that are right.
 
-The caller decides what "right" means: for generated captions, ``words_right``; with teacher forcing, that the most
-probable word is the word of the reference. The end of a caption is not a word and is left out.
+The caller decides what "right" means: for generated captions, ``words_right`` or ``captions_right``; with teacher
+forcing, that the most probable word is the word of the reference. The end of a caption is not a word and is left out.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.ngrams import refuse_misfit, refuse_unscorable
+from wordgaze.text.function_words import FUNCTION_WORDS
 
 _ROUNDING = 1e-6  # by which the exponential of a log-probability may exceed 1
 
@@ -39,6 +40,19 @@ def words_right(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens
     for words, of_image in zip(captions, references, strict=True):
         known = {word for reference in of_image for word in reference}
         right.append([word in known for word in words])
+    return right
+
+
+def captions_right(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> list[bool]:
+    """For each caption, whether at least half of its different content words occur in a reference of its image.
+
+    Content words are those that are not in ``FUNCTION_WORDS``; a caption without any is not right. Raises ScoreError on
+    a misfit.
+    """
+    right = []
+    for words, hits in zip(captions, words_right(captions, references), strict=True):
+        content = {word: hit for word, hit in zip(words, hits, strict=True) if word not in FUNCTION_WORDS}
+        right.append(bool(content) and 2 * sum(content.values()) >= len(content))
     return right
 
 

@@ -14,7 +14,7 @@ from wordgaze.data.readers.captions import BETWEEN
 from wordgaze.data.records import read_records
 from wordgaze.evaluation.evaluate import Evaluation, boxed
 from wordgaze.evaluation.report.page import CaptionExample, render_page
-from wordgaze.evaluation.results import ReliabilityBin
+from wordgaze.evaluation.results import CoveragePoint, ReliabilityBin
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.caption_features import caption_features
@@ -56,9 +56,8 @@ def evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, para
             generation,
             settings.batch_size,
             params.seed,
-            captioner.parts.reranker,
+            captioner.parts,
             captioner.encoder.spec.grid,
-            captioner.parts.tagger,
         )
         for name, generation in _strategies(params.generation).items()
     }
@@ -96,6 +95,8 @@ def write_reports(evaluation: Evaluation, params: Params) -> None:
     details.save(paths.REPORTS / "details.json")
     bins = [one.model_dump(mode="json") for one in details.calibration]
     write_csv(paths.REPORTS / "calibration.csv", list(ReliabilityBin.model_fields), bins)
+    curve = [point.model_dump(mode="json") for point in details.confidence.curve] if details.confidence else []
+    write_csv(paths.REPORTS / "confidence.csv", list(CoveragePoint.model_fields), curve)
     _write_captions(paths.REPORTS / "captions.csv", evaluation)
     _draw_attention(paths.REPORTS / "attention", evaluation, params.evaluate.num_attention_images)
     page = render_page(report, details, _examples(evaluation), f"wordgaze on {params.dataset.name}")

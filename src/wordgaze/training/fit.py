@@ -20,6 +20,7 @@ from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.batches import BatchLoader, Example
+from wordgaze.training.confidence import fit_confidence, mean_features
 from wordgaze.training.new_words import add_words
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective
@@ -109,17 +110,10 @@ class TrainingTask:
         self_critical = SelfCriticalLoss(vocabulary, references, settings, self.max_words)
         return Objective(settings.cross_entropy_weight if settings.objective == "both" else 0.0, self_critical)
 
-    def build_reranker(self) -> NeighbourReranker:
-        """A reranker that knows the captions and the mean stored features of training images."""
+    def known_captions(self) -> dict[str, list[list[str]]]:
+        """The captions of the training images that a captioner knows after training, from all over the data set."""
         every = sorted(self.prepared.captions["train"].items())
-        train = dict(every[:: math.ceil(len(every) / MAX_TRAIN_IMAGES)])
-        images, step = list(train), 256
-        means = [self.store.read(images[i : i + step]).float().mean(1) for i in range(0, len(images), step)]
-        return NeighbourReranker.fit(torch.cat(means), list(train.values()), self.prepared.vocabulary)
-
-    def build_tagger(self) -> Tagger | None:
-        """The classifiers of the encoder, if it has some."""
-        return Tagger.load(self.store.tagger_state())
+        return dict(every[:: math.ceil(len(every) / MAX_TRAIN_IMAGES)])
 
     def examples(self) -> list[Example]:
         """The training images with their captions as indices, ``max_train_images`` of them."""
@@ -179,9 +173,17 @@ def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_s
     trainer = Trainer(decoder, batches, dev_score, task.settings, task.seed, scratch / CHECKPOINT, finetuned, objective)
     history = trainer.train(on_epoch, on_step)
     state = finetuned.encoder.state_dict() if finetuned else task.store.encoder_state()
-    parts = CaptionerParts() if finetuned else CaptionerParts(task.build_reranker(), tagger=task.build_tagger())
-    vocabulary, spec, tuned = task.prepared.vocabulary, task.store.spec, finetuned is not None
+    known, vocabulary, spec = task.known_captions(), task.prepared.vocabulary, task.store.spec
+    means = mean_features(features, list(known))
+    dev = task.prepared.references("dev", task.settings.max_dev_images)
+    confidence = fit_confidence(decoder, vocabulary, features, means, list(known.values()), dev, task.max_words)
+    if finetuned:  # the classifiers do not fit its features, and neither do the stored ones
+        parts = CaptionerParts(confidence=confidence)
+    else:
+        neighbours = NeighbourReranker.fit(means, list(known.values()), vocabulary)
+        parts = CaptionerParts(neighbours, tagger=Tagger.load(task.store.tagger_state()), confidence=confidence)
     if task.model.new_words and task.start:  # the last stage: a training continues from the words of the captions
         decoder, vocabulary = add_words(decoder, vocabulary, task.model.new_words)
+    tuned = finetuned is not None
     save_captioner(folder, decoder, vocabulary, spec, state, tuned=tuned, parts=parts, dataset=task.dataset)
     return history

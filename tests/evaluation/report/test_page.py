@@ -19,11 +19,11 @@ from wordgaze.evaluation.report.charts import Bar, ReliabilityPoint, bar_chart, 
 from wordgaze.evaluation.report.page import CaptionExample, render_page
 from wordgaze.evaluation.results import Baselines, EvaluationDetails, EvaluationReport, ScoreSummary
 
-VOID = {"meta", "link", "img", "br", "hr", "line", "rect", "path", "circle"}
+VOID = {"meta", "link", "img", "br", "hr", "line", "rect", "path", "circle", "polyline"}
 SCRIPT = "<script>alert(1)</script>"
 SECTIONS = [
-    "scores", "charts", "comparisons", "by_length", "by_objects", "grounding", "calibration", "hallucination",
-    "diversity", "failures", "examples",
+    "scores", "charts", "comparisons", "by_length", "by_objects", "grounding", "calibration", "confidence",
+    "hallucination", "diversity", "failures", "examples",
 ]  # fmt: skip
 
 REPORT, DETAILS = evaluation_report(), evaluation_details()
@@ -101,6 +101,8 @@ def test_results_are_stated_in_sentences(read: Reader) -> None:
         "For 2,314 words, the cell with the highest attention lies in the box in 71.2% of the cases; "
         "the best baseline reaches 55.2%",
         "expected calibration error (ECE) is 5.0%; on average the probabilities are overconfident",
+        "The more confident half of the captions has a CIDEr of 0.731, all captions have 0.500",
+        "(AURC) is 0.210, between 0.115 for the oracle and 0.440 for a random order",
         "7.2% of the named objects are hallucinated",
         "– of the objects in the images are named",
     ):
@@ -116,6 +118,7 @@ def test_each_explanation_names_its_source(read: Reader) -> None:
         "Efron 1979",
         "Zhang 2016",
         "Guo 2017",
+        "Geifman 2017",
         "Rohrbach 2018",
         "Li 2016",
     ):
@@ -190,14 +193,28 @@ def test_nothing_is_loaded_from_anywhere(html: str, read: Reader) -> None:
 
 def test_tables_and_charts_can_be_heard(read: Reader) -> None:
     tables = len(read.all("table"))
-    assert tables == 5
+    assert tables == 7
     assert len(read.all("caption")) == tables
     assert all(cell.get("scope") in ("col", "row", "rowgroup") for cell in read.all("th"))
     charts = read.all("svg")
-    assert len(charts) == 6
+    assert len(charts) == 8
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     assert "beam 0.500, 0.471 to 0.528; greedy 0.465; one caption for every image 0.465" in str(charts[0]["aria-label"])
     assert "300 words at 90%, 80% right" in str(charts[4]["aria-label"])
+    assert "15% wrong at a coverage of 50%; 44% wrong at a coverage of 100%" in str(charts[5]["aria-label"])
+    assert "260 captions at 95%, 90% right" in str(charts[6]["aria-label"])
+
+
+def test_the_most_confident_captions_are_listed_at_every_quarter(html: str) -> None:
+    section = html[html.index('id="confidence"') : html.index('id="hallucination"')]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', section)
+    assert [row for row, _ in rows] == ["25.0%", "50.0%", "100.0%", "95.0%"]  # three of the curve, one of the bins
+    assert re.findall(r">([^<>]+)<", rows[1][1]) == ["70.0%", "15.0%", "0.731"]
+
+
+def test_a_captioner_without_a_confidence_has_no_section_of_it() -> None:
+    read = Reader(render_page(evaluation_report(confidence=None), evaluation_details(confidence=None), EXAMPLES, "x"))
+    assert read.sections == [name for name in SECTIONS if name != "confidence"]
 
 
 NOTHING: dict[str, dict[str, Any]] = {
@@ -235,7 +252,7 @@ def test_the_scores_of_files_have_no_section_of_a_captioner() -> None:
     fields = ("dataset", "num_images", "tokenizer", "cider_document_frequencies", "system", "scores", "baselines")
     summary = ScoreSummary.model_validate({name: getattr(REPORT, name) for name in fields})
     read = Reader(render_page(summary, evaluation_details(grounding=None, calibration=()), [], "x"))
-    assert not {"grounding", "calibration", "hallucination", "examples"} & set(read.sections)
+    assert not {"grounding", "calibration", "confidence", "hallucination", "examples"} & set(read.sections)
     assert "1,000 images of flickr8k were captioned" in read.words
 
 

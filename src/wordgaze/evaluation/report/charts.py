@@ -1,7 +1,8 @@
-"""Bar charts and reliability diagrams as SVG inside an HTML page, whose style sheet colours them by class.
+"""Bar charts, reliability diagrams and risk–coverage curves as SVG inside an HTML page.
 
-Charts are 420 units wide, so that their text is readable on a phone. The ``aria-label`` of a chart describes it to
-screen readers, and the chart shows every value as text: no information is given by colour alone.
+The style sheet of the page colours them by class. Charts are 420 units wide, so that their text is readable on a phone.
+The ``aria-label`` of a chart describes it to screen readers, and the chart, or a table beside it, shows every value as
+text: no information is given by colour alone.
 """
 
 from collections.abc import Sequence
@@ -29,11 +30,20 @@ class Bar:
 
 @dataclass(frozen=True)
 class ReliabilityPoint:
-    """A bin of words: their mean probability, the share that is right, and their number."""
+    """A bin of words or captions: their mean probability, the share that is right, and their number."""
 
     confidence: float
     accuracy: float
     count: int
+
+
+@dataclass(frozen=True)
+class RiskPoint:
+    """The risk of the most confident images, ``coverage`` of all, and the least possible risk of as many."""
+
+    coverage: float
+    risk: float
+    oracle: float
 
 
 def bar_chart(name: str, bars: Sequence[Bar], top: float | None = None) -> Markup:
@@ -49,21 +59,21 @@ def bar_chart(name: str, bars: Sequence[Bar], top: float | None = None) -> Marku
     ).format(w=_WIDTH, h=height, description=description, rows=rows)
 
 
-def reliability_diagram(dots: Sequence[ReliabilityPoint]) -> Markup:
-    """Accuracy over confidence (Guo et al. 2017, figure 1).
+def reliability_diagram(dots: Sequence[ReliabilityPoint], unit: str = "word") -> Markup:
+    """Accuracy over confidence (Guo et al. 2017, figure 1) of words, or of another ``unit``.
 
     Dots below the diagonal are overconfident; the area of a dot is proportional to its number of words.
     """
     most = max((dot.count for dot in dots), default=0) or 1
-    description = "; ".join(f"{dot.count} words at {dot.confidence:.0%}, {dot.accuracy:.0%} right" for dot in dots)
+    description = "; ".join(f"{dot.count} {unit}s at {dot.confidence:.0%}, {dot.accuracy:.0%} right" for dot in dots)
     marks = Markup().join(
         Markup('<line class="gap" x1="{x:.1f}" y1="{y:.1f}" x2="{x:.1f}" y2="{d:.1f}"/>').format(
-            x=_LEFT + _SIDE * dot.confidence, y=_y(dot.accuracy), d=_y(dot.confidence)
+            x=_x(dot.confidence), y=_y(dot.accuracy), d=_y(dot.confidence)
         )
         for dot in dots
     ) + Markup().join(
         Markup('<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>').format(
-            x=_LEFT + _SIDE * dot.confidence, y=_y(dot.accuracy), r=3 + 9 * (dot.count / most) ** 0.5
+            x=_x(dot.confidence), y=_y(dot.accuracy), r=3 + 9 * (dot.count / most) ** 0.5
         )
         for dot in dots
     )
@@ -71,8 +81,27 @@ def reliability_diagram(dots: Sequence[ReliabilityPoint]) -> Markup:
         '<svg class="chart square" role="img" viewBox="0 0 {w} {h}" aria-label="Reliability diagram: {description}">'
         '{frame}<line class="diagonal" x1="{l}" y1="{b:.0f}" x2="{r}" y2="{t:.0f}"/>{marks}</svg>'
     ).format(
-        w=_LEFT + _SIDE + 22, h=_SIDE + _BELOW + 10, description=description, frame=_frame(), marks=marks,
-        l=_LEFT, r=_LEFT + _SIDE, b=_y(0), t=_y(1),
+        w=_LEFT + _SIDE + 22, h=_SIDE + _BELOW + 10, description=description, marks=marks,
+        frame=_frame(f"probability of a {unit}", f"share of right {unit}s"), l=_LEFT, r=_LEFT + _SIDE, b=_y(0), t=_y(1),
+    )  # fmt: skip
+
+
+def risk_coverage_diagram(points: Sequence[RiskPoint]) -> Markup:
+    """Risk over coverage (Geifman and El-Yaniv 2017, figure 1), in the order of the coverage.
+
+    The dashed lines are a random order, whose risk is that of all images, and an oracle.
+    """
+    risk = " ".join(f"{_x(point.coverage):.1f},{_y(point.risk):.1f}" for point in points)
+    oracle = " ".join(f"{_x(point.coverage):.1f},{_y(point.oracle):.1f}" for point in points)
+    description = "; ".join(f"{point.risk:.0%} wrong at a coverage of {point.coverage:.0%}" for point in points)
+    return Markup(
+        '<svg class="chart square" role="img" viewBox="0 0 {w} {h}" aria-label="Risk–coverage curve: {description}">'
+        '{frame}<path class="diagonal" d="M{l} {y:.1f}H{r}"/><polyline class="diagonal" points="{oracle}"/>'
+        '<polyline class="curve" points="{risk}"/></svg>'
+    ).format(
+        w=_LEFT + _SIDE + 22, h=_SIDE + _BELOW + 10, description=description, oracle=oracle, risk=risk,
+        frame=_frame("coverage: share of the images", "share of wrong captions"),
+        l=_LEFT, r=_LEFT + _SIDE, y=_y(points[-1].risk),
     )  # fmt: skip
 
 
@@ -100,14 +129,18 @@ def _bar(bar: Bar, y: int, scale: float) -> Markup:
     return label + drawn + shown
 
 
+def _x(share: float) -> float:
+    return _LEFT + _SIDE * share
+
+
 def _y(share: float) -> float:
     return 8 + _SIDE * (1 - share)
 
 
-def _frame() -> Markup:
+def _frame(x_label: str, y_label: str) -> Markup:
     ticks = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y, shown = _LEFT + _SIDE * share, _y(share), f"{share:.0%}"
+        x, y, shown = _x(share), _y(share), f"{share:.0%}"
         ticks += [
             f'<line class="grid" x1="{x:.0f}" y1="{_y(1):.0f}" x2="{x:.0f}" y2="{_y(0):.0f}"/>',
             f'<line class="grid" x1="{_LEFT}" y1="{y:.0f}" x2="{_LEFT + _SIDE}" y2="{y:.0f}"/>',
@@ -116,7 +149,7 @@ def _frame() -> Markup:
         ]
     middle, upward = _LEFT + _SIDE // 2, f"translate(12 {_y(0.5):.0f}) rotate(-90)"
     ticks += [
-        f'<text class="label" x="{middle}" y="{_SIDE + _BELOW + 4}" text-anchor="middle">probability of a word</text>',
-        f'<text class="label" transform="{upward}" text-anchor="middle">share of right words</text>',
+        f'<text class="label" x="{middle}" y="{_SIDE + _BELOW + 4}" text-anchor="middle">{escape(x_label)}</text>',
+        f'<text class="label" transform="{upward}" text-anchor="middle">{escape(y_label)}</text>',
     ]
     return Markup("".join(ticks))

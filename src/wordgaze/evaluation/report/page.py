@@ -55,6 +55,7 @@ def render_page(
         breakdowns=sections.breakdowns(details),
         grounding=sections.grounding(report.grounding if report else None, details.grounding),
         calibration=sections.calibration(report.calibration if report else None, details.calibration),
+        confidence=sections.confidence(report.confidence if report else None, details.confidence),
         hallucination=report.hallucination if report else None,
         diversity=details.diversity,
         failures=sections.failure_chart(details.failures),

@@ -5,12 +5,22 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from wordgaze.evaluation.report.charts import Bar, ReliabilityPoint, bar_chart, reliability_diagram
+from wordgaze.evaluation.report.charts import (
+    Bar,
+    ReliabilityPoint,
+    RiskPoint,
+    bar_chart,
+    reliability_diagram,
+    risk_coverage_diagram,
+)
 from wordgaze.evaluation.report.formats import is_known, number, percent
 from wordgaze.evaluation.results import (
     SCORE_LABELS,
     Calibration,
+    CaptionConfidence,
+    ConfidenceDetails,
     ConfidenceInterval,
+    CoveragePoint,
     EvaluationDetails,
     GroundingDetails,
     GroundingScores,
@@ -105,6 +115,17 @@ class CalibrationSection:
     bins: Sequence[ReliabilityBin]
     diagram: Markup | None
     tendency: str | None
+
+
+@dataclass(frozen=True)
+class ConfidenceSection:
+    """The scores of the captions' confidence, both diagrams, the curve at every quarter, and the bins."""
+
+    scores: CaptionConfidence
+    curve: Markup
+    diagram: Markup
+    quarters: Sequence[CoveragePoint]
+    bins: Sequence[ReliabilityBin]
 
 
 def headline(summary: ScoreSummary, details: EvaluationDetails) -> Headline | None:
@@ -214,6 +235,18 @@ def calibration(scores: Calibration | None, bins: Sequence[ReliabilityBin]) -> C
     surplus = sum((dot.confidence - dot.accuracy) * dot.count for dot in dots)
     tendency = ("overconfident" if surplus > 0 else "underconfident") if surplus else None
     return CalibrationSection(scores, ordered, reliability_diagram(dots) if dots else None, tendency)
+
+
+def confidence(scores: CaptionConfidence | None, details: ConfidenceDetails | None) -> ConfidenceSection | None:
+    """The scores of the captions' confidence with the risk–coverage curve and the reliability diagram."""
+    if scores is None or details is None or not details.curve:
+        return None
+    points = [RiskPoint(one.coverage, one.risk, one.oracle) for one in details.curve]
+    dots = [ReliabilityPoint(one.confidence, one.accuracy, one.count) for one in details.reliability]
+    quarters = [one for one in details.curve if (4 * one.coverage).is_integer()]
+    return ConfidenceSection(
+        scores, risk_coverage_diagram(points), reliability_diagram(dots, "caption"), quarters, details.reliability
+    )
 
 
 def failure_chart(counts: Mapping[str, int]) -> Markup | None:

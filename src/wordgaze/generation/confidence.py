@@ -1,0 +1,193 @@
+"""The confidence of a caption: the calibrated probability that it is right.
+
+A linear regression estimates the CIDEr of a caption from the log-probabilities of its words, from how rare they are and
+from how well the caption agrees with what a regression on the training images expects of the image. The estimate is
+made a probability by Platt scaling (Platt 1999). Both are fitted to the captions of the dev split, which the decoder
+was not trained on. A caption is right if half of its content words occur in a reference (``captions_right``).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from wordgaze.generation.image_statistics import ImageStatistics
+from wordgaze.generation.outputs import Caption
+from wordgaze.generation.principal_regression import PrincipalRegression
+from wordgaze.metrics.base import Tokens
+from wordgaze.metrics.calibration import captions_right
+from wordgaze.metrics.cider import Cider
+from wordgaze.text.function_words import FUNCTION_WORDS
+from wordgaze.text.vocabulary import Vocabulary
+
+OUTLIERS = 0.05
+"""The share of the dev images that count as outliers: it sets ``outlier_threshold``."""
+
+_EXPECTED = 6  # the place of the expected score among the signals
+_EXPECTED_WEIGHT = 0.5  # of the expected score in an image's outlier score; both are in standard deviations
+_PENALTY = 10.0  # λ of the regression on standardised signals
+_NEWTON_STEPS = 50
+_EPSILON = 1e-6  # added to a standard deviation, which may be 0
+
+
+class ConfidenceModel:
+    """Estimates how good captions are; ``images`` and ``ngrams`` describe the training images.
+
+    ``signals`` (3, S) are the mean, the scale and the weight of each signal, ``calibration`` (2,) the slope and the
+    intercept of the logistic function, and ``outliers`` (3,) the mean and the scale of the distance from the training
+    images, and the threshold of :meth:`outlier_scores`.
+    """
+
+    def __init__(
+        self,
+        images: ImageStatistics,
+        ngrams: PrincipalRegression,
+        signals: Tensor,
+        calibration: Tensor,
+        outliers: Tensor,
+    ) -> None:
+        self.images, self.ngrams = images, ngrams
+        self.signals, self.calibration, self.outliers = signals, calibration, outliers
+
+    @classmethod
+    def fit(
+        cls,
+        images: ImageStatistics,
+        ngrams: PrincipalRegression,
+        means: Tensor,
+        captions: Sequence[Caption],
+        references: Sequence[Sequence[Tokens]],
+    ) -> "ConfidenceModel":
+        """From the mean features (N, C), the captions and the references of N images of the dev split."""
+        coordinates, distances = images.project(means)
+        signals = torch.stack([_signals(*pair, ngrams) for pair in zip(coordinates, captions, strict=True)])
+        words = [caption.words for caption in captions]
+        deviation, mean = torch.std_mean(signals, dim=0, correction=0)
+        scale = 1 / (deviation + _EPSILON)
+        standardised = (signals - mean) * scale
+        weight = _ridge(standardised, torch.tensor(Cider(references).per_image(words)))
+        calibration = _platt(standardised @ weight, captions_right(words, references))
+        deviation, mean_distance = torch.std_mean(distances, correction=0)
+        outliers = torch.stack([mean_distance, 1 / (deviation + _EPSILON), torch.zeros(())])
+        model = cls(images, ngrams, torch.stack([mean, scale, weight]), calibration, outliers)
+        outliers[2] = torch.quantile(model._outlier_scores(signals, distances), 1 - OUTLIERS)
+        return model
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], vocabulary: Vocabulary) -> "ConfidenceModel | None":
+        """From what :meth:`tensors` returned; None if ``tensors`` is empty. Raises KeyError if a tensor is missing."""
+        if not tensors:
+            return None
+        images = ImageStatistics.load(_inside(tensors, "images."))
+        ngrams = PrincipalRegression.load(_inside(tensors, "ngrams."), vocabulary)
+        return cls(images, ngrams, *(tensors[name] for name in ("signals", "calibration", "outliers")))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors to be stored."""
+        return {
+            **{f"images.{name}": tensor for name, tensor in self.images.tensors().items()},
+            **{f"ngrams.{name}": tensor for name, tensor in self.ngrams.tensors().items()},
+            "signals": self.signals,
+            "calibration": self.calibration,
+            "outliers": self.outliers,
+        }
+
+    @property
+    def outlier_threshold(self) -> float:
+        """The outlier score that 5 % of the dev images exceed."""
+        return float(self.outliers[2])
+
+    def assign(self, captions: Sequence[Sequence[Caption]], features: Tensor) -> list[list[Caption]]:
+        """The captions of B images, each with its ``confidence``; features (B, L, C).
+
+        Raises ModelError if the features have another number of channels.
+        """
+        coordinates, _ = self.images.project(features.float().mean(1).cpu())
+        return [
+            [replace(caption, confidence=self._confidence(row, caption)) for caption in of_image]
+            for row, of_image in zip(coordinates, captions, strict=True)
+        ]
+
+    def outlier_scores(self, captions: Sequence[Caption], features: Tensor) -> list[float]:
+        """How much each of B images, with its best caption, differs from the training images; features (B, L, C).
+
+        The distance from the training images minus half the expected score of the caption, both in standard deviations
+        of the dev split. Raises ModelError if the features have another number of channels.
+        """
+        if not captions:
+            return []
+        coordinates, distances = self.images.project(features.float().mean(1).cpu())
+        signals = torch.stack([_signals(*pair, self.ngrams) for pair in zip(coordinates, captions, strict=True)])
+        scores: list[float] = self._outlier_scores(signals, distances).tolist()
+        return scores
+
+    def _confidence(self, coordinates: Tensor, caption: Caption) -> float:
+        mean, scale, weight = self.signals
+        estimate = ((_signals(coordinates, caption, self.ngrams) - mean) * scale) @ weight
+        slope, intercept = self.calibration
+        return float(torch.sigmoid(slope * estimate + intercept))
+
+    def _outlier_scores(self, signals: Tensor, distances: Tensor) -> Tensor:
+        mean, scale, _ = self.signals
+        expected = ((signals - mean) * scale)[:, _EXPECTED]
+        scores: Tensor = (distances - self.outliers[0]) * self.outliers[1] - _EXPECTED_WEIGHT * expected
+        return scores
+
+
+def _signals(coordinates: Tensor, caption: Caption, ngrams: PrincipalRegression) -> Tensor:
+    """(S,): what the quality of a caption of the image at ``coordinates`` (K,) is estimated from."""
+    log_probs = caption.word_log_probs or (caption.log_prob,)
+    content = [i for i, word in enumerate(caption.words) if word not in FUNCTION_WORDS]
+    idf, unseen = ngrams.frequencies
+    return torch.tensor(
+        [
+            caption.log_prob,
+            caption.log_prob / (len(caption.words) + 1),
+            min(log_probs),
+            _mean([log_probs[i] for i in content]) if content else caption.log_prob,
+            len(caption.words),
+            _mean([idf.get((caption.words[i],), unseen) for i in content]) if content else 0.0,
+            ngrams.score(coordinates, caption.words),
+        ]
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _ridge(inputs: Tensor, targets: Tensor) -> Tensor:
+    """(S,): the weights of a ridge regression; inputs (N, S) with mean 0, targets (N,)."""
+    x, y = inputs.double(), targets.double()
+    penalty = _PENALTY * torch.eye(x.shape[1], dtype=torch.float64)
+    weights: Tensor = torch.linalg.solve(x.T @ x + penalty, x.T @ (y - y.mean()))
+    return weights.float()
+
+
+def _platt(estimates: Tensor, right: Sequence[bool]) -> Tensor:
+    """(2,): slope, not negative, and intercept of the logistic function from estimates (N,) to probabilities.
+
+    Maximum likelihood by Newton's method, with Platt's targets, which are not quite 0 and 1: so the solution is finite
+    where the estimates separate right from wrong, and few captions give cautious probabilities.
+    """
+    x, hit = estimates.double(), torch.tensor(right)
+    positive, negative = int(hit.sum()), int((~hit).sum())
+    targets = torch.where(hit, (positive + 1) / (positive + 2), 1 / (negative + 2)).double()
+    deviation = x.std(correction=0) + _EPSILON  # so that the steps do not depend on the unit
+    inputs = torch.stack([x / deviation, torch.ones_like(x)], 1)
+    weights = torch.zeros(2, dtype=torch.float64)
+    for _ in range(_NEWTON_STEPS):
+        p = torch.sigmoid(inputs @ weights)
+        hessian = (inputs * (p * (1 - p)).unsqueeze(1)).T @ inputs + _EPSILON * torch.eye(2, dtype=torch.float64)
+        step = torch.linalg.solve(hessian, inputs.T @ (p - targets))
+        weights = weights - step / step.norm().clamp(min=1)  # whole steps diverge where p is nearly 0 or 1
+    slope, intercept = weights / torch.stack([deviation, torch.ones_like(deviation)])
+    if slope < 0:  # the estimates say nothing about these captions
+        return torch.tensor([0.0, float(torch.logit(targets.mean()))])
+    return torch.stack([slope, intercept]).float()
+
+
+def _inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
