@@ -15,7 +15,7 @@ from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner, caption_ensemble
-from wordgaze.inference.captioner_folder import load_decoder, save_captioner
+from wordgaze.inference.captioner_folder import CaptionerParts, load_decoder, save_captioner
 from wordgaze.vision.encoders import Encoder
 
 WIDE = GenerationConfig(num_beams=3, num_return_sequences=3, max_new_tokens=6)
@@ -75,7 +75,7 @@ def test_a_stored_confidence_is_given_to_every_caption_and_changes_nothing_else(
     before = tiny_captioner.caption(pictures, WIDE)
     save_captioner(
         tmp_path / "sure", tiny_captioner.decoder, tiny_captioner.vocabulary, tiny_captioner.encoder.spec,
-        tiny_encoder.state_dict(), confidence=tiny_confidence,
+        tiny_encoder.state_dict(), parts=CaptionerParts(confidence=tiny_confidence),
     )  # fmt: skip
     captioner = Captioner.load(tmp_path / "sure", "cpu")
     after = captioner.caption(pictures, WIDE)
@@ -83,7 +83,7 @@ def test_a_stored_confidence_is_given_to_every_caption_and_changes_nothing_else(
         [(c.words, c.log_prob) for c in of_one] for of_one in before
     ]
     assert all(c.confidence is not None and 0 < c.confidence < 1 for of_one in after for c in of_one)
-    tiny_captioner.confidence = tiny_confidence
+    tiny_captioner.parts = CaptionerParts(confidence=tiny_confidence)
     assert [[c.confidence for c in of_one] for of_one in tiny_captioner.caption(pictures, WIDE)] == [
         [c.confidence for c in of_one] for of_one in after
     ]

@@ -20,6 +20,7 @@ from wordgaze.evaluation.score import score_files
 from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.captioner_folder import CaptionerParts
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.stages.evaluate import evaluate, write_reports
@@ -90,7 +91,7 @@ def reported(tiny_captioner: Captioner, project: Path, prepared: Prepared, param
         encoder, vocabulary = tiny_captioner.encoder, tiny_captioner.vocabulary
         torch.manual_seed(3)
         decoder = Decoder(config, encoder.spec.channels, len(vocabulary)).eval()
-        captioner = Captioner(decoder, vocabulary, encoder, confidence=confidence)
+        captioner = Captioner(decoder, vocabulary, encoder, parts=CaptionerParts(confidence=confidence))
         evaluation = evaluate(captioner, prepared, Store(captioner), params)  # type: ignore[arg-type]
         write_reports(evaluation, params)
         return project / paths.REPORTS

@@ -86,7 +86,9 @@ def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: TrainingTas
     params = GenerationConfig(strategy="neighbours", max_new_tokens=6)
     assert [len(of_one) for of_one in captioner.caption(images, params)] == [1] * 8
     trained(tuned(task, None), tmp_path / "tuned")
-    assert Captioner.load(tmp_path / "tuned/captioner", "cpu").parts.neighbours is None  # its features are other ones now
+    assert (
+        Captioner.load(tmp_path / "tuned/captioner", "cpu").parts.neighbours is None
+    )  # its features are other ones now
 
 
 def test_a_captioner_knows_how_sure_it_is_of_its_captions(task: TrainingTask, tmp_path: Path) -> None:
