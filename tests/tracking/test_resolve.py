@@ -60,6 +60,12 @@ def test_the_champion_comes_before_any_folder(champion: Path) -> None:
         wordgaze.load("models:/captioner/7")
 
 
+def test_a_database_without_a_champion_is_read_without_mlflow(captioner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import of MLflow takes longer than captioning an image."""
+    monkeypatch.setattr("wordgaze.tracking.store.configure_mlflow", lambda: pytest.fail("MLflow was asked"))
+    assert default_model() == "models/stage2"
+
+
 def test_without_mlflow_there_is_no_registry(captioner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert default_model() == "models/stage2"

@@ -137,8 +137,10 @@ def registered_version(address: str) -> str | None:
         return name.partition("/")[2] or None
     if find_spec("mlflow") is None or not _has_store():
         return None
-    from wordgaze.tracking.store import open_store, quoted, translate_errors
+    from wordgaze.tracking.store import lacks_alias, open_store, quoted, translate_errors
 
+    if lacks_alias(name, alias):
+        return None
     store = open_store(create=False)
     with translate_errors("ask the registry"):
         models = store.client.search_registered_models(f"name = {quoted(name)}")

@@ -77,6 +77,23 @@ def address() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_database()}"
 
 
+def lacks_alias(name: str, alias: str) -> bool:
+    """Whether the database is a local one that certainly has no model of this name with this alias.
+
+    It is asked without MLflow, whose import takes longer than captioning an image. Whatever is unexpected counts as
+    uncertain and is left to MLflow.
+    """
+    path = address().removeprefix("sqlite:///")
+    if path == address():
+        return False
+    query = "SELECT 1 FROM registered_model_aliases WHERE name = ? AND alias = ?"
+    try:
+        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute(query, (name, alias)).fetchone() is None
+    except sqlite3.Error:
+        return False
+
+
 def lock() -> FileLock:
     """A lock to hold while something is looked up or else created, so that it is created once. It cannot be nested."""
     path = paths.scratch("mlflow.lock")
