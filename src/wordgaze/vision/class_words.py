@@ -67,16 +67,22 @@ class ClassWords:
         return frozenset(names | {self.plural(name) for name in names})
 
     @cache  # noqa: B019
+    def members(self, group: str) -> frozenset[Phrase]:
+        """The names of the things of a group, singulars and plurals."""
+        names = self._rivals.get(group, set()).union(*self._chains_of(group))
+        return frozenset(names | {self.plural(name) for name in names})
+
+    @cache  # noqa: B019
     def rivals(self, word: Phrase, group: str) -> frozenset[Phrase]:
         """The names of the other things of a group, singulars and plurals: a caption that calls a bear a ``dog``
         should have said ``bear``. Empty for a group whose things occur together. More general names are no rivals."""
         if group not in self._rivals:
             return frozenset()
-        chains = [chain for chain, of in zip(self.chains, self.groups, strict=True) if of == group]
-        names = self._rivals[group].union(*chains)
-        general = {name for chain in chains if word in chain for name in chain[chain.index(word) :]}
-        spared = self.accepted(word).union(*({name, self.plural(name)} for name in general))
-        return frozenset(names | {self.plural(name) for name in names}) - spared
+        general = {name for chain in self._chains_of(group) if word in chain for name in chain[chain.index(word) :]}
+        return self.members(group) - self.accepted(word).union(*({name, self.plural(name)} for name in general))
+
+    def _chains_of(self, group: str) -> list[list[Phrase]]:
+        return [chain for chain, of in zip(self.chains, self.groups, strict=True) if of == group]
 
 
 @cache
