@@ -9,7 +9,7 @@ from functools import cached_property
 from glob import has_magic
 from io import BufferedIOBase
 from pathlib import Path, PurePath
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from wordgaze.core.errors import ImageError
 from wordgaze.vision.images import EXTENSIONS
@@ -135,7 +135,7 @@ class ImageFiles:
 
     def _read_list(self, path: Path) -> Iterator[FoundImage]:
         if path == STDIN:
-            yield from self._listed(sys.stdin.buffer)
+            yield from self._listed(cast(BufferedIOBase, sys.stdin.buffer))
         else:
             with path.open("rb") as file:
                 yield from self._listed(file)
@@ -173,9 +173,9 @@ class _Entry(NamedTuple):
 
     @classmethod
     def of(cls, entry: os.DirEntry[str]) -> "_Entry":
-        is_image = os.path.splitext(entry.name)[1].lower() in EXTENSIONS
+        is_image = PurePath(entry.name).suffix.lower() in EXTENSIONS
         if entry.is_symlink():
-            return cls(entry.name, False, is_image and not os.path.isdir(entry.path))
+            return cls(entry.name, False, is_image and not os.path.isdir(entry.path))  # noqa: PTH112  # Path raises for a link without permission
         is_folder = entry.is_dir(follow_symlinks=False)
         return cls(entry.name, is_folder, is_image and not is_folder)
 
