@@ -87,8 +87,8 @@ def caption(
         typer.Option(
             min=0,
             max=1,
-            help='Answer "unsure" where the confidence of a caption is lower: it is empty in a table, and no sidecar or '
-            "copy is written.",
+            help='Answer "unsure" where the confidence of a caption is lower: it is empty in a table, and no sidecar '
+            "or copy is written.",
         ),
     ] = None,
     overwrite: Annotated[

@@ -99,8 +99,8 @@ def caption_files(
     opened, or whose companions cannot be written, yields its error and is left out of the tables. At most one batch of
     images is held in memory. Shows its progress if there are several images.
 
-    Raises ImageError for a path that does not exist and for an unusable ``attention`` or ``embed``, CaptionsError for an
-    unusable table, ModelError for a folder without a captioner and for a confidence that the captioner lacks, and
+    Raises ImageError for a path that does not exist and for an unusable ``attention`` or ``embed``, CaptionsError for
+    an unusable table, ModelError for a folder without a captioner and for a confidence that the captioner lacks, and
     OSError where nothing can be written any more. What was captioned until then is kept.
     """
     outputs = outputs or FileOutputs()

@@ -32,8 +32,8 @@ class Companion:
 class Companions:
     """Names and writes the companions of images; no two images get the same file.
 
-    What exists is kept unless ``overwrite``: a text, a copy, and a description in an XMP sidecar or in the image that is
-    copied. An XMP sidecar without a description receives one. ``kept`` counts what was kept. A copy of an image that is
+    What exists is kept unless ``overwrite``: a text, a copy, and a description in an XMP sidecar or in the image that
+    is copied. An XMP sidecar without a description receives one. ``kept`` counts what was kept. A copy of what is
     neither JPEG nor PNG has its description in a sidecar beside it.
     """
 

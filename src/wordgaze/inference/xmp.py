@@ -53,7 +53,7 @@ def describe_packet(packet: bytes, text: str, name: str) -> bytes:
     description = next((element for element in parsed if element.name == _DESCRIPTION), None)
     if description is None:
         rdf = next((element for element in parsed if element.name == f"{_RDF} RDF"), None)
-        if rdf is None or rdf.close == rdf.start:
+        if rdf is None or not any(rdf.start < element.start < rdf.close for element in parsed):
             raise ImageError(f"{name}: is not valid XMP (it has no content in rdf:RDF); repair or remove it")
         abouts = (element.attributes.get(key) for element in parsed for key in _ABOUT)
         about = next((each for each in abouts if each is not None), "")
@@ -71,7 +71,7 @@ def describe_packet(packet: bytes, text: str, name: str) -> bytes:
 class _Element:
     """An element: its start tag begins at byte ``start``, its end tag at ``close``, and it ends before ``end``.
 
-    An element of one tag has ``close`` equal to ``start``. ``parent`` is the description that it lies in, if any;
+    ``parent`` is the description that it lies in, if any;
     ``text`` is its own.
     """
 
