@@ -80,7 +80,10 @@ def test_a_description_in_an_attribute_is_kept() -> None:
 def test_a_packet_in_another_encoding_stays_readable() -> None:
     old = packet(alternatives('<rdf:li xml:lang="fr">chat mouillé</rdf:li>')).decode().replace("\ufeff", "")
     latin = f'<?xml version="1.0" encoding="ISO-8859-1"?>\n{old.partition("?>")[2].strip()}'.encode("latin-1")
-    assert descriptions(describe_packet(latin, "a 犬", "a.xmp"), use_exiv2=False) == {"x-default": "a 犬", "fr": "chat mouillé"}
+    assert descriptions(describe_packet(latin, "a 犬", "a.xmp"), use_exiv2=False) == {
+        "x-default": "a 犬",
+        "fr": "chat mouillé",
+    }
 
 
 @pytest.mark.parametrize(

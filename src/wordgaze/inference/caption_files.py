@@ -198,7 +198,7 @@ class _Run:
     def log_kept(self) -> None:
         """Says how many files were left as they were."""
         if kept := self._companions.kept:
-            _log.info("%d existing texts, descriptions or copies were kept; --overwrite replaces them", kept)
+            _log.info("texts, descriptions and copies that exist and were kept: %d; --overwrite replaces them", kept)
 
     def _prepared(self, number: int, found: FoundImage) -> NamedImage | None:
         """The opened image, or its error. None where nothing is to be done."""
