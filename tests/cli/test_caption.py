@@ -30,7 +30,7 @@ def test_each_picture_gets_a_line_with_its_caption(run: Run, captioner_folder: P
     code, out, err = run("caption", picture.parent, picture, "--model", captioner_folder, "--max-new-tokens", 4)
     assert (code, err) == (0, "")
     paths, captions = zip(*(line.split("\t") for line in out.splitlines()), strict=True)
-    assert paths == (str(picture.with_name("another.png")), str(picture), str(picture))
+    assert paths == (str(picture.with_name("another.png")), str(picture))  # each once, also if it is named twice
     assert len(set(captions)) == 1
     assert 1 <= len(captions[0].split()) <= 4
 
@@ -128,13 +128,16 @@ def test_attention_of_several_pictures_is_a_folder(
     Image.new("RGB", (40, 30), "red").save(picture.with_name("red.jpg"))
     assert run("caption", picture.parent, "--attention", "sheets/")[0] == 0
     assert sorted(path.name for path in Path("sheets").iterdir()) == ["red.png", "slope.png"]
-    assert run("caption", picture, picture, "--attention", "sheets")[0] == 0  # names that are not unique are numbered
-    assert sorted(path.name for path in Path("sheets").iterdir()) == [
-        "1-slope.png",
-        "2-slope.png",
-        "red.png",
-        "slope.png",
+    shutil.copy(picture, picture.with_name("red.png"))
+    shutil.copytree(picture.parent, "pictures/more")
+    code, _, err = run("caption", "pictures", "--attention", "other")
+    assert (code, err) == (0, "warning: other/red.png belongs to another image; other/red-2.png is used\n"
+        "warning: other/more/red.png belongs to another image; other/more/red-2.png is used\n")  # fmt: skip
+    assert sorted(str(path) for path in Path("other").rglob("*.png")) == [
+        f"other/{name}.png" for name in ("more/red-2", "more/red", "more/slope", "red-2", "red", "slope")
     ]
+    shutil.rmtree("pictures/more")
+    picture.with_name("red.png").unlink()
     line = refused("caption", picture.parent, "--attention", "sheet.png")
     assert line == "sheet.png is one file, and there are 2 pictures; give --attention the name of a folder"
     Path("folder.png").mkdir()
@@ -157,7 +160,7 @@ def test_pictures_that_cannot_be_used_are_named(refused: Refused, run: Run, pict
     first, second, last = err.splitlines()
     assert first.startswith(f"wordgaze: {cut}: is broken (")
     assert second.startswith("wordgaze: words.png: is no")
-    assert last == "wordgaze: 2 images could not be captioned; see the errors above"
+    assert last == "wordgaze: 2 of 2 images could not be captioned; see the errors above"
 
 
 @pytest.mark.usefixtures("captioner_folder")
@@ -251,7 +254,7 @@ def test_a_broken_picture_is_reported_and_the_others_are_captioned(run: Run, alb
     assert code == 1
     reported, last = err.splitlines()
     assert reported.startswith(f"wordgaze: {album / '30.png'}: is no")
-    assert last == "wordgaze: 1 image could not be captioned; see the errors above"
+    assert last == "wordgaze: 1 of 60 images could not be captioned; see the errors above"
     captioned = [f"{n:02}" for n in range(60) if n != 30]
     assert [Path(line.split("\t")[0]).stem for line in out.splitlines()] == captioned
     assert [name.removesuffix(".png") for name in read_captions(Path("t.csv"))] == captioned
@@ -273,7 +276,7 @@ def test_a_killed_run_is_continued(run: Run, album: Path) -> None:
         file.write(b'{"image": "a line that was being wri')
     code, out, err = run(*options)
     assert code == 1
-    assert f"t.csv.part: continuing; {done} of 60 images are done" in err
+    assert f"t.csv.part: continuing; {done} images are done" in err
     assert len(out.splitlines()) == 2 * (59 - done)
     resumed = table()
     assert [row[:2] for row in resumed] == [row[:2] for row in whole]
@@ -366,11 +369,13 @@ def test_no_output_replaces_an_image_that_is_read(refused: Refused, captioner_fo
     words = ("--words", "a dog")
     for arguments in (
         ("caption", picture, "--attention", picture),
-        ("caption", picture.parent, "--attention", picture.parent),
         ("explain", picture, *words, "--png", picture),
         ("look", picture, *words, "--output", picture),
     ):
         assert refused(*arguments) == f"{picture} would be overwritten; choose another name for the output"
+    for option in ("--attention", "--embed"):
+        line = refused("caption", picture.parent, option, picture.parent)
+        assert line == f"{picture.parent} is the folder of the images; give {option} another one"
     assert picture.read_bytes() == before
 
 

@@ -66,3 +66,15 @@ def test_a_terminal_gets_bars_even_one_within_another(monkeypatch: pytest.Monkey
         report(50, 100)
     shown = terminal.getvalue()
     assert all(text in shown for text in ("epochs [bold]", "2/2", "download", "50/100 bytes"))
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_what_is_printed_to_a_file_stays_there_beside_a_bar(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    """``wordgaze caption folder/ > captions.tsv`` on a terminal."""
+    terminal, output = Terminal(), Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", output)
+    for letter in progress.track("ab", "letters"):
+        print(f"row {letter}")
+    assert ("row a" in terminal.getvalue()) == is_terminal
+    assert (output.getvalue() == "row a\nrow b\n") == (not is_terminal)

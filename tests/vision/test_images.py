@@ -1,4 +1,4 @@
-"""load_image gives an upright, flat, 8-bit RGB picture or an ImageError of one line; find_images lists pictures."""
+"""load_image gives an upright, flat, 8-bit RGB picture or an ImageError of one line."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from wordgaze.core.errors import ImageError
 from wordgaze.vision import images
-from wordgaze.vision.images import find_images, load_image
+from wordgaze.vision.images import load_image
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -43,7 +43,7 @@ def near(pixel: object, wanted: tuple[int, int, int]) -> bool:
     return isinstance(pixel, tuple) and max(abs(a - b) for a, b in zip(pixel, wanted, strict=True)) < 40
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_every_format_gives_the_same_picture(kind: str) -> None:
     image = load_image(encoded(halves(), kind))
     assert (image.mode, image.size) == ("RGB", (16, 8))
@@ -222,20 +222,3 @@ def test_a_damaged_picture_gives_rgb_or_an_image_error(whole: bytes, data: st.Da
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     only_rgb_or_image_error(bytes(damaged))
-
-
-def test_folders_are_expanded_by_name_and_files_kept_as_given(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    (folder / "deeper.jpg").mkdir(parents=True)
-    for name in ("b.PNG", "a.jpeg", "c.tiff", "notes.txt", ".hidden.jpg", "deeper.jpg/d.jpg"):
-        (folder / name).touch()
-    given_file = tmp_path / "z.dat"
-    given_file.touch()
-    assert find_images([given_file, folder]) == [given_file, *(folder / n for n in ("a.jpeg", "b.PNG", "c.tiff"))]
-
-
-def test_a_missing_path_and_a_folder_without_pictures_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="no such file or folder"):
-        find_images([tmp_path / "missing"])
-    with pytest.raises(ImageError, match="holds no images"):
-        find_images([tmp_path])

@@ -6,7 +6,7 @@ from pathlib import Path
 from wordgaze.core import paths
 from wordgaze.core.errors import ImageError
 from wordgaze.data.datasets.scenes import Scenes
-from wordgaze.vision.images import find_images
+from wordgaze.vision.image_files import find_images
 
 NUM_PICTURES = 6
 SIZE = 448  # pixels of a drawn scene

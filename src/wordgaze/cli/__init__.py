@@ -7,6 +7,7 @@ import typer
 
 from wordgaze.cli import caption, corrections, evaluate, pipeline, project, recipe, registry, serve
 from wordgaze.core.errors import WordgazeError
+from wordgaze.core.printable import printable
 
 GROUPS = (
     caption,
@@ -100,5 +101,5 @@ def _missing(error: ModuleNotFoundError) -> str:
 
 
 def _fail(message: str) -> None:
-    print(f"wordgaze: {message}", file=sys.stderr)
+    print(f"wordgaze: {printable(message)}", file=sys.stderr)
     sys.exit(1)

@@ -11,19 +11,22 @@ from wordgaze.cli.options import (
     SHARED,
     SINGLE,
     GenerationCommand,
+    InputPaths,
     Model,
     Models,
     PicturePath,
-    PicturePaths,
     Seed,
     generation_config,
     generation_options,
     refuse_settings,
 )
 from wordgaze.core.errors import ImageError
+from wordgaze.core.printable import printable
+from wordgaze.inference.sidecar import Sidecar
 
 if TYPE_CHECKING:
-    from wordgaze.inference.caption_stream import CaptionedImage
+    from wordgaze.inference.caption_files import CaptionedFile
+    from wordgaze.inference.table import Row
 
 PANEL = "Captions"
 
@@ -33,12 +36,38 @@ app = typer.Typer()
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options()
 def caption(
-    pictures: PicturePaths,
     settings: dict[str, Any],
+    pictures: InputPaths = None,
+    files_from: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Read paths from this file, one per line or separated by NUL as find -print0 writes them; - is "
+            "standard input."
+        ),
+    ] = None,
     model: Models = None,
     output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output", "-o", help="Write the captions to this .csv, .jsonl or .parquet file. Repeat it for several."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per caption instead of the path and the caption.")
+    ] = False,
+    sidecar: Annotated[
+        list[Sidecar] | None,
+        typer.Option(
+            help="Write the first caption beside each image: as text to NAME.txt, or as the description in "
+            "NAME.jpg.xmp. Repeat it for both."
+        ),
+    ] = None,
+    embed: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write the captions to this .csv, .jsonl or .parquet file."),
+        typer.Option(
+            help="Copy each image to this folder, with the first caption as its description. The pixels of a JPEG or "
+            "PNG are not encoded again."
+        ),
     ] = None,
     attention: Annotated[
         Path | None,
@@ -47,11 +76,31 @@ def caption(
             "this folder."
         ),
     ] = None,
+    template: Annotated[
+        str,
+        typer.Option(
+            help="The text of a caption wherever it is printed or written. Fields: {caption}, {name}, {stem}, "
+            "{confidence}, {probability}, {log_prob}."
+        ),
+    ] = "{caption}",
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help='Answer "unsure" where the confidence of a caption is lower: it is empty in a table, and no sidecar '
+            "or copy is written.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace existing texts, descriptions and copies, which are otherwise kept."),
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
-            help="Continue an interrupted run from OUTPUT.part if captioner, settings and seed are the same. "
-            "Images that are done are not printed again."
+            help="Continue an interrupted run from OUTPUT.part if captioner, settings and seed are the same, or start "
+            "again. Images that are done are not printed again."
         ),
     ] = True,
     seed: Seed = 0,
@@ -62,12 +111,26 @@ def caption(
 
     An image that cannot be opened is reported on standard error and left out. The exit code is then 1.
     """
-    from wordgaze.inference.caption_files import caption_files
+    from wordgaze.inference.caption_files import FileOutputs, caption_files
+    from wordgaze.inference.caption_template import CaptionTemplate
+    from wordgaze.vision.image_files import ImageFiles
 
+    if not pictures and not files_from:
+        raise typer.BadParameter("give images, folders or --files-from", param_hint="PICTURES")
+    outputs = FileOutputs(
+        tables=tuple(dict.fromkeys(output or [])),
+        sidecars=tuple(dict.fromkeys(sidecar or [])),
+        embed=embed,
+        attention=attention,
+        template=CaptionTemplate(template),
+        min_confidence=min_confidence,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    files = ImageFiles(tuple(pictures or ()), tuple(files_from or ()))
     folders = [each.folder for each in resolve_captioners(model)]
     config = generation_config(settings, folders[0])
-    results = caption_files(pictures, folders, config, attention=attention, output=output, seed=seed, resume=resume)
-    _print_captions(results)
+    _print_captions(caption_files(files, folders, config, outputs, seed), min_confidence, as_json)
 
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
@@ -133,14 +196,31 @@ def look(
         typer.echo(f"{name}\t{caption.log_prob:.2f}")
 
 
-def _print_captions(results: "Iterable[CaptionedImage]") -> None:
+def _print_captions(results: "Iterable[CaptionedFile]", min_confidence: float | None, as_json: bool) -> None:
     """Prints captions and errors as they come. Raises ImageError at the end if there were errors."""
-    failed = 0
+    failed = total = 0
     for result in results:
+        total += 1
         if result.error is not None:
             failed += 1
-            typer.echo(f"wordgaze: {result.error}", err=True)
-        for caption in result.captions:
-            typer.echo(f"{result.name}\t{caption.text}")
+            typer.echo(f"wordgaze: {printable(str(result.error))}", err=True)
+        for row in result.rows:
+            typer.echo(_json_line(result, row) if as_json else _line(result, row, min_confidence))
     if failed:
-        raise ImageError(f"{failed} image{'s' if failed > 1 else ''} could not be captioned; see the errors above")
+        raise ImageError(f"{failed} of {total} image{'s' * (total > 1)} could not be captioned; see the errors above")
+
+
+def _line(result: "CaptionedFile", row: "Row", min_confidence: float | None) -> str:
+    from wordgaze.inference.caption_files import UNSURE, is_unsure
+
+    return f"{printable(str(result.path))}\t{UNSURE if is_unsure(row, min_confidence) else row.caption}"
+
+
+def _json_line(result: "CaptionedFile", row: "Row") -> str:
+    """The columns of a table. ASCII alone: no name reorders the terminal, and none is changed that is not UTF-8."""
+    import json
+
+    from wordgaze.inference.table import COLUMNS, cells
+
+    assert result.path is not None
+    return json.dumps({**cells(row, COLUMNS), "name": result.path.name, "path": str(result.path)})

@@ -15,7 +15,12 @@ from wordgaze.core.errors import ParamsError
 if TYPE_CHECKING:
     from wordgaze.generation.config import GenerationConfig
 
-PicturePaths = Annotated[list[Path], typer.Argument(help="Image files, or folders of image files.", show_default=False)]
+_SEARCHED = "Image files, folders, which are searched with their subfolders, and quoted patterns such as '**/*.jpg'"
+PicturePaths = Annotated[list[Path], typer.Argument(help=f"{_SEARCHED}.", show_default=False)]
+InputPaths = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="PICTURES...", help=f"{_SEARCHED}; - reads paths from standard input.", show_default=False),
+]
 PicturePath = Annotated[Path, typer.Argument(help="An image file.", show_default=False)]
 Models = Annotated[
     list[str] | None,

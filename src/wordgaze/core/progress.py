@@ -49,7 +49,8 @@ def _shown(description: str, unit: Callable[[int], str]) -> Iterator[Report]:
         return
     size = DownloadColumn() if unit is decimal else MofNCompleteColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), size, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    # Lines that are printed to the same terminal go above the bar; those to a file or a pipe must go there.
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -14,7 +14,8 @@ from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.metrics.grounding import Boxed, Grounding
 from wordgaze.metrics.intervals import bootstrap
 from wordgaze.text.objects import Lexicon, coco_lexicon
-from wordgaze.vision.images import find_images, load_image
+from wordgaze.vision.image_files import find_images
+from wordgaze.vision.images import load_image
 
 
 def ground_pictures(

@@ -1,73 +1,127 @@
-"""Captions for image files, with a table that can be resumed and a sheet of attention per image."""
+"""Captions for image files, with tables that can be resumed, sidecars, and a sheet of attention per image."""
 
 import logging
 import os
-from collections import Counter
+from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from math import exp
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
 
 from wordgaze.core.errors import DataError, ImageError
 from wordgaze.core.files import atomic_write, fingerprint, sha256
+from wordgaze.core.progress import Report, counter
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.outputs import Caption
 from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.caption_stream import CaptionedImage, NamedImage, caption_stream
+from wordgaze.inference.caption_template import CaptionTemplate, required_confidence
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.captioner_folder import CARD, WEIGHTS
+from wordgaze.inference.companions import Companion, Companions, check_replaceable
 from wordgaze.inference.journal import Journal, open_journal
-from wordgaze.inference.table import Row, check_table, write_table
-from wordgaze.vision.images import find_images, load_image
+from wordgaze.inference.sidecar import Sidecar
+from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, write_table
+from wordgaze.vision.image_files import FoundImage, ImageFile, ImageFiles
+from wordgaze.vision.images import load_image
 
 _log = logging.getLogger(__name__)
 
 SHEET_ENDINGS = (".png", ".jpg", ".jpeg")
+UNSURE = "unsure"
+"""The answer in place of a caption whose confidence is too low."""
+
+
+@dataclass(frozen=True)
+class FileOutputs:
+    """What :func:`caption_files` writes.
+
+    ``tables`` hold one row per caption, as in :func:`wordgaze.inference.table.write_table`. Until they are complete the
+    rows are in ``TABLE.part`` beside the first of them. With ``resume``, a run that was interrupted continues from that
+    file if captioners, settings and seed are the same; images that are done and unchanged are not captioned again.
+
+    ``sidecars`` are files beside each image and ``embed`` is a folder for copies with the caption as description. They
+    hold the first caption, and what exists is kept unless ``overwrite``. An image for which nothing but these was to be
+    written, and all of them exist, is not captioned.
+
+    ``attention`` is the sheet of the first caption: a ``.png`` or ``.jpg`` file for one image, else a folder with one
+    sheet per image.
+
+    ``template`` is filled wherever a caption is given or written. A caption whose confidence is below
+    ``min_confidence`` is empty in a table, and no companion is written for an image whose first caption is.
+    """
+
+    tables: tuple[Path, ...] = ()
+    sidecars: tuple[Sidecar, ...] = ()
+    embed: Path | None = None
+    attention: Path | None = None
+    template: CaptionTemplate = field(default_factory=CaptionTemplate)
+    min_confidence: float | None = None
+    overwrite: bool = False
+    resume: bool = True
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders that are written to, by option."""
+        folders = {"--embed": self.embed}
+        if self.attention is not None and self.is_sheet_folder:
+            folders["--attention"] = self.attention
+        return {option: folder for option, folder in folders.items() if folder is not None}
+
+    @property
+    def is_sheet_folder(self) -> bool:
+        """Whether ``attention`` is a folder for several images."""
+        return self.attention is not None and (not self.attention.suffix or self.attention.is_dir())
+
+
+class CaptionedFile(NamedTuple):
+    """The rows of one image, one per caption, best first; or ``error`` and no rows."""
+
+    path: Path | None
+    rows: tuple[Row, ...]
+    error: DataError | None = None
 
 
 def caption_files(
-    pictures: Iterable[Path],
+    files: ImageFiles,
     folders: Sequence[Path],
     generation_config: GenerationConfig,
-    *,
-    attention: Path | None = None,
-    output: Path | None = None,
+    outputs: FileOutputs | None = None,
     seed: int = 0,
-    resume: bool = True,
-) -> Iterator[CaptionedImage]:
+) -> Iterator[CaptionedFile]:
     """Captions image files with the captioners in ``folders``, which form an ensemble if there are several.
 
-    Yields one result per image, in order, whose name is the path. An image that cannot be opened yields its error and
-    is left out of the table. At most one batch of images is held in memory.
+    Yields one result per image, in order, except for images that an earlier run has done. An image that cannot be
+    opened, or whose companions cannot be written, yields its error and is left out of the tables. At most one batch of
+    images is held in memory. Shows its progress if there are several images.
 
-    ``attention`` is the sheet of the first caption: a ``.png`` or ``.jpg`` file for one image, else a folder with one
-    sheet per image. ``output`` is a table with one row per caption, as in
-    :func:`wordgaze.inference.table.write_table`. Its rows are kept in ``OUTPUT.part`` until the table is complete.
-    With ``resume``, a run that was interrupted continues from that file if captioners, settings and seed are the same;
-    images that are done and unchanged are neither captioned nor yielded again.
-
-    Raises ImageError for a path that does not exist and for an unusable ``attention``, such as one that would replace
-    an image, CaptionsError for an unusable ``output``, and ModelError for a folder without a captioner.
+    Raises ImageError for a path that does not exist and for an unusable ``attention`` or ``embed``, CaptionsError for
+    an unusable table, ModelError for a folder without a captioner and for a confidence that the captioner lacks, and
+    OSError where nothing can be written any more. What was captioned until then is kept.
     """
-    paths = find_images(pictures)
-    sheets = _sheet_paths(attention, paths)
-    check_inputs_are_kept(sheets, paths)
-    if output is not None:
-        check_table(output)
+    outputs = outputs or FileOutputs()
+    files = replace(files, skip=frozenset(folder.resolve() for folder in outputs.folders.values()))
+    _check(outputs, files)
     captioners = [Captioner.load(folder) for folder in folders]
-    ids = _ids(paths)
-    key = _key(folders, generation_config, seed, attention)
-    with nullcontext() if output is None else open_journal(output, key, resume) as journal:
-        pending = _pending(ids, journal)
-        results = caption_stream(captioners, (_open(paths[n]) for n in pending), generation_config, seed=seed)
-        for n, result in zip(pending, results, strict=True):
-            if result.image is not None:
-                if attention is not None:
-                    _save_sheet(sheets[n], result)
-                if journal is not None:
-                    journal.add(ids[n], _rows(result))
-            yield result
-        if output is not None and journal is not None:
-            write_table(journal.rows(ids), output)
+    key = _key(folders, generation_config, seed, outputs)
+    with ExitStack() as stack:
+        journal = None
+        if outputs.tables:
+            journal = stack.enter_context(open_journal(outputs.tables[0], key, outputs.resume))
+            if len(journal):
+                _log.info("%s: continuing; %d images are done", journal.path, len(journal))
+        report = None if files.total == 1 else stack.enter_context(counter("caption"))
+        run = _Run(files, outputs, journal, report)
+        for result in caption_stream(captioners, run.images(), generation_config, seed=seed):
+            yield run.finish(result)
+        if journal is not None:
+            for table in outputs.tables:
+                write_table(journal.rows(run.done()), table, FILE_COLUMNS)
+        run.log_kept()
 
 
 def check_sheet(path: Path, option: str) -> None:
@@ -84,64 +138,160 @@ def check_inputs_are_kept(outputs: Iterable[Path], pictures: Iterable[Path]) -> 
             raise ImageError(f"{read[output.resolve()]} would be overwritten; choose another name for the output")
 
 
-def _sheet_paths(attention: Path | None, paths: Sequence[Path]) -> list[Path]:
-    """The sheet of each image: the file itself, or one file per image in the folder."""
-    if attention is None:
-        return []
-    if not attention.suffix or attention.is_dir():
-        names = [path.stem for path in paths]
-        if len(set(names)) < len(names):  # files of different folders
-            names = [f"{n}-{name}" for n, name in enumerate(names, start=1)]
-        return [attention / f"{name}.png" for name in names]
-    check_sheet(attention, "--attention")
-    if len(paths) > 1:
-        raise ImageError(
-            f"{attention} is one file, and there are {len(paths)} pictures; give --attention the name of a folder"
-        )
-    return [attention]
+class _Job(NamedTuple):
+    """An image that is being captioned: its place in the tables, its id in the journal, and what is to be written."""
+
+    number: int
+    id: str
+    image: ImageFile | None
+    companions: list[Companion]
+    sheet: Path | None = None
 
 
-def _ids(paths: Sequence[Path]) -> list[str]:
-    """What identifies each file in the journal: a changed file is captioned again. A path may occur twice."""
-    seen: Counter[Path] = Counter()
-    ids = []
-    for path in paths:
-        seen[path] += 1
+_NOT_DONE = -1
+
+
+class _Run:
+    """Opens images as they are needed, and writes what belongs to each as soon as it is captioned."""
+
+    def __init__(self, files: ImageFiles, outputs: FileOutputs, journal: Journal | None, report: Report | None) -> None:
+        self._files, self._outputs, self._journal, self._report = files, outputs, journal, report
+        self._companions = Companions(outputs.sidecars, outputs.embed, outputs.overwrite)
+        self._jobs: deque[_Job] = deque()
+        self._positions = array("q")  # the place of each image in the journal: 8 bytes instead of its path
+        self._num_finished = 0
+
+    def images(self) -> Iterator[NamedImage]:
+        """The images that are to be captioned, in order; each has a job."""
+        for number, found in enumerate(self._files):
+            self._positions.append(_NOT_DONE)
+            image = self._prepared(number, found)
+            if image is None:
+                self._count()
+            else:
+                yield image
+
+    def finish(self, result: CaptionedImage) -> CaptionedFile:
+        """Writes what belongs to the image of the oldest job."""
+        job = self._jobs.popleft()
+        self._count()
+        if job.image is None or result.image is None:
+            return CaptionedFile(job.image and job.image.path, (), result.error)
+        path = job.image.path
+        rows = tuple(self._row(path, caption) for caption in result.captions)
         try:
-            status = path.stat()
-            size, modified = status.st_size, status.st_mtime_ns
-        except OSError:  # it was deleted in the meantime, which is reported when it is opened
-            size = modified = 0
-        ids.append(f"{path}\n{size} {modified} {seen[path]}")
-    return ids
+            if job.sheet is not None:
+                _save_sheet(job.sheet, result)
+            if not is_unsure(rows[0], self._outputs.min_confidence):
+                for companion in job.companions:
+                    self._companions.write(companion, path, rows[0].caption)
+        except ImageError as error:
+            return CaptionedFile(path, (), error)
+        if self._journal is not None:
+            self._positions[job.number] = self._journal.add(job.id, rows)
+        return CaptionedFile(path, rows)
+
+    def done(self) -> Iterator[int]:
+        """The positions in the journal of the images that are done, in the order of the images."""
+        return (position for position in self._positions if position != _NOT_DONE)
+
+    def log_kept(self) -> None:
+        """Says how many files were left as they were."""
+        if kept := self._companions.kept:
+            _log.info("texts, descriptions and copies that exist and were kept: %d; --overwrite replaces them", kept)
+
+    def _prepared(self, number: int, found: FoundImage) -> NamedImage | None:
+        """The opened image, or its error. None where nothing is to be done."""
+        if isinstance(found, ImageError):
+            return self._start(_Job(number, "", None, []), found)
+        name = _id(found.path)
+        companions = self._companions.of(found)  # also for an image that is done: the names of others depend on them
+        sheet = self._sheet(found)
+        if self._journal is not None and (position := self._journal.position(name)) is not None:
+            self._positions[number] = position
+            return None
+        try:
+            missing = self._companions.missing(companions, found.path)
+            if companions and not missing and self._journal is None and sheet is None:
+                return None
+            if sheet is not None:
+                check_replaceable(sheet, found.path)
+            image = load_image(found.path)
+        except DataError as error:
+            return self._start(_Job(number, name, found, []), error)
+        return self._start(_Job(number, name, found, missing, sheet), image)
+
+    def _start(self, job: _Job, image: Image.Image | DataError) -> NamedImage:
+        self._jobs.append(job)
+        return NamedImage("", image)
+
+    def _sheet(self, image: ImageFile) -> Path | None:
+        if self._outputs.attention is None or not self._outputs.is_sheet_folder:
+            return self._outputs.attention
+        return self._companions.free_path((self._outputs.attention / image.name).with_suffix(".png"))
+
+    def _row(self, path: Path, caption: Caption) -> Row:
+        name = os.fsencode(path.name).decode(errors="replace")  # no table takes a name that is not UTF-8
+        whole = os.fsencode(path).decode(errors="replace")
+        text = self._outputs.template.fill(caption, path)
+        row = Row(name, text, caption.log_prob, caption.probability, confidence=caption.confidence, path=whole)
+        if self._outputs.min_confidence is not None:
+            required_confidence(caption, "--min-confidence")
+        return replace(row, caption="") if is_unsure(row, self._outputs.min_confidence) else row
+
+    def _count(self) -> None:
+        self._num_finished += 1
+        if self._report is not None:
+            self._report(self._num_finished, self._files.total)
 
 
-def _key(folders: Sequence[Path], generation_config: GenerationConfig, seed: int, attention: Path | None) -> str:
-    """The fingerprint of everything, besides the images, that the rows and the sheets depend on."""
-    checksums = [[sha256(folder / name) for name in (CARD, WEIGHTS)] for folder in folders]
-    sheets = None if attention is None else str(attention)
-    return fingerprint(checksums, generation_config.model_dump(mode="json"), seed, sheets)
+def is_unsure(row: Row, min_confidence: float | None) -> bool:
+    """Whether the confidence of a caption is too low to give it."""
+    return min_confidence is not None and row.confidence is not None and row.confidence < min_confidence
 
 
-def _pending(ids: Sequence[str], journal: Journal | None) -> list[int]:
-    """The positions of the images that are not in the journal."""
-    pending = [n for n, image in enumerate(ids) if journal is None or image not in journal]
-    if journal is not None and len(pending) < len(ids):
-        _log.info("%s: continuing; %d of %d images are done", journal.path, len(ids) - len(pending), len(ids))
-    return pending
+def _check(outputs: FileOutputs, files: ImageFiles) -> None:
+    """Raises an error for outputs that cannot be written, before any work."""
+    for table in outputs.tables:
+        check_table(table)
+    total = files.total
+    for option, folder in outputs.folders.items():
+        if folder.exists() and not folder.is_dir():
+            raise ImageError(f"{folder} is a file; give {option} the name of a folder")
+        for path in files.paths:
+            if path.is_dir() and path.resolve() == folder.resolve():
+                raise ImageError(f"{folder} is the folder of the images; give {option} another one")
+    if outputs.attention is None or outputs.is_sheet_folder:
+        return
+    check_sheet(outputs.attention, "--attention")
+    if total != 1:
+        many = "several" if total is None else total
+        raise ImageError(
+            f"{outputs.attention} is one file, and there are {many} pictures; give --attention the name of a folder"
+        )
+    check_inputs_are_kept([outputs.attention], [each.path for each in files if isinstance(each, ImageFile)])
 
 
-def _open(path: Path) -> NamedImage:
-    name = os.fsencode(path).decode(errors="replace")  # no table and no terminal takes a name that is not UTF-8
+def _id(path: Path) -> str:
+    """What identifies a file in the journal: a changed file is captioned again."""
     try:
-        return NamedImage(name, load_image(path))
-    except DataError as error:
-        return NamedImage(name, error)
+        status = path.stat()
+    except OSError:  # it was deleted in the meantime, which is reported when it is opened
+        return f"{path}\n"
+    return f"{path}\n{status.st_size} {status.st_mtime_ns}"
 
 
-def _rows(result: CaptionedImage) -> Iterator[Row]:
-    name = Path(result.name).name
-    return (Row(name, caption.text, caption.log_prob, exp(caption.log_prob)) for caption in result.captions)
+def _key(folders: Sequence[Path], generation_config: GenerationConfig, seed: int, outputs: FileOutputs) -> str:
+    """The fingerprint of everything, besides the images, that the rows and the other files depend on."""
+    checksums = [[sha256(folder / name) for name in (CARD, WEIGHTS)] for folder in folders]
+    written = {
+        "attention": None if outputs.attention is None else str(outputs.attention),
+        "embed": None if outputs.embed is None else str(outputs.embed),
+        "sidecars": sorted(outputs.sidecars),
+        "template": outputs.template.text,
+        "min_confidence": outputs.min_confidence,
+    }
+    return fingerprint(checksums, generation_config.model_dump(mode="json"), seed, written)
 
 
 def _save_sheet(path: Path, result: CaptionedImage) -> None:

@@ -13,38 +13,43 @@ from io import SEEK_END, RawIOBase
 from pathlib import Path
 from typing import Any
 
-from wordgaze.inference.table import COLUMNS, Row
+from wordgaze.inference.table import FILE_COLUMNS, Row, cells
 
 _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The rows of images by the id of the image. Only the position of each entry is held in memory."""
+    """The rows of images by the id of the image. Only a hash of each id and its entry's position are held in memory."""
 
     def __init__(self, path: Path, file: RawIOBase, key: str) -> None:
         self.path, self._file = path, file
-        self._offsets: dict[str, int] = {}
+        self._positions: dict[int, int] = {}
         if not self._read(key):
             self._file.truncate(0)
             self._write({"key": key})
 
-    def __contains__(self, image: str) -> bool:
-        return image in self._offsets
-
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._positions)
 
-    def add(self, image: str, rows: Iterable[Row]) -> None:
-        """Appends the rows of an image. Raises OSError, which names the file, when they cannot be written."""
-        self._offsets[image] = self._write({"image": image, "rows": [_columns(row) for row in rows]})
+    def position(self, image: str) -> int | None:
+        """The position of the entry of an image, or None if it has none."""
+        return self._positions.get(hash(image))
 
-    def rows(self, images: Iterable[str]) -> Iterator[Row]:
-        """The rows of these images in the given order, read from the file one image at a time."""
+    def add(self, image: str, rows: Iterable[Row]) -> int:
+        """Appends the rows of an image and returns the position of the entry.
+
+        Raises OSError, which names the file, when they cannot be written.
+        """
+        position = self._write({"image": image, "rows": [cells(row, FILE_COLUMNS) for row in rows]})
+        self._positions[hash(image)] = position
+        return position
+
+    def rows(self, positions: Iterable[int]) -> Iterator[Row]:
+        """The rows of the entries at these positions, read from the file one entry at a time."""
         with self.path.open("rb") as file:
-            for image in images:
-                if image in self._offsets:
-                    file.seek(self._offsets[image])
-                    yield from (Row(**row) for row in json.loads(file.readline())["rows"])
+            for position in positions:
+                file.seek(position)
+                yield from (Row(**row) for row in json.loads(file.readline())["rows"])
 
     def _read(self, key: str) -> bool:
         """Finds the entries of an earlier run with the same key, and cuts off an incomplete last line."""
@@ -54,7 +59,7 @@ class Journal:
                 return False
             end = file.tell()
             while entry := _parse(file.readline()):
-                self._offsets[entry["image"]] = end
+                self._positions[hash(entry["image"])] = end
                 end = file.tell()
         self._file.truncate(end)
         return True
@@ -94,10 +99,6 @@ def open_journal(table: Path, key: str, resume: bool = True) -> Iterator[Journal
                 path.unlink(missing_ok=True)
             raise
     path.unlink(missing_ok=True)
-
-
-def _columns(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in COLUMNS}
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
@@ -16,14 +16,16 @@ from wordgaze.core.tables import write_csv
 
 _Cells = dict[str, Any]  # a row by column
 ROW_GROUP = 10_000  # rows of a Parquet file that are held in memory
-COLUMNS = ("name", "caption", "log_prob", "probability", "error")
+COLUMNS = ("name", "caption", "log_prob", "probability", "confidence", "error")
+FILE_COLUMNS = (*COLUMNS, "path")
 
 
 @dataclass(frozen=True)
 class Row:
     """One caption of an image, its natural log-probability, its probability, and a small JPEG of the image.
 
-    ``error`` is the message for an image that could not be opened; the other fields are then empty.
+    ``error`` is the message for an image that could not be opened; the other fields are then empty. ``confidence`` is
+    None where the captioner has no calibration. ``path`` is that of the file, and ``name`` its name.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Row:
     probability: float | None = None
     error: str | None = None
     thumbnail: bytes = b""
+    confidence: float | None = None
+    path: str = ""
 
 
 def check_table(path: Path) -> None:
@@ -44,41 +48,46 @@ def check_table(path: Path) -> None:
         import_module("pyarrow")  # it is optional, and its absence should be noticed before any work
 
 
-def write_table(rows: Iterable[Row], path: Path) -> None:
-    """Writes rows, without thumbnails, as ``.csv``, ``.jsonl`` or ``.parquet``, atomically and one by one.
+def write_table(rows: Iterable[Row], path: Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Writes these columns of rows as ``.csv``, ``.jsonl`` or ``.parquet``, atomically and one by one.
 
     Spreadsheets evaluate a cell that begins with = + - @ as a formula. In the CSV an apostrophe is put in front of
     names, captions and errors that begin so, which spreadsheets read as "this is text". The other two formats hold the
     texts unchanged. Raises CaptionsError for another ending.
     """
     check_table(path)
-    records = ({name: getattr(row, name) for name in COLUMNS} for row in rows)
+    records = (cells(row, columns) for row in rows)
     with atomic_write(path) as temporary:
-        _WRITERS[path.suffix.lower()](records, temporary)
+        _WRITERS[path.suffix.lower()](records, temporary, columns)
 
 
-def _write_csv(rows: Iterable[_Cells], path: Path) -> None:
-    write_csv(path, COLUMNS, rows)
+def cells(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+    """The row by column."""
+    return {name: getattr(row, name) for name in columns}
 
 
-def _write_lines(rows: Iterable[_Cells], path: Path) -> None:
+def _write_csv(rows: Iterable[_Cells], path: Path, columns: Sequence[str]) -> None:
+    write_csv(path, columns, rows)
+
+
+def _write_lines(rows: Iterable[_Cells], path: Path, _: Sequence[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
-def _write_parquet(rows: Iterable[_Cells], path: Path) -> None:
+def _write_parquet(rows: Iterable[_Cells], path: Path, columns: Sequence[str]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    types = {"log_prob": pa.float64(), "probability": pa.float64()}
-    schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
+    types = dict.fromkeys(("log_prob", "probability", "confidence"), pa.float64())
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in columns])
     remaining = iter(rows)
     with parquet.ParquetWriter(path, schema) as writer:
         while group := list(islice(remaining, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema))
 
 
-_WRITERS: dict[str, Callable[[Iterable[_Cells], Path], None]] = {
+_WRITERS: dict[str, Callable[[Iterable[_Cells], Path, Sequence[str]], None]] = {
     ".csv": _write_csv,
     ".jsonl": _write_lines,
     ".parquet": _write_parquet,

@@ -14,7 +14,7 @@ from PIL import Image
 from wordgaze.core.errors import DownloadError, ImageError
 from wordgaze.data.datasets.archives import members, read_members
 from wordgaze.data.datasets.source import is_picture
-from wordgaze.vision.images import load_image
+from wordgaze.vision.images import FORMAT_NAMES, load_image
 
 MAX_BYTES = 64 * 2**20
 """The largest image file that is read."""
@@ -132,7 +132,7 @@ def pictures_of_zip(path: Path, name: str, limits: Limits = LIMITS) -> Pictures:
 
 def skip(name: str) -> Skipped:
     """A file that is left out because its name is not that of an image."""
-    return Skipped(shown_name(name), "does not have the name of a JPEG, PNG, WebP, GIF, BMP or TIFF image")
+    return Skipped(shown_name(name), f"does not have the name of a {FORMAT_NAMES} image")
 
 
 def shown_name(name: str) -> str:

@@ -1,8 +1,9 @@
 """Decoding of image files to RGB: upright, without transparency, with 8 bits per channel."""
 
+import math
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -12,12 +13,16 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from wordgaze.core.errors import ImageError
+from wordgaze.vision.plugins import jxl_size, plugin_format, register_plugin
 
 MAX_PIXELS = 64_000_000
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".jxl"}
+)
+FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or JPEG XL"
 
 # Untrusted bytes reach only these decoders: some of Pillow's other formats start programs (EPS: Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,8 +39,9 @@ def load_image(source: Path | bytes | BinaryIO) -> Image.Image:
     """Decodes an image completely and returns it in mode RGB.
 
     The EXIF rotation is applied, transparency is composed on white, 16-bit grey is scaled to 8 bits, and of an
-    animation the first frame is taken. Raises ImageError for a file that is not JPEG, PNG, WebP, GIF, BMP or TIFF, that
-    is broken or truncated, or whose header declares more than ``MAX_PIXELS`` pixels.
+    animation the first frame is taken. Raises ImageError for a file of another format than FORMAT_NAMES, for HEIC and
+    JPEG XL if their plug-in is not installed, and for a file that is broken or truncated, or whose header declares more
+    than ``MAX_PIXELS`` pixels.
     """
     if not isinstance(source, Path):
         return _from_stream(BytesIO(source if isinstance(source, bytes) else source.read()), "the picture")
@@ -50,37 +56,13 @@ def load_image(source: Path | bytes | BinaryIO) -> Image.Image:
         raise ImageError(f"{source}: cannot be opened ({error.strerror}); check its name and permissions") from error
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The image files that ``paths`` name: files as given, folders as their image files sorted by name.
-
-    Folders are not searched recursively, and hidden files are skipped. Raises ImageError for a path that does not
-    exist and for a folder without images.
-    """
-    images: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if _has_image_name(p))
-            if not inside:
-                raise ImageError(f"{path}: the folder holds no images ({', '.join(sorted(EXTENSIONS))})")
-            images += inside
-        elif path.exists():
-            images.append(path)
-        else:
-            raise ImageError(f"{path}: there is no such file or folder; check the path")
-    return images
-
-
-def _has_image_name(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-
-
 def _from_stream(stream: BinaryIO, name: str) -> Image.Image:
     if not stream.read(1):
         raise ImageError(f"{name}: is empty (0 bytes); replace or remove it")
     stream.seek(0)
     with _without_warnings():
         try:
-            with Image.open(stream, formats=_FORMATS) as image:
+            with Image.open(stream, formats=_formats(stream, name)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ImageError(_too_large(name))
                 image.load()  # before the EXIF is read: of a TIFF, Pillow applies and removes the rotation here
@@ -92,12 +74,21 @@ def _from_stream(stream: BinaryIO, name: str) -> Image.Image:
         except Image.DecompressionBombError as error:
             raise ImageError(_too_large(name)) from error
         except UnidentifiedImageError as error:
-            raise ImageError(
-                f"{name}: is not a JPEG, PNG, WebP, GIF, BMP or TIFF image; convert or remove it"
-            ) from error
+            raise ImageError(f"{name}: is not a {FORMAT_NAMES} image; convert or remove it") from error
         except Exception as error:  # Pillow's decoders raise arbitrary exceptions for broken bytes
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(f"{name}: is broken ({reason}); replace or remove it") from error
+
+
+def _formats(stream: BinaryIO, name: str) -> tuple[str, ...]:
+    """The formats to try: those of Pillow, or the one that needs a plug-in."""
+    plugin = plugin_format(stream)
+    if plugin is None:
+        return _FORMATS
+    register_plugin(plugin, name)
+    if plugin == "JXL" and math.prod(jxl_size(stream)) > MAX_PIXELS:
+        raise ImageError(_too_large(name))
+    return (plugin,)
 
 
 def _too_large(name: str) -> str:
@@ -141,7 +132,7 @@ def _without_warnings() -> Iterator[None]:
         if _decoding == 1:
             _filters = warnings.catch_warnings()
             _filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.filterwarnings("ignore", module=r"PIL\.|pillow_")
     try:
         yield
     finally:
