@@ -23,6 +23,8 @@ COLUMNS = ("name", "caption", "log_prob", "probability", "error")
 class Row:
     """One caption of an image, its natural log-probability, its probability, and a small JPEG of the image.
 
+    ``confidence`` is that of :class:`wordgaze.Caption`.
+
     ``error`` is the message for an image that could not be opened; the other fields are then empty.
     """
 
@@ -32,6 +34,7 @@ class Row:
     probability: float | None = None
     error: str | None = None
     thumbnail: bytes = b""
+    confidence: float | None = None
 
 
 def check_table(path: Path) -> None:
