@@ -93,12 +93,11 @@ def build(service: CaptionService, corrections: Corrections, examples: ExampleSe
                     settings = [captioner, *_settings(service)]
                 again = gr.Button("Caption again", size="sm")
             with gr.Column(scale=4, min_width=320):
-                captions = _view(handlers, picture, settings, again)
+                _view(handlers, picture, settings, [picture.change, again.click, captioner.input])
         with gr.Tab("Batch"):
             _batch(batch_handlers, settings)
         gr.HTML(_api_text(), js_on_load=_part("api.js"), apply_default_css=False)
-        chosen = captioner.input(choice.chosen, captioner, [about, gallery], trigger_mode="always_last", **_HIDDEN)
-        chosen.then(**captions)
+        captioner.input(choice.chosen, captioner, [about, gallery], trigger_mode="always_last", **_HIDDEN)
         for endpoint in (handlers.caption, handlers.attention, handlers.continue_caption):
             api(endpoint, api_name=endpoint.__name__)
     page.queue(max_size=MAX_QUEUE, default_concurrency_limit=CONCURRENCY)
@@ -192,9 +191,9 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
 
 
 def _view(
-    handlers: CaptionHandlers, picture: gr.Image, settings: list[gr.components.Component], again: gr.Button
-) -> dict[str, Any]:
-    """The picture and its captions; returns the arguments of the event listener that captions the picture."""
+    handlers: CaptionHandlers, picture: gr.Image, settings: list[gr.components.Component], triggers: list[Any]
+) -> None:
+    """The picture and its captions, which each of the events ``triggers`` updates."""
     view = gr.HTML(
         html_template=_part("view.html"),
         js_on_load=_part("view.js"),
@@ -205,8 +204,8 @@ def _view(
     given = [picture, *settings]
     # The picture comes as the file that was uploaded: Gradio's own preprocessing fails on a broken picture.
     raw: dict[str, Any] = {**_HIDDEN, "preprocess": False}
-    captions = {"fn": handlers.captions, "inputs": given, "outputs": view, **raw}
-    gr.on([picture.change, again.click], trigger_mode="always_last", **captions)
+    # One listener for all: two at once would mix their captions on the page.
+    gr.on(triggers, handlers.captions, given, view, trigger_mode="always_last", **raw)
     for event, answer in (
         (view.explain, handlers.explain),
         (view.complete, handlers.complete),
@@ -214,7 +213,6 @@ def _view(
         (view.correct, handlers.correct),
     ):
         event(answer, given, view, trigger_mode="multiple", **raw)
-    return captions
 
 
 def _batch(batch_handlers: BatchHandlers, settings: list[gr.components.Component]) -> None:
