@@ -36,7 +36,7 @@ def take_screenshot(browser: Browser, address: str, example: int, word: int, nam
         viewport={"width": width, "height": height}, color_scheme="dark" if name == "dark" else "light"
     )
     page.goto(address)
-    page.locator("#examples .gallery-item").nth(example - 1).click()
+    page.locator("#examples button").nth(example - 1).click()
     page.locator(".wg-row").first.wait_for()
     page.locator(".wg-waiting").first.wait_for(state="detached")
     page.locator(".wg-word").nth(word - 1).click()

@@ -26,6 +26,25 @@ QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "
 PATIENCE = 120  # seconds; the server imports torch and gradio
 SCRIPT = "<script>document.title='broken-in'</script>"
 """A word that the second captioner knows."""
+CODE = """
+from dataclasses import replace
+from types import SimpleNamespace
+from wordgaze.cli import main
+from wordgaze.inference.captioner import Captioner
+
+generate = Captioner.generate
+
+def with_confidence(self, *args, **values):
+    captions = generate(self, *args, **values)
+    if "surely" not in self.vocabulary.words:
+        return captions
+    self.confidence = SimpleNamespace(threshold=0.5)
+    return [[replace(caption, confidence=0.62 - 0.31 * (i > 0)) for i, caption in enumerate(each)] for each in captions]
+
+Captioner.generate = with_confidence
+main()
+"""
+"""``wordgaze``, where a captioner that knows the word "surely" is 62 % sure of its best caption, 31 % of the others."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +81,20 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[..., Path]) -> Iterator[Served]:
-    """``wordgaze app`` with two captioners; the name and a word of the second are HTML, and it has no neighbours."""
+    """``wordgaze app`` with two captioners; the name and a word of the second are HTML, and it has no neighbours. The
+    project has two more: one gives its confidence and was trained on scenes, the other one is broken."""
     folder = tmp_path_factory.mktemp("page")
     first, second = (
         write_captioner(folder / "models" / "one", 10),
         write_captioner(folder / "models" / "<u>two", 11, known=False),
     )
+    sure, broken = (write_captioner(folder / "models" / name, 12, known=False) for name in ("sure", "broken"))
     _sharpen(first / "weights.safetensors")
-    card = json.loads((second / "captioner.json").read_text())
-    card["vocabulary"][-1] = SCRIPT
-    (second / "captioner.json").write_text(json.dumps(card))
+    for each, word in ((second, SCRIPT), (sure, "surely")):
+        card = json.loads((each / "captioner.json").read_text())
+        card["vocabulary"][-1] = word
+        (each / "captioner.json").write_text(json.dumps(card))
+    (broken / "weights.safetensors").write_bytes(b"no weights")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -80,8 +103,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(aside)}
     dead = "http://127.0.0.1:9"
     environment = {**kept, "TMPDIR": str(folder / "temporary"), "http_proxy": dead, "https_proxy": dead}
-    code = "from wordgaze.cli import main; main()"
-    command = [sys.executable, "-c", code, "app", "--port", str(port), "--model", str(first), "--model", str(second)]
+    command = [sys.executable, "-c", CODE, "app", "--port", str(port), "--model", str(first), "--model", str(second)]
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:

@@ -21,11 +21,19 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.app.conftest import SCRIPT, Served
 from tests.browser import CHROMIUM, NO_CHROMIUM
+from wordgaze.app.controls import DEFAULT_STRATEGIES, STRATEGIES
 from wordgaze.app.corrections import Corrections
-from wordgaze.generation.presets import PRESETS
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 PIXELS = "canvas => canvas.toDataURL()"
+CONTROLS = "button, [role=button], [role=tab], a[href], input:not([type=file]), select, textarea"
+NAMELESS = """
+controls => controls.filter(each => each.checkVisibility() && ![
+    each.innerText, each.ariaLabel, each.title, each.placeholder, each.labels && each.labels[0] && each.labels[0].innerText,
+    each.querySelector("img") && each.querySelector("img").alt,
+].some(name => (name || "").trim())).map(each => each.outerHTML)
+"""
+"""The controls that a screen reader could not name."""
 
 
 def give(page: Page, path: Path) -> None:
@@ -35,7 +43,7 @@ def give(page: Page, path: Path) -> None:
     page.locator("#picture input[type=file]").first.set_input_files(path)
 
 
-def captioned(page: Page, path: Path, rows: int = len(PRESETS)) -> None:
+def captioned(page: Page, path: Path, rows: int = len(DEFAULT_STRATEGIES)) -> None:
     """Uploads a picture and waits for all its captions."""
     give(page, path)
     expect(page.locator(".wg-row")).to_have_count(rows)
@@ -114,11 +122,29 @@ def sentence(page: Page) -> str:
     return page.locator(".wg-text").input_value()
 
 
-def test_an_upload_is_captioned_by_all_strategies_side_by_side(page: Page, photo: Path) -> None:
+def choose(page: Page, name: str) -> None:
+    """Chooses a captioner."""
+    page.get_by_label("Captioner", exact=True).click()
+    page.get_by_role("option", name=name, exact=True).click()
+
+
+def heads(page: Page) -> list[str]:
+    """The strategies of the captions, as they are headed."""
+    return [head.split("\n")[0] for head in page.locator(".wg-answers h3").all_inner_texts()]
+
+
+def test_an_upload_is_captioned_by_two_strategies_and_by_those_that_are_chosen(page: Page, photo: Path) -> None:
     captioned(page, photo)
-    heads = page.locator(".wg-answers h3").all_inner_texts()
-    assert sorted(head.split("\n")[0] for head in heads) == sorted(PRESETS)
-    assert all(re.fullmatch(r"\d+ ms|\d\.\d s", head.split("\n")[1]) for head in heads)
+    assert heads(page) == list(DEFAULT_STRATEGIES)
+    page.get_by_role("button", name="Settings").click()
+    for name in STRATEGIES:
+        page.get_by_label(name, exact=True).check()
+    page.get_by_role("button", name="Caption again").click()
+    expect(page.locator(".wg-row")).to_have_count(len(STRATEGIES))
+    expect(page.locator(".wg-waiting")).to_have_count(0)
+    assert heads(page) == list(STRATEGIES)
+    times = [head.split("\n")[1] for head in page.locator(".wg-answers h3").all_inner_texts()]
+    assert all(re.fullmatch(r"\d+ ms|\d+\.\d s", time) for time in times)
     for row in page.locator(".wg-row").all():
         assert re.search(r"(\d %|\d·10⁻[⁰¹²³⁴-⁹]+)$", row.inner_text())
         shades = row.locator(".wg-sentence span").evaluate_all(
@@ -192,6 +218,8 @@ def test_another_word_makes_another_caption(page: Page, photo: Path) -> None:
     expect(page.locator(".wg-answers h3", has_text="your word")).to_be_visible()
     after = sentence(page).split()
     assert after[:2] == [before.split()[0], word]
+    expect(page.locator(".wg-status")).to_be_empty()  # it told of a word of the caption before
+    expect(page.locator(".wg-word[aria-pressed=true]")).to_have_count(0)
 
 
 def test_another_caption_is_put_on_the_stage(page: Page, photo: Path) -> None:
@@ -246,26 +274,128 @@ def test_a_correction_is_kept_and_exported(page: Page, photo: Path, served: Serv
     assert (tmp_path / "export" / row["image"]).read_bytes() == photo.read_bytes()
 
 
-def test_settings_models_and_words_that_are_html(page: Page, photo: Path, served: Served) -> None:
-    expect(page.locator(".wg-title")).to_contain_text("<u>two")
+def test_settings_captioners_and_words_that_are_html(page: Page, photo: Path) -> None:
+    expect(page.locator("#about")).to_contain_text("one")
     page.get_by_role("button", name="Settings").click()
-    page.get_by_label("<u>two").check()
-    page.get_by_label("one", exact=True).uncheck()
+    page.get_by_label("neighbours", exact=True).check()
+    choose(page, "<u>two")
+    expect(page.locator("#about")).to_contain_text("<u>two")
     page.get_by_label("Required words").fill(SCRIPT)
-    captioned(page, photo, len(PRESETS) - 1)  # it has no neighbours
+    captioned(page, photo)  # it has no neighbours
     assert SCRIPT in sentence(page)
     expect(page.locator(".wg-word", has_text=SCRIPT).first).to_be_visible()
     for row in page.locator(".wg-row").all():
         expect(row).to_contain_text(SCRIPT)
     page.get_by_label("one", exact=True).check()
+    page.get_by_role("button", name="Caption again").click()
+    expect(page.locator(".wg-problem")).to_contain_text(SCRIPT)  # a word that only one of them knows
+    expect(page.locator(".wg-row")).to_have_count(2)
     page.get_by_label("Required words").fill("")
     page.get_by_role("button", name="Caption again").click()
-    expect(page.locator(".wg-row")).to_have_count(2 * len(PRESETS) - 1)
-    expect(page.locator(".wg-answers h3", has_text="<u>two")).to_have_count(len(PRESETS) - 1)
+    expect(page.locator(".wg-row")).to_have_count(5)
+    expect(page.locator(".wg-answers h3", has_text="<u>two")).to_have_count(2)
     expect(page.locator(".wg-answers h3", has_text="neighbours")).to_have_count(1)
+    expect(page.locator(".wg-problem")).to_be_hidden()
+
+
+def test_an_error_leaves_no_caption_and_no_status_of_before(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    page.locator(".wg-word").first.click()
+    expect(page.locator(".wg-status")).to_contain_text("1 of ")
+    page.get_by_role("button", name="Settings").click()
     page.get_by_label("Required words").fill("zebra")
     page.get_by_role("button", name="Caption again").click()
     expect(page.locator(".wg-problem")).to_contain_text("'zebra'")
+    expect(page.locator(".wg-status")).to_be_empty()
+    expect(page.locator(".wg-canvas")).to_be_visible()  # the picture is still the one to be captioned
+    for gone in (".wg-words", ".wg-tools", ".wg-alternatives", ".wg-correct", ".wg-captions", ".wg-invite"):
+        expect(page.locator(gone)).to_be_hidden()
+    page.get_by_label("Required words").fill("")
+    page.get_by_role("button", name="Caption again").click()
+    expect(page.locator(".wg-row")).to_have_count(2)
+    expect(page.locator(".wg-problem")).to_be_hidden()
+
+
+def test_new_settings_put_a_new_caption_on_the_stage(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    before = sentence(page)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Banned words").fill(before.split()[0])
+    page.get_by_role("button", name="Caption again").click()
+    expect(page.locator(".wg-text")).not_to_have_value(re.compile(f"^$|{before.split()[0]}"))
+
+
+def test_a_broken_captioner_is_reported_and_the_others_go_on(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    choose(page, "broken")
+    expect(page.locator("#about")).to_contain_text("holds a broken captioner")
+    expect(page.locator(".wg-problem")).to_contain_text("holds a broken captioner")
+    expect(page.locator(".wg-row")).to_have_count(0)
+    choose(page, "one")
+    expect(page.locator(".wg-row")).to_have_count(2)
+    expect(page.locator(".wg-problem")).to_be_hidden()
+    expect(page.locator("#about")).not_to_contain_text("broken")
+
+
+def test_captions_say_how_sure_they_are_and_unsure_ones_are_withheld(page: Page, photo: Path) -> None:
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("number input for Captions per strategy").fill("2")
+    choose(page, "sure")
+    captioned(page, photo, 4)
+    expect(page.locator(".wg-row small")).to_have_text(["62 % sure", "unsure: 31 % sure"] * 2)
+    expect(page.locator(".wg-sure")).to_have_text("The captioner is sure of this caption: 62 %.")
+    page.get_by_label("number input for Minimum confidence").fill("0.7")
+    page.get_by_role("button", name="Caption again").click()
+    expect(page.locator(".wg-sentence", has_text=re.compile("^unsure$"))).to_have_count(4)
+    expect(page.locator(".wg-sure")).to_have_text(
+        "The captioner is unsure of this caption: 62 %, less than the minimum confidence of 70 %."
+    )
+    batch(page, [photo])
+    expect(page.locator("#table [role=status]")).to_have_text("1 picture captioned, 1 of them unsure.")
+    expect(page.locator("#table tbody td")).to_have_text(["", photo.name, "unsure", "62 % sure", re.compile("%")])
+
+
+def test_an_example_is_captioned_and_its_source_is_named(page: Page) -> None:
+    examples = page.locator("#examples").get_by_role("button")
+    expect(examples).to_have_count(6)
+    names = [str(button.get_attribute("title")) for button in examples.all()]
+    assert names[0] == "An animal: a bear"
+    links = page.locator("#examples a")
+    expect(links).to_have_count(7)
+    assert [str(link.get_attribute("href")).split("/")[2].split(".", 1)[1] for link in links.all()[:6]] == [
+        "staticflickr.com"
+    ] * 6
+    expect(links.last).to_have_attribute("href", "https://creativecommons.org/licenses/by/2.0/")
+    examples.nth(1).click()
+    expect(page.locator(".wg-row")).to_have_count(2)
+    assert page.locator(".wg-canvas").evaluate("canvas => [canvas.width, canvas.height]") == [480, 319]
+
+
+def test_on_a_phone_the_page_scrolls_to_the_caption(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator(".wg-view")).not_to_be_in_viewport(ratio=1)
+    page.locator("#examples").get_by_role("button").first.click()
+    expect(page.locator(".wg-words")).to_be_in_viewport(ratio=1)
+    page.locator(".wg-row").last.click()
+    expect(page.locator(".wg-words")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_every_control_has_a_name(page: Page, photo: Path) -> None:
+    page.get_by_role("button", name="Settings").click()
+    captioned(page, photo)
+    page.locator(".wg-word").first.click()
+    assert page.locator(CONTROLS).evaluate_all(NAMELESS) == []
+    page.get_by_role("tab", name="Batch").click()
+    assert page.locator(CONTROLS).evaluate_all(NAMELESS) == []
+
+
+def test_the_address_for_programs_is_that_of_the_page(page: Page, served: Served) -> None:
+    page.get_by_text("Use it from a program").click()
+    text = page.locator(".wg-api pre").inner_text()
+    assert f'Client("{served.address}")' in text
+    assert f"PAGE={served.address}/gradio_api\n" in text
+    assert "7860" not in text.replace(served.address, "")
 
 
 def test_a_picture_that_cannot_be_used_is_reported_in_a_sentence(page: Page, served: Served, tmp_path: Path) -> None:
@@ -290,8 +420,9 @@ def test_a_zip_is_captioned_into_a_table_and_files(page: Page, photo: Path, tmp_
     entries = {"a.png": data, "deep/<i>b.png": data, "broken.png": b"no picture", "notes.txt": b"left out"}
     zipped(tmp_path / "some.zip", entries)
     batch(page, [tmp_path / "some.zip"])
-    expect(page.locator("#table")).to_contain_text("3 pictures.")
-    expect(page.locator("#table")).to_contain_text("notes.txt")
+    expect(page.locator("#table [role=status]")).to_have_text(
+        "2 pictures captioned, 1 could not be opened. Left out: notes.txt."
+    )
     rows = [row.locator("td").all_inner_texts() for row in page.locator("#table tbody tr").all()]
     assert [row[1] for row in rows] == ["a.png", "deep/<i>b.png", "broken.png"]
     assert rows[0][2] and rows[0][2] == rows[1][2]
@@ -333,6 +464,20 @@ def test_programs_ask_for_captions_attention_and_another_ending(served: Served, 
     assert (status, [word["text"] for word in story["words"]]) == (200, ["a", "dog", "runs"])
     status, generated = served.ask("continue_caption", picture, "a cat", "", {}, 0)
     assert (status, generated["caption"][:5]) == (200, "a cat")
+    assert served.ask("caption", picture, None, None, None, None)[1][0]["strategy"] == "beam"
+    assert served.ask("continue_caption", picture, "a cat", None, None, None)[0] == 200
+    for endpoint, values, message in (
+        ("caption", ("", ["beam"], "num_beams", 0), "give an object such as"),
+        ("caption", ("", "beam", {}, 0), "give a list of names"),
+        ("caption", ("", ["beam"], {}, "x"), "give an integer"),
+        ("caption", ("", ["nucleus 0.9"], {"num_return_sequences": 10_000}, 0), "cost more than a request may"),
+        ("attention", ("a dog " * 300, ""), "more than the 100 allowed"),
+        ("attention", (None, ""), "is not a text"),
+        ("continue_caption", ("a", "", {"num_beams": 200, "max_new_tokens": 200}, 0), "cost more than"),
+    ):
+        status, answer = served.ask(endpoint, picture, *values)
+        assert status != 200
+        assert message in str(answer)
     assert "'zebra'" in str(served.ask("attention", picture, "a zebra", "")[1])
     for path in (str(served.folder / "server.log"), str(photo), "/etc/passwd", f"{picture['path']}/../../../x"):
         for mark in ({}, {"meta": {"_type": "gradio.FileData"}}):

@@ -7,7 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from PIL import Image
 
 from wordgaze.app import service as module
 from wordgaze.app.service import CaptionService
-from wordgaze.core.errors import ModelError, ParamsError, TrackingError
+from wordgaze.core.errors import CaptionsError, ModelError, ParamsError, TrackingError
 from wordgaze.generation.config import parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
@@ -94,9 +97,50 @@ def test_wrong_settings_are_reported_before_any_work(service: CaptionService, at
         service.captions(NAME, noise(1), {"colour": "red"})
     with pytest.raises(ParamsError, match="strategy 'guess' is unknown; choose one of greedy, beam, "):
         service.captions(NAME, noise(1), {}, ["guess"])
-    with pytest.raises(ModelError, match="model 'other' is not loaded; there is 'tiny'"):
+    with pytest.raises(ModelError, match="captioner 'other' is not offered; there is 'tiny'"):
         service.captions("other", noise(1), {})
     assert attended == []
+
+
+def test_a_request_that_would_keep_others_waiting_is_refused_before_any_work(
+    service: CaptionService, attended: list[tuple[int, int]]
+) -> None:
+    costly: dict[str, dict[str, object]] = {
+        "sampling": {"num_return_sequences": 10_000},
+        "beam": {"num_beams": 200, "max_new_tokens": 200},
+        "diverse beam": {"num_beams": 50, "force_words": ["dog", "cat", "a", "runs"]},
+        "consensus": {"mbr_samples": 1000, "max_new_tokens": 1},
+    }
+    for strategy, settings in costly.items():
+        with pytest.raises(ParamsError, match="cost more than a request may"):
+            service.captions(NAME, noise(1), settings, [strategy])
+    with pytest.raises(ParamsError, match="cost more than a request may"):
+        service.continue_caption(NAME, noise(1), ["a"], costly["beam"])
+    for words in (["a"] * 101, ["a"] * 3000):
+        with pytest.raises(CaptionsError, match="more than the 100 allowed"):
+            service.explain(NAME, noise(1), words)
+        with pytest.raises(CaptionsError, match="more than the 100 allowed"):
+            service.continue_caption(NAME, noise(1), words, {})
+    assert attended == []
+    most = {"num_beams": 20, "max_new_tokens": 50, "force_words": ["dog", "cat", "a", "runs"]}
+    assert len(list(service.captions(NAME, noise(1), most, ["greedy", "beam"]))) == 2  # what the controls reach
+
+
+def test_a_confidence_below_the_captioner_s_threshold_is_unsure(
+    service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [answer] = service.captions(NAME, noise(1), SHORT, ["beam"])
+    assert [(found.confidence, found.unsure) for found in answer.captions] == [(None, False)]
+    generate, confidences = tiny_captioner.generate, (0.62, 0.31)
+
+    def with_confidence(*args: Any) -> list[list[Caption]]:
+        pairs = zip(generate(*args)[0], confidences, strict=True)
+        return [[replace(caption, confidence=confidence) for caption, confidence in pairs]]
+
+    monkeypatch.setattr(tiny_captioner, "generate", with_confidence)
+    monkeypatch.setattr(tiny_captioner, "confidence", SimpleNamespace(threshold=0.5), raising=False)
+    [answer] = service.captions(NAME, noise(1), {**SHORT, "num_return_sequences": 2}, ["beam"])
+    assert [(found.confidence, found.unsure) for found in answer.captions] == [(0.62, False), (0.31, True)]
 
 
 def test_a_picture_is_known_by_its_pixels_and_its_shape(
@@ -217,6 +261,23 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_captioner_is_loaded_when_it_is_first_asked_and_a_broken_one_harms_no_other(
+    project: Path, write_captioner: Callable[..., Path]
+) -> None:
+    one, two = (write_captioner(project / "models" / name) for name in ("one", "two"))
+    (two / "weights.safetensors").write_bytes(b"no weights")
+    service = CaptionService.open([str(one)])
+    assert service.names[:1] == ("one",)
+    assert service.names.count("two") == 1
+    assert (service.is_loaded("one"), service.is_loaded("two")) == (True, False)
+    with pytest.raises(ModelError, match="holds a broken captioner"):
+        service.captioner("two")
+    assert len(list(service.captions("one", noise(1), SHORT, ["greedy"]))) == 1
+    shutil.copy(one / "weights.safetensors", two)
+    assert len(list(service.captions("two", noise(1), SHORT, ["greedy"]))) == 1
+    assert service.is_loaded("two")
+
+
 @pytest.mark.usefixtures("project")
 def test_without_a_captioner_one_line_generates_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wordgaze.tracking.resolve.packaged_captioner", lambda name: None)
@@ -230,9 +291,12 @@ def test_the_newest_captioner_is_opened(project: Path, write_captioner: Callable
     for n, name in enumerate(("stage2", "stage1", "other")):
         folder = write_captioner(project / "models" / name, n)
         os.utime(folder / "captioner.json", (n % 2, n % 2))
-    [model] = CaptionService.open().models
+    service = CaptionService.open()
+    [model] = service.models
     assert model.name == "stage1"
     assert len(model.version) == 12
+    assert service.names[0] == "stage1"
+    assert {"stage1", "stage2", "other"} <= set(service.names)
 
 
 def test_several_captioners_have_names_that_tell_them_apart(
@@ -240,9 +304,11 @@ def test_several_captioners_have_names_that_tell_them_apart(
 ) -> None:
     one, two, same = (str(write_captioner(project / name)) for name in ("a/one", "a/two", "b/two"))
     service = CaptionService.open([one, two, two])
-    assert [model.name for model in service.models] == ["one", "two"]
+    assert service.names[:2] == ("one", "two")
+    assert [model.name for model in service.models] == ["one"]
     assert {len(list(service.captions(name, noise(1), SHORT, ["greedy"]))) for name in ("one", "two")} == {1}
-    assert [model.name for model in CaptionService.open([two, same]).models] == [two, same]
+    assert [model.name for model in service.models] == ["one", "two"]
+    assert CaptionService.open([two, same]).names[:2] == (two, same)
 
 
 def test_the_champion_comes_before_what_was_trained_last(

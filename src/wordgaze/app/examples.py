@@ -1,7 +1,11 @@
-"""Example pictures: from the present data set, else scenes that wordgaze draws."""
+"""Example pictures of the page: such as the captioner that answers was trained for."""
 
+import json
+import shutil
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from wordgaze.core import paths
 from wordgaze.core.errors import ImageError
@@ -10,14 +14,62 @@ from wordgaze.vision.image_files import find_images
 
 NUM_PICTURES = 6
 SIZE = 448  # pixels of a drawn scene
+LICENCE = "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0/"
 
 
-def example_pictures(folder: Path) -> Sequence[Path]:
-    """Paths of :data:`NUM_PICTURES` pictures; drawn ones are written to ``folder``."""
-    try:
-        found = find_images([paths.RAW / "images"])
-    except ImageError:
-        Scenes(2 * NUM_PICTURES, SIZE, seed=7).collect(folder)
-        found = find_images([folder / "images"])
+class Example(NamedTuple):
+    """A picture with a title; ``source`` is the address of a published photograph, empty for others."""
+
+    path: Path
+    title: str
+    source: str = ""
+
+
+class ExampleSets:
+    """The example pictures for captioners of each data set; they are copied to ``folder``, or drawn there, when they
+    are first shown."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._sets: dict[str, Sequence[Example]] = {}
+
+    def of(self, dataset: str | None) -> Sequence[Example]:
+        """Scenes for a captioner of scenes, the project's own pictures for one of the data set ``folder``, where there
+        are any, and photographs for every other."""
+        kind = dataset if dataset in ("scenes", "folder") else "photographs"
+        if kind not in self._sets:
+            self._sets[kind] = self._collect(kind)
+        return self._sets[kind]
+
+    def _collect(self, kind: str) -> Sequence[Example]:
+        if kind == "scenes":
+            Scenes(2 * NUM_PICTURES, SIZE, seed=7).collect(self.folder)
+            return _numbered(find_images([self.folder / "images"]), "Scene")
+        if kind == "folder":
+            try:
+                return _numbered(find_images([paths.RAW / "images"]), "Picture")
+            except ImageError:
+                return self.of(None)
+        return self._photographs()
+
+    def _photographs(self) -> Sequence[Example]:
+        """The packaged photographs.
+
+        They are the first ones of a sample of COCO's validation set, by number, under CC BY 2.0, that show an animal, a
+        person, a room, food, a street and a vehicle; no captioner was asked about them before they were chosen.
+        """
+        packaged = files("wordgaze.app").joinpath("photographs")
+        examples = []
+        for card in json.loads(packaged.joinpath("credits.json").read_text(encoding="utf-8")):
+            # Gradio serves no file of a folder whose name begins with a dot, as that of an environment may.
+            path = self.folder / card["file"]
+            with packaged.joinpath(card["file"]).open("rb") as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            examples.append(Example(path, card["title"], card["source"]))
+        return examples
+
+
+def _numbered(found: Sequence[Path], title: str) -> Sequence[Example]:
     step = max(1, len(found) // NUM_PICTURES)
-    return found[step - 1 :: step][:NUM_PICTURES]
+    pictures = found[step - 1 :: step][:NUM_PICTURES]
+    return [Example(path, f"{title} {number}") for number, path in enumerate(pictures, start=1)]

@@ -1,10 +1,10 @@
 """Requests of the page and of API clients about one picture, and their answers as JSON."""
 
 import base64
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,11 +13,11 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from wordgaze.app.controls import Choices, Json, read_controls, read_seed, read_settings, read_strategies
 from wordgaze.app.corrections import Corrections
-from wordgaze.app.service import CaptionService
-from wordgaze.core.errors import ImageError, ParamsError, WordgazeError
+from wordgaze.app.service import CaptionService, StrategyResult
+from wordgaze.core.errors import CaptionsError, ImageError, WordgazeError
 from wordgaze.core.files import stable_json
-from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.explanation import Explanation
 from wordgaze.inference.film import save_gif
@@ -25,20 +25,7 @@ from wordgaze.inference.uploads import open_upload, read_upload
 from wordgaze.text.tokenizer import tokenize
 
 _PICTURE_SIZE = 1280  # pixels, the long side of a picture on the page
-STRATEGIES = ("beam", *(name for name in PRESETS if name != "beam"))  # the first one is shown on the stage
-CONTROLS = (
-    "num_beams",
-    "num_return_sequences",
-    "max_new_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "bad_words",
-    "force_words",
-)
-"""The page's controls that are fields of GenerationConfig, in its order: after the models, before the seed."""
-
-Json = dict[str, Any]
+MAX_CHARACTERS = 2000  # of a caption that is given
 Upload = Mapping[str, Any]
 """Gradio's description of an uploaded file."""
 
@@ -48,49 +35,55 @@ class CaptionHandlers:
 
     def __init__(self, service: CaptionService, corrections: Corrections) -> None:
         self.service, self.corrections = service, corrections
+        self._runs = count(1)
 
-    def captions(self, upload: Upload | None, models: list[str], *controls: Any) -> Iterator[Json | None]:
-        """The captions of a picture for the view, growing with each strategy; or an error message in their place."""
+    def captions(self, upload: Upload | None, *controls: Any) -> Iterator[Json | None]:
+        """The captions of a picture for the view, growing with each strategy, and error messages beside them."""
         if upload is None:
             yield None
             return
+        shown: Json = {"run": next(self._runs), "answers": [], "waiting": [], "explanation": None, "error": ""}
         try:
-            yield from self._captions(open_picture(upload), models, *read_controls(controls))
+            image = open_picture(upload)
+            shown["picture"] = _data_url(image)
+            choices = read_controls(controls)
+            shown |= {"waiting": list(choices.strategies), "minimum": choices.min_confidence}
+            yield from self._captions(image, choices, shown)
         except WordgazeError as error:
-            yield {"error": str(error)}
+            yield {**shown, "waiting": [], "error": str(error)}
 
-    def _captions(self, image: Image.Image, models: list[str], decode: Json, seed: int) -> Iterator[Json]:
-        if not models:
-            raise ParamsError("no model is chosen; choose one in the settings")
-        supported = {model: self.service.captioner(model).presets for model in models}
-        order = [name for name in STRATEGIES if any(name in presets for presets in supported.values())]
-        coming = {
-            model: self.service.captions(
-                model, image, decode, [name for name in order if name in supported[model]], seed
-            )
-            for model in models
-        }
-        shown: Json = {"picture": _data_url(image), "answers": [], "explanation": None}
-        for number, strategy in enumerate(order, start=1):
-            for model in (model for model in models if strategy in supported[model]):
-                answer = next(coming[model])
-                shown["answers"].append({"model": model, **answer.to_dict()})
-                if shown["explanation"] is None:
-                    words = [word.text for word in answer.captions[0].words]
-                    shown["explanation"] = self.service.explain(model, image, words).to_dict()
-                yield {**shown, "answers": list(shown["answers"]), "waiting": order[number:]}
+    def _captions(self, image: Image.Image, choices: Choices, shown: Json) -> Iterator[Json]:
+        coming: dict[str, Iterator[StrategyResult]] = {}
+        errors: dict[str, str] = {}  # by captioner; the others go on
+        supported: dict[str, list[str]] = {}
+        for model in choices.models:
+            loading = "" if self.service.is_loaded(model) else f"Loading {model} …"
+            yield {**shown, "status": loading or "Captioning …"}
+            with _noted(errors, model):
+                supported[model] = choices.supported(model, self.service.captioner(model).presets)
+                coming[model] = self.service.captions(model, image, choices.settings, supported[model], choices.seed)
+        for number, strategy in enumerate(choices.strategies, start=1):
+            for model in [model for model in coming if strategy in supported[model] and model not in errors]:
+                with _noted(errors, model):
+                    answer = next(coming[model])
+                    shown["answers"] = [*shown["answers"], {"model": model, **answer.to_dict()}]
+                    if shown["explanation"] is None:
+                        words = [word.text for word in answer.captions[0].words]
+                        shown["explanation"] = self.service.explain(model, image, words).to_dict()
+                    yield {**shown, "waiting": choices.strategies[number:], "status": "Captioning …"}
+        yield {**shown, "waiting": [], "status": "", "error": _joined(errors)}
 
     def explain(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
         """The attention of another caption."""
         return self._mail(asked, lambda: {"explanation": self._explanation(asked, upload).to_dict()})
 
-    def complete(self, asked: gr.EventData, upload: Upload, models: list[str], *controls: Any) -> Any:
+    def complete(self, asked: gr.EventData, upload: Upload, *controls: Any) -> Any:
         """The caption that continues from an alternative word that a person picked."""
 
         def answer() -> Json:
-            image, (decode, seed) = open_picture(upload), read_controls(controls)
+            image, choices = open_picture(upload), read_controls(controls)
             completion = self.service.continue_caption(
-                asked.model, image, asked.words, {**decode, "num_return_sequences": 1}, seed
+                asked.model, image, asked.words, {**choices.settings, "num_return_sequences": 1}, choices.seed
             )
             explanation = self.service.explain(asked.model, image, [word.text for word in completion.words])
             row = {"model": asked.model, "strategy": "your word", "seconds": 0, "encoder_seconds": 0}
@@ -126,36 +119,44 @@ class CaptionHandlers:
         self,
         picture: dict[str, Any],
         model: str = "",
-        strategies: list[str] = ["beam"],  # noqa: B006 (Gradio shows it as the default)
-        settings: dict[str, Any] = {},  # noqa: B006
-        seed: int = 0,
+        strategies: list[str] | None = ["beam"],  # noqa: B006 (Gradio shows it as the default)
+        settings: dict[str, Any] | None = {},  # noqa: B006
+        seed: int | None = 0,
     ) -> list[dict[str, Any]]:
         """Captions of a picture, per strategy. model: the first one if empty. settings: fields of the section
         generation of params.yaml, such as num_beams, num_return_sequences, max_new_tokens, temperature, bad_words."""
         with _as_gradio_error():
-            answers = self.service.captions(self._model(model), open_picture(picture), settings, strategies, seed)
+            answers = self.service.captions(
+                self._model(model),
+                open_picture(picture),
+                read_settings(settings),
+                read_strategies(strategies),
+                read_seed(seed),
+            )
             return [answer.to_dict() for answer in answers]
 
     def attention(self, picture: dict[str, Any], words: str, model: str = "") -> dict[str, Any]:
         """The attention for each of these words, as a grid of weights, and the most likely alternative words."""
         with _as_gradio_error():
-            return self.service.explain(self._model(model), open_picture(picture), tokenize(words)).to_dict()
+            return self.service.explain(self._model(model), open_picture(picture), _tokens(words)).to_dict()
 
     def continue_caption(
         self,
         picture: dict[str, Any],
         words: str,
         model: str = "",
-        settings: dict[str, Any] = {},  # noqa: B006
-        seed: int = 0,
+        settings: dict[str, Any] | None = {},  # noqa: B006
+        seed: int | None = 0,
     ) -> dict[str, Any]:
         """The best caption that begins with these words."""
         with _as_gradio_error():
-            image = open_picture(picture)
-            return self.service.continue_caption(self._model(model), image, tokenize(words), settings, seed).to_dict()
+            image, begin = open_picture(picture), _tokens(words)
+            return self.service.continue_caption(
+                self._model(model), image, begin, read_settings(settings), read_seed(seed)
+            ).to_dict()
 
     def _model(self, name: str) -> str:
-        return name or self.service.models[0].name
+        return name or self.service.names[0]
 
     def _explanation(self, asked: gr.EventData, upload: Upload) -> Explanation:
         return self.service.explain(asked.model, open_picture(upload), asked.words)
@@ -174,13 +175,25 @@ def open_picture(upload: Upload) -> Image.Image:
     return open_upload(*_file(upload))
 
 
-def read_controls(values: Sequence[Any]) -> tuple[Json, int]:
-    """Fields of GenerationConfig, and the seed, from what the controls hold."""
-    *settings, seed = values
-    decode = dict(zip(CONTROLS, settings, strict=True))
-    for name in ("bad_words", "force_words"):
-        decode[name] = [word for word in re.split(r"[,\s]+", (decode[name] or "").lower()) if word]
-    return decode, int(seed or 0)
+def _tokens(words: str) -> list[str]:
+    """The words of a caption that a program gave. Raises CaptionsError."""
+    if not isinstance(words, str) or len(words) > MAX_CHARACTERS:
+        raise CaptionsError(f"the caption is not a text of at most {MAX_CHARACTERS} characters; give its words")
+    return tokenize(words)
+
+
+@contextmanager
+def _noted(errors: dict[str, str], model: str) -> Iterator[None]:
+    """Keeps the error of one captioner from the others."""
+    try:
+        yield
+    except WordgazeError as error:
+        errors[model] = str(error)
+
+
+def _joined(errors: Mapping[str, str]) -> str:
+    """The errors of the captioners in one line; what all of them say is said once."""
+    return " · ".join(dict.fromkeys(errors.values()))
 
 
 def _file(upload: Upload) -> tuple[Path, str]:

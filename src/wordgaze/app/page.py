@@ -3,7 +3,7 @@
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,9 +17,12 @@ from gradio.events import api
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from wordgaze.app.about import about_captioner
 from wordgaze.app.batch_tab import BatchHandlers
+from wordgaze.app.captioner_choice import CaptionerChoice
+from wordgaze.app.controls import DEFAULT_STRATEGIES, STRATEGIES
 from wordgaze.app.corrections import Corrections
-from wordgaze.app.examples import example_pictures
+from wordgaze.app.examples import ExampleSets
 from wordgaze.app.handlers import CaptionHandlers
 from wordgaze.app.service import CaptionService
 from wordgaze.core import paths
@@ -45,9 +48,11 @@ def serve_page(service: CaptionService, host: str, port: int, announce: Callable
     listen(host, port).close()  # Gradio's own message names neither option
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="wordgaze-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads: gone when the server is
+        uploads, examples = Path(folder, "uploads"), Path(folder, "examples")  # gone when the server is
+        examples.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
         os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), host, "127.0.0.1", "localhost"]))
-        page = build(service, Corrections(paths.home() / paths.CORRECTIONS), example_pictures(Path(folder)))
+        page = build(service, Corrections(paths.home() / paths.CORRECTIONS), ExampleSets(examples))
         page.launch(
             prevent_thread_lock=True,
             server_name=host,
@@ -65,8 +70,7 @@ def serve_page(service: CaptionService, host: str, port: int, announce: Callable
             theme=gr.themes.Base(primary_hue="amber", neutral_hue="stone", font=SYSTEM, font_mono=MONO),
             css=_part("page.css"),
         )
-        names = ", ".join(model.name for model in service.models)
-        announce(f"{names} at http://{host}:{port}; stop it with Ctrl-C")
+        announce(f"{service.names[0]} at http://{host}:{port}; stop it with Ctrl-C")
         page.block_thread()
 
 
@@ -75,30 +79,60 @@ async def _on_client_disconnect(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-def build(service: CaptionService, corrections: Corrections, examples: Sequence[Path]) -> gr.Blocks:
+def build(service: CaptionService, corrections: Corrections, examples: ExampleSets) -> gr.Blocks:
     """The page with its endpoints, not yet served."""
     handlers, batch_handlers = CaptionHandlers(service, corrections), BatchHandlers(service)
+    choice = CaptionerChoice(service, examples)
     page = gr.Blocks(title="wordgaze", analytics_enabled=False, delete_cache=(CLEANUP_INTERVAL, UPLOAD_LIFETIME))
     with page:
-        gr.HTML(_title(service), apply_default_css=False)
+        captioner, about = _header(service)
         with gr.Tab("Caption"), gr.Row():
             with gr.Column(scale=1, min_width=260):
-                picture = _picture(examples)
+                picture, gallery = _picture(choice, captioner)
                 with gr.Accordion("Settings", open=False):
-                    settings = _settings(service)
-                    again = gr.Button("Caption again", size="sm")
+                    settings = [captioner, *_settings(service)]
+                again = gr.Button("Caption again", size="sm")
             with gr.Column(scale=4, min_width=320):
-                _view(handlers, picture, settings, again)
+                _view(handlers, picture, settings, [picture.change, again.click, captioner.input])
         with gr.Tab("Batch"):
             _batch(batch_handlers, settings)
-        gr.HTML(_api_text(), apply_default_css=False)
+        gr.HTML(_api_text(), js_on_load=_part("api.js"), apply_default_css=False)
+        captioner.input(choice.chosen, captioner, [about, gallery], trigger_mode="always_last", **_HIDDEN)
         for endpoint in (handlers.caption, handlers.attention, handlers.continue_caption):
             api(endpoint, api_name=endpoint.__name__)
     page.queue(max_size=MAX_QUEUE, default_concurrency_limit=CONCURRENCY)
     return page
 
 
-def _picture(examples: Sequence[Path]) -> gr.Image:
+def _header(service: CaptionService) -> tuple[gr.Dropdown, gr.HTML]:
+    """The title, the choice of the captioner, and what is known of the one that answers."""
+    with gr.Row(elem_id="header"):
+        gr.HTML(
+            '<header class="wg-title"><h1>word<em>gaze</em></h1>'
+            "<p>Image captions and the attention of each word</p></header>",
+            apply_default_css=False,
+        )
+        several = len(service.names) > 1
+        captioner = gr.Dropdown(
+            list(service.names),
+            value=service.names[0],
+            label="Captioner",
+            filterable=False,
+            visible=several,
+            scale=0,
+            min_width=260,
+            elem_id="captioner",
+        )
+    about = gr.HTML(
+        about_captioner(service, service.names[0]),
+        html_template='<p class="wg-about" role="status">${value}</p>',
+        apply_default_css=False,
+        elem_id="about",
+    )
+    return captioner, about
+
+
+def _picture(choice: CaptionerChoice, captioner: gr.Dropdown) -> tuple[gr.Image, gr.HTML]:
     picture = gr.Image(
         sources=["upload", "clipboard", "webcam"],
         type="filepath",
@@ -110,15 +144,40 @@ def _picture(examples: Sequence[Path]) -> gr.Image:
         alt_text="The picture that you gave",
         placeholder="Drop a picture here\n- or -\nClick to choose one",
     )
-    gr.Examples([[str(path)] for path in examples], picture, label="Examples", elem_id="examples")
-    return picture
+    gallery = gr.HTML(
+        choice.examples(str(captioner.value)),
+        html_template=_part("examples.html"),
+        js_on_load=_part("examples.js"),
+        apply_default_css=False,
+        elem_id="examples",
+    )
+    gallery.choose(choice.example, captioner, picture, **_HIDDEN)
+    return picture, gallery
 
 
 def _settings(service: CaptionService) -> list[gr.components.Component]:
-    """The controls, in the order of :data:`wordgaze.app.handlers.CONTROLS`."""
-    names = [model.name for model in service.models]
+    """The controls after the captioner, in the order of :func:`wordgaze.app.controls.read_controls`."""
+    names = list(service.names)
     return [
-        gr.CheckboxGroup(names, value=names[:1], label="Models", visible=len(names) > 1),
+        gr.CheckboxGroup(
+            names,
+            label="Compare with",
+            info="Captions side by side; in the tab Batch, one caption by all of them as an ensemble.",
+            visible=len(names) > 1,
+        ),
+        gr.CheckboxGroup(
+            list(STRATEGIES),
+            value=list(DEFAULT_STRATEGIES),
+            label="Strategies",
+            info="The tab Batch uses the first of them.",
+        ),
+        gr.Slider(
+            0,
+            1,
+            0,
+            step=0.05,
+            label="Minimum confidence, else “unsure”",
+        ),
         gr.Slider(1, 20, DEFAULTS.num_beams, step=1, label="Beam width"),
         gr.Slider(1, 5, DEFAULTS.num_return_sequences, step=1, label="Captions per strategy"),
         gr.Slider(1, 50, DEFAULTS.max_new_tokens, step=1, label="Max words"),
@@ -132,8 +191,9 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
 
 
 def _view(
-    handlers: CaptionHandlers, picture: gr.Image, settings: list[gr.components.Component], again: gr.Button
+    handlers: CaptionHandlers, picture: gr.Image, settings: list[gr.components.Component], triggers: list[Any]
 ) -> None:
+    """The picture and its captions, which each of the events ``triggers`` updates."""
     view = gr.HTML(
         html_template=_part("view.html"),
         js_on_load=_part("view.js"),
@@ -144,7 +204,8 @@ def _view(
     given = [picture, *settings]
     # The picture comes as the file that was uploaded: Gradio's own preprocessing fails on a broken picture.
     raw: dict[str, Any] = {**_HIDDEN, "preprocess": False}
-    gr.on([picture.change, again.click], handlers.captions, given, view, trigger_mode="always_last", **raw)
+    # One listener for all: two at once would mix their captions on the page.
+    gr.on(triggers, handlers.captions, given, view, trigger_mode="always_last", **raw)
     for event, answer in (
         (view.explain, handlers.explain),
         (view.complete, handlers.complete),
@@ -169,14 +230,6 @@ def _batch(batch_handlers: BatchHandlers, settings: list[gr.components.Component
     folder.upload(lambda names: names, folder, given, **_HIDDEN)
     run = start.click(batch_handlers.captions, [given, *settings], [table, *tables], **_HIDDEN)
     cancel.click(batch_handlers.cancelled, table, table, cancels=[run], **_HIDDEN)
-
-
-def _title(service: CaptionService) -> str:
-    models = " · ".join(f"{escape(model.name)} <small>{escape(model.version)}</small>" for model in service.models)
-    return (
-        '<header class="wg-title"><h1>word<em>gaze</em></h1>'
-        f"<p>Image captions and the attention of each word</p><p>{models}</p></header>"
-    )
 
 
 def _api_text() -> str:

@@ -5,23 +5,32 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from wordgaze.core.errors import ModelError
+from wordgaze.app.offers import Offer, find_offers
+from wordgaze.core.errors import CaptionsError, ModelError, ParamsError
 from wordgaze.generation.config import GenerationConfig, parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.comparison import preset_config
 from wordgaze.inference.explanation import ENDED, Explanation, ModelVersion, WordProbability, word_probabilities
 from wordgaze.inference.inputs import image_key
-from wordgaze.tracking.resolve import REGISTRY, default_model, is_registered, resolve
+from wordgaze.tracking.resolve import resolve
 
 FEATURE_CACHE_BYTES = 64 * 2**20  # of the images that were requested last
+
+MAX_HYPOTHESES = 400
+"""The most captions that a strategy may follow at once for a request; the controls of the page reach 320."""
+
+MAX_COST = 16_000
+"""The most words, hypotheses times length, that a strategy may compute for a request."""
+
+MAX_GIVEN_WORDS = 100
+"""The most words of a caption that is given, to be explained or to be continued."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,8 @@ class ScoredCaption:
     """One caption as plain values.
 
     ``probability`` is that of all words, with END if it was generated. ``log_prob``, ``score`` and ``finish_reason``
-    are those of :class:`wordgaze.generation.outputs.Caption`.
+    are those of :class:`wordgaze.generation.outputs.Caption`. ``confidence`` is calibrated, or None where the captioner
+    has no calibration; ``unsure`` says that it is below the captioner's own threshold.
     """
 
     caption: str
@@ -38,6 +48,8 @@ class ScoredCaption:
     log_prob: float
     score: float
     finish_reason: str
+    confidence: float | None = None
+    unsure: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The values for JSON."""
@@ -67,21 +79,27 @@ class CaptionService:
 
     One request is computed at a time, because torch already uses all cores for an image: two at once would each take
     twice as long, and twice the memory. The lock is released between two strategies of a request, so that no request
-    waits for all strategies of another.
+    waits for all strategies of another. A captioner of ``offers`` is loaded by the first request for it, and then kept.
     """
 
-    def __init__(self, captioners: Sequence[tuple[ModelVersion, Captioner]]) -> None:
+    def __init__(self, captioners: Sequence[tuple[ModelVersion, Captioner]] = (), offers: Sequence[Offer] = ()) -> None:
         self._captioners = {model.name: (model, captioner) for model, captioner in captioners}
+        self._offers = {offer.name: offer for offer in offers}
+        self.names = tuple(dict.fromkeys([*self._captioners, *self._offers]))
+        """The names of all captioners, loaded or not. The first one answers where none is named."""
         self._features: OrderedDict[tuple[str, str, tuple[int, int]], Tensor] = OrderedDict()
-        self._lock = Lock()
+        self._lock, self._loading = Lock(), Lock()
 
     @classmethod
     def open(cls, models: Sequence[str] = ()) -> "CaptionService":
-        """Loads captioner folders or addresses of the registry; by default the registry's champion, else the newest
-        folder in models/. Raises ModelError if there is no captioner, TrackingError if the registry cannot be read."""
-        addresses = list(dict.fromkeys(models)) or [default_model()]
-        names = _names(addresses)
-        return cls([_load(address, name) for address, name in zip(addresses, names, strict=True)])
+        """Offers the captioners of :func:`wordgaze.app.offers.find_offers`, and loads the first of them.
+
+        Raises ModelError if there is no captioner or one of ``models`` is none, TrackingError if the registry cannot be
+        read.
+        """
+        service = cls(offers=find_offers(models))
+        service.captioner(service.names[0])
+        return service
 
     @property
     def models(self) -> tuple[ModelVersion, ...]:
@@ -89,8 +107,17 @@ class CaptionService:
         return tuple(model for model, _ in self._captioners.values())
 
     def captioner(self, name: str) -> Captioner:
-        """A captioner for batch work, which does not take the lock. Raises ModelError for an unknown name."""
+        """A captioner, loaded if need be; batch work does not take the lock. Raises WordgazeError for an unknown name,
+        and where it cannot be loaded."""
         return self._find(name)[1]
+
+    def unsure_below(self, name: str) -> float:
+        """The confidence below which a captioner is unsure; 0 where it has no calibration."""
+        return _threshold(self.captioner(name))
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether a request for this captioner is answered at once."""
+        return name in self._captioners
 
     def captions(
         self,
@@ -104,12 +131,14 @@ class CaptionService:
 
         By default these are all strategies that the captioner supports. ``settings`` are fields of GenerationConfig
         for all strategies; the sampling settings (temperature, top_k, top_p, typical_p, min_p) do not apply to presets
-        that set one of them. Raises ParamsError for invalid settings and ModelError for an unknown model, before any
-        work.
+        that set one of them. Raises ParamsError for settings that are invalid or cost too much, and ModelError for an
+        unknown model, before any work.
         """
         captioner = self.captioner(model)
         chosen = captioner.presets if strategies is None else strategies
         configs = {strategy: preset_config(strategy, settings) for strategy in chosen}
+        for config in configs.values():
+            check_cost(config)
         return self._results(model, captioner, image, configs, seed)
 
     def _results(
@@ -123,10 +152,13 @@ class CaptionService:
                 encoded = time.perf_counter()
                 [captions] = captioner.generate(features, config, [key], seed)
                 ended = time.perf_counter()
-            yield StrategyResult(strategy, tuple(map(_scored, captions)), ended - encoded, encoded - started)
+            scored = tuple(_scored(caption, captioner) for caption in captions)
+            yield StrategyResult(strategy, scored, ended - encoded, encoded - started)
 
     def explain(self, model: str, image: Image.Image, words: Sequence[str]) -> Explanation:
-        """The attention and the probabilities of these words for an RGB image. Raises ModelError for unknown words."""
+        """The attention and the probabilities of these words for an RGB image. Raises ModelError for unknown words, and
+        CaptionsError for more than MAX_GIVEN_WORDS."""
+        _check_length(words)
         version, captioner = self._find(model)
         key = image_key(image)
         with self._lock:
@@ -138,19 +170,26 @@ class CaptionService:
     ) -> ScoredCaption:
         """The best caption that begins with these words; a last word ``(end)`` ends it there.
 
-        ``settings`` are fields of GenerationConfig. Raises ModelError for unknown words.
+        ``settings`` are fields of GenerationConfig. Raises what :meth:`captions` and :meth:`explain` do.
         """
-        if list(prefix_words[-1:]) == [ENDED]:
-            return _scored(self.explain(model, image, prefix_words[:-1]).caption)
+        _check_length(prefix_words)
         captioner = self.captioner(model)
+        if list(prefix_words[-1:]) == [ENDED]:
+            return _scored(self.explain(model, image, prefix_words[:-1]).caption, captioner)
         config, key = parse_generation_config(**settings), image_key(image)
+        check_cost(config)
         with self._lock:
             features = self._features_of(model, captioner, image, key)
-            return _scored(captioner.generate(features, config, [key], seed, prefix_words)[0][0])
+            [[best, *_]] = captioner.generate(features, config, [key], seed, prefix_words)
+        return _scored(best, captioner)
 
     def _find(self, name: str) -> tuple[ModelVersion, Captioner]:
+        if name not in self.names:
+            raise ModelError(f"captioner {name!r} is not offered; there is {', '.join(map(repr, self.names))}")
         if name not in self._captioners:
-            raise ModelError(f"model {name!r} is not loaded; there is {', '.join(map(repr, self._captioners))}")
+            with self._loading:
+                if name not in self._captioners:
+                    self._captioners[name] = _load(self._offers[name])
         return self._captioners[name]
 
     def _features_of(self, model: str, captioner: Captioner, image: Image.Image, key: str) -> Tensor:
@@ -167,20 +206,50 @@ class CaptionService:
         return features
 
 
-def _names(addresses: Sequence[str]) -> list[str]:
-    """The names of the models: short ones if these are distinct, else the addresses."""
-    short = [address.removeprefix(REGISTRY) if is_registered(address) else Path(address).name for address in addresses]
-    return short if len(set(short)) == len(short) else list(addresses)
+def check_cost(config: GenerationConfig) -> None:
+    """Raises ParamsError for settings that would keep the captioner from everybody else for long."""
+    hypotheses = _num_hypotheses(config)
+    if hypotheses > MAX_HYPOTHESES or hypotheses * config.max_new_tokens > MAX_COST:
+        raise ParamsError(
+            f"{hypotheses} captions of {config.max_new_tokens} words cost more than a request may, {MAX_HYPOTHESES} "
+            f"captions and {MAX_COST} words; lower num_beams, num_return_sequences, mbr_samples or max_new_tokens"
+        )
 
 
-def _load(address: str, name: str) -> tuple[ModelVersion, Captioner]:
-    resolved = resolve(address)
+def _num_hypotheses(config: GenerationConfig) -> int:
+    """The number of captions that are followed at once: each required word doubles the beams."""
+    beams = config.num_beams << len(config.force_words)
+    of_strategy: dict[str, int] = {
+        "greedy": 1,
+        "sample": config.num_return_sequences,
+        "mbr": beams + config.mbr_samples,
+    }
+    return of_strategy.get(config.strategy, beams)
+
+
+def _check_length(words: Sequence[str]) -> None:
+    if len(words) > MAX_GIVEN_WORDS:
+        raise CaptionsError(f"the caption has {len(words)} words, more than the {MAX_GIVEN_WORDS} allowed; shorten it")
+
+
+def _load(offer: Offer) -> tuple[ModelVersion, Captioner]:
+    resolved = resolve(offer.address)
     captioner = Captioner.load(resolved.folder)
-    return ModelVersion(name, resolved.version), captioner
+    return ModelVersion(offer.name, resolved.version), captioner
 
 
-def _scored(caption: Caption) -> ScoredCaption:
-    probability = math.exp(caption.log_prob)
+def _scored(caption: Caption, captioner: Captioner) -> ScoredCaption:
     return ScoredCaption(
-        caption.text, word_probabilities(caption), probability, caption.log_prob, caption.score, caption.finish_reason
+        caption.text,
+        word_probabilities(caption),
+        math.exp(caption.log_prob),
+        caption.log_prob,
+        caption.score,
+        caption.finish_reason,
+        caption.confidence,
+        caption.confidence is not None and caption.confidence < _threshold(captioner),
     )
+
+
+def _threshold(captioner: Captioner) -> float:
+    return float(getattr(getattr(captioner, "confidence", None), "threshold", 0.0))

@@ -12,11 +12,12 @@ watch("value", () => {
   if (rows.length < body.rows.length) body.replaceChildren();
   for (const row of rows.slice(body.rows.length)) {
     const line = body.insertRow();
-    const [picture, name, caption, probability] = Array.from({ length: 4 }, () => line.insertCell());
+    const [picture, name, caption, confidence, probability] = Array.from({ length: 5 }, () => line.insertCell());
     if (row.picture) picture.append(Object.assign(new Image(), { src: row.picture, alt: "" }));
     name.textContent = row.name;
     caption.textContent = row.error || row.caption;
     caption.classList.toggle("wg-wrong", Boolean(row.error));
+    if (row.confidence !== null) confidence.textContent = `${row.unsure ? "unsure: " : ""}${(100 * row.confidence).toFixed(0)} % sure`;
     probability.textContent = row.error ? "" : `${(100 * row.p).toPrecision(2)} %`;
   }
 });

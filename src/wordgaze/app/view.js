@@ -1,17 +1,21 @@
 // The picture, its captions and the attention of each word. Runs in the browser as the body of a function that Gradio
 // calls with `element`, `trigger`, `props` and `watch`; all that comes from a model or a file is set as text, never as
-// HTML. `props.value` is what caption() of page.py yields; `props.mail` answers a single request, named by its ticket.
+// HTML. `props.value` is what CaptionHandlers.captions yields; `props.mail` answers a single request, named by its ticket.
 "use strict";
 
 const part = (name) => element.querySelector(`.wg-${name}`);
 const [view, canvas, words, status, alternatives, answers] =
   ["view", "canvas", "words", "status", "alternatives", "answers"].map(part);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
+const narrow = matchMedia("(max-width: 68rem)"); // as in page.css: the captions are below the picture
 const STEP = 1000; // milliseconds that a word is shown when the sentence is played
 const photo = new Image();
 const veil = document.createElement("canvas");
 const ramp = colours();
 
+let oldest = 0; // the last request about another picture, whose answer is not shown
+let run = 0; // of the captions that are shown
+let picked = null; // the answer with a word that a person picked
 let explanation = null; // the caption on the stage
 let chosen = ""; // its key among the answers
 let at = -1; // the word that is shown, -1 for none
@@ -27,15 +31,16 @@ let playing = 0, frame = 0;
 
 watch("value", () => {
   const value = props.value;
+  if (!value || value.run !== run) reset();
+  run = value ? value.run : 0;
   part("problem").textContent = (value && value.error) || "";
-  if (!value || !value.picture) return reset();
-  if (photo.src !== value.picture) {
-    reset();
-    photo.src = value.picture;
-    view.dataset.state = "ready";
-  }
-  list(value);
-  if (value.explanation && !explanation) showCaption(value.explanation, value.answers[0] && value.answers[0].captions[0].caption);
+  if (value && value.error) reveal();
+  if (!value || !value.picture) return;
+  if (photo.src !== value.picture) photo.src = value.picture;
+  list();
+  if (value.explanation && !explanation) showCaption(value.explanation);
+  else if (!explanation) view.dataset.state = "waiting";
+  if (at < 0) status.textContent = value.status || "";
 });
 
 watch("mail", () => {
@@ -43,10 +48,12 @@ watch("mail", () => {
   if (!mail || !mail.ticket) return;
   if (mail.ticket === ticket) view.removeAttribute("aria-busy");
   if (mail.file) return save(mail.file);
+  if (mail.ticket <= oldest) return;
   if (mail.message) status.textContent = mail.message;
   if (mail.ticket !== ticket || !mail.explanation) return;
-  if (mail.answer) list({ answers: [...(props.value.answers || []), mail.answer], waiting: props.value.waiting });
-  showCaption(mail.explanation, mail.explanation.caption);
+  if (mail.answer) picked = mail.answer;
+  list();
+  showCaption(mail.explanation);
 });
 
 photo.onload = () => {
@@ -57,13 +64,16 @@ photo.onload = () => {
 
 function reset() {
   stop();
-  explanation = shown = region = cursor = null;
+  oldest = ticket;
+  view.removeAttribute("aria-busy");
+  explanation = shown = region = cursor = picked = null;
   chosen = "";
   [at, strength, held] = [-1, 0, false];
   photo.removeAttribute("src");
   view.dataset.state = "empty";
   for (const list of [words, alternatives, answers]) list.replaceChildren();
-  status.textContent = "";
+  part("text").value = "";
+  status.textContent = part("sure").textContent = "";
 }
 
 function request(event, more) {
@@ -82,26 +92,43 @@ function save({ name, type, data }) {
 
 // ---- the captions, side by side
 
-function list({ answers: given, waiting = [] }) {
-  const several = new Set(given.map((answer) => answer.model)).size > 1;
-  const rows = given.map((answer) => {
+const given = () => [...((props.value && props.value.answers) || []), ...(picked ? [picked] : [])];
+
+function list() {
+  const several = new Set(given().map((answer) => answer.model)).size > 1;
+  const rows = given().map((answer) => {
     const seconds = answer.seconds + answer.encoder_seconds;
     const head = make("h3", {}, answer.strategy, make("small", {}, several ? `${answer.model} · ` : "", seconds ? time(seconds) : ""));
     return make("section", {}, head, ...answer.captions.map((caption) => row(answer.model, caption)));
   });
-  const places = waiting.map((name) => make("section", { className: "wg-waiting" }, make("h3", {}, name)));
+  const places = (props.value.waiting || []).map((name) => make("section", { className: "wg-waiting" }, make("h3", {}, name)));
   answers.replaceChildren(...rows, ...places);
   mark();
 }
 
 function row(model, caption) {
   const shaded = caption.words.flatMap((word) => [shade(make("span", {}, word.text), word.probability), " "]);
+  const text = withheld(caption) ? ["unsure"] : shaded.length ? shaded : ["(no words)"];
   const button = make("button", { type: "button", className: "wg-row" },
-    make("span", { className: "wg-sentence" }, ...(shaded.length ? shaded : ["(no words)"])),
-    make("small", { title: `log-probability ${caption.log_prob.toFixed(2)}` }, percent(caption.probability)));
+    make("span", { className: "wg-sentence" }, ...text),
+    make("small", { title: `probability ${percent(caption.probability)}, log-probability ${caption.log_prob.toFixed(2)}` },
+      caption.confidence === null ? percent(caption.probability) : confidence(caption)));
   button.dataset.key = `${model}\n${caption.caption}`;
   button.onclick = () => request("explain", { model, words: caption.words.map((word) => word.text) });
   return button;
+}
+
+const withheld = (caption) => caption.confidence !== null && caption.confidence < (props.value.minimum || 0);
+
+const confidence = (caption) => `${caption.unsure ? "unsure: " : ""}${percent(caption.confidence)} sure`;
+
+// What is known of the confidence in the caption on the stage.
+function sureness() {
+  const caption = given().filter((answer) => answer.model === explanation.model.name)
+    .flatMap((answer) => answer.captions).find((each) => each.caption === explanation.caption);
+  if (!caption || caption.confidence === null) return "";
+  const below = withheld(caption) ? `, less than the minimum confidence of ${percent(props.value.minimum)}` : "";
+  return `The captioner is ${caption.unsure || below ? "unsure" : "sure"} of this caption: ${percent(caption.confidence)}${below}.`;
 }
 
 function mark() {
@@ -117,6 +144,9 @@ function showCaption(given) {
   explanation = given;
   chosen = `${explanation.model.name}\n${explanation.caption}`;
   [at, region, held, cursor, strength, shown] = [-1, null, false, null, 0, null];
+  view.dataset.state = "ready";
+  status.textContent = "";
+  part("sure").textContent = sureness();
   const end = { text: "end", probability: explanation.end.probability, likeliest: explanation.end.likeliest };
   words.replaceChildren(...[...explanation.words, end].map((word, i) => {
     const button = shade(make("button", { type: "button", className: "wg-word", tabIndex: i ? -1 : 0 },
@@ -132,6 +162,12 @@ function showCaption(given) {
   mark();
   showAlternatives();
   draw();
+  reveal();
+}
+
+// Where the captions are below the controls, as on a phone.
+function reveal() {
+  if (narrow.matches) view.scrollIntoView({ behavior: still.matches ? "auto" : "smooth", block: "start" });
 }
 
 function show(i) {
@@ -381,8 +417,6 @@ ramp.forEach(([r, g, b, a], i) => {
   scale.fillStyle = `rgb(${[r, g, b].map(over).join()})`;
   scale.fillRect(i, 0, 1, 1);
 });
-
-document.querySelectorAll("#examples .gallery-item").forEach((button, i) => button.setAttribute("aria-label", `Example ${i + 1}`));
 
 // ---- small things
 

@@ -85,6 +85,8 @@ GENERATION: dict[str, GenerationOption] = {
     "no_dangling_end": GenerationOption(bool, 'Captions do not end with a word such as "in" or "a"'),
     "bad_words": GenerationOption(list[str], "A word that must not occur; repeat it for more"),
     "force_words": GenerationOption(list[str], 'A word that must occur, or "dog|puppy" for either; repeat it for more'),
+    "name_objects": GenerationOption(bool, "Captions have the name of what the encoder's classifiers see"),
+    "naming_threshold": GenerationOption(float, "The probability from which a thing is named"),
 }
 """All fields of GenerationConfig. Their defaults are in GenerationConfig alone."""
 

@@ -45,8 +45,8 @@ def _open(picture: Picture) -> NamedImage:
 def _row(result: CaptionedImage) -> Row:
     if result.image is None:
         return Row(result.name, error=str(result.error))
-    best = result.captions[0]
-    return Row(result.name, best.text, best.log_prob, math.exp(best.log_prob), None, _thumbnail(result.image))
+    best, thumbnail = result.captions[0], _thumbnail(result.image)
+    return Row(result.name, best.text, best.log_prob, math.exp(best.log_prob), None, thumbnail, best.confidence)
 
 
 def _thumbnail(image: Image.Image) -> bytes:

@@ -1,0 +1,29 @@
+"""What the page says about the captioner that answers."""
+
+from html import escape
+
+from wordgaze.app.service import CaptionService
+
+_TRAINED_ON = {
+    "scenes": "scenes, drawn pictures of a built-in data set; it does not know photographs",
+    "flickr8k": "Flickr8k, photographs of people and animals",
+    "flickr30k": "Flickr30k, photographs of people and what they do",
+    "coco": "COCO, photographs of everyday things",
+    "folder": "a data set of your own",
+}
+"""By data set: its name, and the pictures that a captioner of it is for."""
+
+
+def dataset_of(service: CaptionService, name: str) -> str | None:
+    """The data set that a captioner was trained on; None where it does not say. Raises WordgazeError where it cannot be
+    loaded."""
+    return getattr(service.captioner(name), "dataset", None)
+
+
+def about_captioner(service: CaptionService, name: str) -> str:
+    """Name, version and training data of a captioner as HTML. Raises WordgazeError where it cannot be loaded."""
+    dataset = dataset_of(service, name)
+    version = next(model.version for model in service.models if model.name == name)
+    trained = _TRAINED_ON.get(dataset, dataset) if dataset else ""
+    learnt = f" was trained on {escape(trained)}." if trained else ""
+    return f"<b>{escape(name)}</b> <small>{escape(version)}</small>{learnt}"

@@ -1,0 +1,95 @@
+"""The page's controls: what they hold, in one order for the page and for the handlers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wordgaze.core.errors import ParamsError
+from wordgaze.generation.presets import PRESETS
+
+STRATEGIES = ("beam", *(name for name in PRESETS if name != "beam"))  # the first one is shown on the stage
+DEFAULT_STRATEGIES = ("beam", "nucleus 0.9")
+UNSURE = "unsure"
+"""The answer in place of a caption whose confidence is below the minimum."""
+
+MAX_SEED = 2**53 - 1  # the largest integer that a browser holds
+FIELDS = (
+    "num_beams",
+    "num_return_sequences",
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "bad_words",
+    "force_words",
+)
+"""The controls that are fields of GenerationConfig, in the page's order: after the minimum confidence, before the
+seed."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person chose: captioners, the first of which is shown on the stage; strategies in the order of STRATEGIES;
+    the minimum confidence, 0…1; fields of GenerationConfig; and the random seed."""
+
+    models: tuple[str, ...]
+    strategies: tuple[str, ...]
+    min_confidence: float
+    settings: Json
+    seed: int
+
+    def supported(self, model: str, presets: Sequence[str]) -> list[str]:
+        """The chosen strategies that a captioner supports. Raises ParamsError if there is none."""
+        names = [name for name in self.strategies if name in presets]
+        if not names:
+            raise ParamsError(
+                f"{model} supports none of the chosen strategies ({', '.join(self.strategies)}); choose another one"
+            )
+        return names
+
+
+def read_controls(values: Sequence[Any]) -> Choices:
+    """What the controls hold. Raises ParamsError where nothing is chosen."""
+    model, others, strategies, minimum, *fields, seed = values
+    models = tuple(dict.fromkeys(filter(None, [model, *(others or ())])))
+    if not models:
+        raise ParamsError("no captioner is chosen; choose one at the top of the page")
+    chosen = tuple(name for name in STRATEGIES if name in (strategies or ()))
+    if not chosen:
+        raise ParamsError("no strategy is chosen; choose one in the settings")
+    settings = dict(zip(FIELDS, fields, strict=True))
+    for name in ("bad_words", "force_words"):
+        settings[name] = [word for word in re.split(r"[,\s]+", str(settings[name] or "").lower()) if word]
+    return Choices(models, chosen, float(minimum or 0), settings, read_seed(seed))
+
+
+def read_settings(value: Any) -> Json:
+    """The settings that a program sent; null stands for none. Raises ParamsError."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ParamsError(f'settings is {str(value)[:60]!r}; give an object such as {{"num_beams": 5}}')
+    return dict(value)
+
+
+def read_strategies(value: Any) -> list[str]:
+    """The strategies that a program asked for, each once; null stands for beam search. Raises ParamsError."""
+    if value is None:
+        return ["beam"]
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise ParamsError(f'strategies is {str(value)[:60]!r}; give a list of names such as ["beam"]')
+    return list(dict.fromkeys(value))
+
+
+def read_seed(value: Any) -> int:
+    """A random seed; null stands for 0. Raises ParamsError."""
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer():  # as browsers send it
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEED:
+        raise ParamsError(f"the seed is {str(value)[:60]!r}; give an integer from 0 to {MAX_SEED}")
+    return value

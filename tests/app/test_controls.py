@@ -1,0 +1,61 @@
+"""What the controls and the requests of programs may hold."""
+
+from typing import Any
+
+import pytest
+
+from wordgaze.app.controls import Choices, read_controls, read_seed, read_settings, read_strategies
+from wordgaze.core.errors import ParamsError
+
+FIELDS = (5, 1, 20, 1.0, 0, 1.0, "Man,  woman", None)
+
+
+def test_the_controls_make_choices() -> None:
+    choices = read_controls(["two", ["one", "two"], ["nucleus 0.9", "beam"], 0.5, *FIELDS, 3])
+    assert choices.models == ("two", "one")
+    assert choices.strategies == ("beam", "nucleus 0.9")
+    assert (choices.min_confidence, choices.seed) == (0.5, 3)
+    assert choices.settings["bad_words"] == ["man", "woman"]
+    assert (choices.settings["num_beams"], choices.settings["force_words"]) == (5, [])
+
+
+@pytest.mark.parametrize(
+    ("model", "strategies", "message"),
+    [(None, ["beam"], "no captioner is chosen"), ("one", [], "no strategy is chosen"), ("one", None, "no strategy")],
+)
+def test_what_is_not_chosen_is_asked_for(model: str | None, strategies: list[str] | None, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        read_controls([model, None, strategies, None, *FIELDS, None])
+
+
+def test_strategies_that_a_captioner_does_not_support_are_left_out() -> None:
+    choices = Choices(("one",), ("beam", "neighbours"), 0, {}, 0)
+    assert choices.supported("one", ["greedy", "beam"]) == ["beam"]
+    with pytest.raises(ParamsError, match=r"one supports none of the chosen strategies \(beam, neighbours\)"):
+        choices.supported("one", ["greedy"])
+
+
+def test_null_stands_for_the_default() -> None:
+    assert (read_settings(None), read_strategies(None), read_seed(None)) == ({}, ["beam"], 0)
+
+
+@pytest.mark.parametrize("value", ["beam", [], 3, [3], [["beam"]], {"beam": 1}])
+def test_strategies_are_a_list_of_names(value: Any) -> None:
+    with pytest.raises(ParamsError, match=r"strategies is .* give a list of names"):
+        read_strategies(value)
+
+
+@pytest.mark.parametrize("value", ["num_beams", [], 3, True])
+def test_settings_are_an_object(value: Any) -> None:
+    with pytest.raises(ParamsError, match=r"settings is .* give an object"):
+        read_settings(value)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, 2**80, "1", True, [1], float("inf"), float("nan")])
+def test_a_seed_is_an_integer(value: Any) -> None:
+    with pytest.raises(ParamsError, match=r"the seed is .* give an integer from 0"):
+        read_seed(value)
+
+
+def test_a_strategy_that_is_asked_for_often_is_computed_once() -> None:
+    assert read_strategies(["beam"] * 1000 + ["greedy"]) == ["beam", "greedy"]

@@ -1,0 +1,56 @@
+"""The example pictures, and what is said of those that others have taken."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from wordgaze.app.examples import NUM_PICTURES, ExampleSets
+
+NOTICE = Path(__file__).parents[2] / "NOTICE"
+MAX_BYTES = 250_000  # of all packaged photographs
+
+
+@pytest.fixture
+def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExampleSets:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").mkdir()
+    return ExampleSets(tmp_path / "examples")
+
+
+@pytest.mark.parametrize("dataset", [None, "flickr8k", "coco"])
+def test_a_captioner_of_photographs_has_photographs_as_examples(sets: ExampleSets, dataset: str | None) -> None:
+    examples = sets.of(dataset)
+    assert len(examples) == NUM_PICTURES
+    assert sum(example.path.stat().st_size for example in examples) < MAX_BYTES
+    for example in examples:
+        with Image.open(example.path) as picture:
+            assert (picture.format, picture.mode) == ("JPEG", "RGB")
+            assert 240 < max(picture.size) <= 480
+
+
+def test_the_source_and_the_licence_of_every_photograph_are_in_the_notice(sets: ExampleSets) -> None:
+    notice = NOTICE.read_text(encoding="utf-8")
+    assert "https://creativecommons.org/licenses/by/2.0/" in notice
+    for example in sets.of(None):
+        assert example.path.name in notice
+        assert example.source in notice
+
+
+def test_a_captioner_of_scenes_has_scenes_as_examples(sets: ExampleSets) -> None:
+    examples = sets.of("scenes")
+    assert [(example.title, example.source) for example in examples] == [(f"Scene {i}", "") for i in range(1, 7)]
+    assert all(example.path.name.startswith("scene-") for example in examples)
+    assert sets.of("scenes") is examples  # drawn once
+
+
+def test_a_captioner_of_one_s_own_pictures_has_some_of_them_as_examples(sets: ExampleSets, tmp_path: Path) -> None:
+    own = tmp_path / "data" / "raw" / "images"
+    own.mkdir(parents=True)
+    for i in range(4):
+        Image.new("RGB", (8, 8)).save(own / f"{i}.png")
+    assert [example.path.name for example in sets.of("folder")] == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_without_own_pictures_photographs_are_shown(sets: ExampleSets) -> None:
+    assert sets.of("folder") == sets.of(None)
