@@ -47,6 +47,7 @@ def test_a_caption_has_the_name_of_its_image_and_no_excluded_word(strategy: str,
         else:
             assert {"owl", "owls"} & set(after.words)
             assert not {"dog", "dogs"} & set(after.words)
+            assert after.naming == f"owl: the classifiers see great grey owl (80%); otherwise: {before.text}"
 
 
 def test_other_words_that_name_the_object_are_as_good() -> None:

@@ -1,6 +1,7 @@
 """The commands that caption images: caption, compare, explain and look."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,6 +93,9 @@ def caption(
             "or copy is written.",
         ),
     ] = None,
+    explain_naming: Annotated[
+        bool, typer.Option("--explain-naming", help="Print after a caption why it names an object that it lacked.")
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace existing texts, descriptions and copies, which are otherwise kept."),
@@ -130,7 +134,8 @@ def caption(
     files = ImageFiles(tuple(pictures or ()), tuple(files_from or ()))
     folders = [each.folder for each in resolve_captioners(model)]
     config = generation_config(settings, folders[0])
-    _print_captions(caption_files(files, folders, config, outputs, seed), min_confidence, as_json)
+    results = caption_files(files, folders, config, outputs, seed)
+    _print_captions(results, partial(_json_line if as_json else _line, min_confidence, explain_naming))
 
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
@@ -196,8 +201,9 @@ def look(
         typer.echo(f"{name}\t{caption.log_prob:.2f}")
 
 
-def _print_captions(results: "Iterable[CaptionedFile]", min_confidence: float | None, as_json: bool) -> None:
-    """Prints captions and errors as they come. Raises ImageError at the end if there were errors."""
+def _print_captions(results: "Iterable[CaptionedFile]", line: "Callable[[CaptionedFile, Row], str]") -> None:
+    """Prints captions, as ``line`` gives them, and errors as they come. Raises ImageError at the end if there were
+    errors."""
     failed = total = 0
     for result in results:
         total += 1
@@ -205,22 +211,25 @@ def _print_captions(results: "Iterable[CaptionedFile]", min_confidence: float | 
             failed += 1
             typer.echo(f"wordgaze: {printable(str(result.error))}", err=True)
         for row in result.rows:
-            typer.echo(_json_line(result, row) if as_json else _line(result, row, min_confidence))
+            typer.echo(line(result, row))
     if failed:
         raise ImageError(f"{failed} of {total} image{'s' * (total > 1)} could not be captioned; see the errors above")
 
 
-def _line(result: "CaptionedFile", row: "Row", min_confidence: float | None) -> str:
+def _line(min_confidence: float | None, explain_naming: bool, result: "CaptionedFile", row: "Row") -> str:
     from wordgaze.inference.caption_files import UNSURE, is_unsure
 
-    return f"{printable(str(result.path))}\t{UNSURE if is_unsure(row, min_confidence) else row.caption}"
+    caption = UNSURE if is_unsure(row, min_confidence) else row.caption
+    line = f"{printable(str(result.path))}\t{caption}"
+    return f"{line}\t{row.naming}" if explain_naming and row.naming else line
 
 
-def _json_line(result: "CaptionedFile", row: "Row") -> str:
+def _json_line(_: float | None, explain_naming: bool, result: "CaptionedFile", row: "Row") -> str:
     """The columns of a table. ASCII alone: no name reorders the terminal, and none is changed that is not UTF-8."""
     import json
 
     from wordgaze.inference.table import COLUMNS, cells
 
     assert result.path is not None
-    return json.dumps({**cells(row, COLUMNS), "name": result.path.name, "path": str(result.path)})
+    naming = {"naming": row.naming} if explain_naming else {}
+    return json.dumps({**cells(row, COLUMNS), "name": result.path.name, "path": str(result.path), **naming})

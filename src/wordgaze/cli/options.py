@@ -51,8 +51,9 @@ class GenerationOption(NamedTuple):
     def annotation(self, name: str) -> Any:
         """The annotation by which typer makes the option. Without a value the default of GenerationConfig holds."""
         used_by = f" (strategy {', '.join(self.strategies)})" if self.strategies else ""
+        flags = f"{_flag(name)}/--no-{_flag(name)[2:]}" if self.type is bool and name[:3] != "no_" else _flag(name)
         return Annotated[
-            self.type | None, typer.Option(_flag(name), help=f"{self.help}{used_by}.", rich_help_panel="Generation")
+            self.type | None, typer.Option(flags, help=f"{self.help}{used_by}.", rich_help_panel="Generation")
         ]
 
 

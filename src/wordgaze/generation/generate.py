@@ -74,7 +74,8 @@ def _named(
     found = start.of_images(lacking).generate(config, [keys[i] for i in lacking], seed, wanted)
     for i, name, of_image in zip(lacking, wanted, found, strict=True):
         if name and of_image:
-            yield i, [name.with_article(caption) for caption in of_image]
+            reason = name.explain(captions[i][0].text)
+            yield i, [replace(name.with_article(caption), naming=reason) for caption in of_image]
 
 
 def encode_words(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:

@@ -44,6 +44,11 @@ class ObjectName:
         """Whether a caption names the object already."""
         return not self.accepted.isdisjoint(words) or not set(self.forms).isdisjoint(words)
 
+    def explain(self, before: str) -> str:
+        """Why captions have the name, in one line; ``before`` is the caption without it."""
+        seen = ", ".join(self.classes)
+        return f"{self.singular}: the classifiers see {seen} ({self.probability:.0%}); otherwise: {before}"
+
     def with_article(self, caption: Caption) -> Caption:
         """The caption with the article that the name needs: "a" or "an" in front of it."""
         words = list(caption.words)

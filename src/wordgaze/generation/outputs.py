@@ -25,7 +25,7 @@ class Caption:
     words without END. ``attention`` (T, rows, columns) are the attention weights of each word over the encoder's grid,
     float32, not negative; a word's weights sum to 1, or to less with a sentinel or local-p attention.
     ``confidence`` is the calibrated probability, 0…1, that the caption is right; None where the captioner has no
-    calibration.
+    calibration. ``naming`` says why the caption has the name of an object that it lacked otherwise (``name_objects``).
     """
 
     words: tuple[str, ...]
@@ -35,6 +35,7 @@ class Caption:
     attention: npt.NDArray[np.float32]
     finish_reason: FinishReason
     confidence: float | None = None
+    naming: str = ""
 
     @property
     def text(self) -> str:

@@ -234,7 +234,10 @@ class _Run:
         name = os.fsencode(path.name).decode(errors="replace")  # no table takes a name that is not UTF-8
         whole = os.fsencode(path).decode(errors="replace")
         text = self._outputs.template.fill(caption, path)
-        row = Row(name, text, caption.log_prob, caption.probability, confidence=caption.confidence, path=whole)
+        row = Row(
+            name, text, caption.log_prob, caption.probability,
+            confidence=caption.confidence, path=whole, naming=caption.naming,
+        )  # fmt: skip
         if self._outputs.min_confidence is not None:
             required_confidence(caption, "--min-confidence")
         return replace(row, caption="") if is_unsure(row, self._outputs.min_confidence) else row

@@ -25,7 +25,8 @@ class Row:
     """One caption of an image, its natural log-probability, its probability, and a small JPEG of the image.
 
     ``error`` is the message for an image that could not be opened; the other fields are then empty. ``confidence`` is
-    None where the captioner has no calibration. ``path`` is that of the file, and ``name`` its name.
+    None where the captioner has no calibration. ``path`` is that of the file, ``name`` its name, and
+    ``naming`` is that of the caption.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Row:
     thumbnail: bytes = b""
     confidence: float | None = None
     path: str = ""
+    naming: str = ""
 
 
 def check_table(path: Path) -> None:
