@@ -13,6 +13,7 @@ from wordgaze.metrics.calibration import (
     brier,
     captions_right,
     expected_calibration_error,
+    platt_scaling,
     reliability,
     words_right,
 )
@@ -105,6 +106,40 @@ def test_a_caption_is_right_if_half_of_its_content_words_are() -> None:
         ("", False),
     ):
         assert captions_right([caption.split()], references) == [right], caption
+
+
+ESTIMATES = st.lists(st.tuples(st.floats(-10, 10), st.booleans()), min_size=1, max_size=40)
+
+
+@given(ESTIMATES)
+def test_scaled_estimates_are_monotone_and_have_the_mean_of_the_targets(pairs: list[tuple[float, bool]]) -> None:
+    estimates, right = np.array([x for x, _ in pairs]), np.array([hit for _, hit in pairs])
+    slope, intercept = platt_scaling(estimates, right)
+    assert slope >= 0 and math.isfinite(slope) and math.isfinite(intercept)
+    probabilities = 1 / (1 + np.exp(-(slope * estimates + intercept)))
+    targets = np.where(right, (right.sum() + 1) / (right.sum() + 2), 1 / ((~right).sum() + 2))
+    assert probabilities.mean() == pytest.approx(targets.mean(), abs=1e-3)  # the condition of the maximum
+
+
+def test_scaled_estimates_are_those_of_a_logistic_regression() -> None:
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    random = np.random.default_rng(0)
+    estimates = random.normal(3, 0.1, 5000)
+    right = random.random(5000) < 1 / (1 + np.exp(-(20 * estimates - 59)))
+    other = linear_model.LogisticRegression(C=1e9).fit(estimates[:, None], right)
+    expected = [other.coef_[0, 0], other.intercept_[0]]  # without Platt's targets
+    assert list(platt_scaling(estimates, right)) == pytest.approx(expected, rel=0.02)
+    assert platt_scaling(-estimates, right) == (
+        0.0,
+        pytest.approx(math.log(right.mean() / (1 - right.mean())), abs=0.01),
+    )
+
+
+def test_outcomes_that_do_not_fit_the_estimates_are_refused() -> None:
+    with pytest.raises(ScoreError, match=r"shape \(1,\) for outcomes of shape \(2,\)"):
+        platt_scaling([0.5], [True, False])
+    with pytest.raises(ScoreError, match="give one outcome for each"):
+        platt_scaling([], [])
 
 
 def test_misfits_are_refused() -> None:

@@ -17,7 +17,7 @@ from wordgaze.generation.image_statistics import ImageStatistics
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.principal_regression import PrincipalRegression
 from wordgaze.metrics.base import Tokens
-from wordgaze.metrics.calibration import captions_right
+from wordgaze.metrics.calibration import captions_right, platt_scaling
 from wordgaze.metrics.cider import Cider
 from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import Vocabulary
@@ -28,7 +28,6 @@ OUTLIERS = 0.05
 _EXPECTED = 6  # the place of the expected score among the signals
 _EXPECTED_WEIGHT = 0.5  # of the expected score in an image's outlier score; both are in standard deviations
 _PENALTY = 10.0  # λ of the regression on standardised signals
-_NEWTON_STEPS = 50
 _EPSILON = 1e-6  # added to a standard deviation, which may be 0
 
 
@@ -68,7 +67,8 @@ class ConfidenceModel:
         scale = 1 / (deviation + _EPSILON)
         standardised = (signals - mean) * scale
         weight = _ridge(standardised, torch.tensor(Cider(references).per_image(words)))
-        calibration = _platt(standardised @ weight, captions_right(words, references))
+        right = captions_right(words, references)
+        calibration = torch.tensor(platt_scaling((standardised @ weight).numpy(), right))
         deviation, mean_distance = torch.std_mean(distances, correction=0)
         outliers = torch.stack([mean_distance, 1 / (deviation + _EPSILON), torch.zeros(())])
         model = cls(images, ngrams, torch.stack([mean, scale, weight]), calibration, outliers)
@@ -164,29 +164,6 @@ def _ridge(inputs: Tensor, targets: Tensor) -> Tensor:
     penalty = _PENALTY * torch.eye(x.shape[1], dtype=torch.float64)
     weights: Tensor = torch.linalg.solve(x.T @ x + penalty, x.T @ (y - y.mean()))
     return weights.float()
-
-
-def _platt(estimates: Tensor, right: Sequence[bool]) -> Tensor:
-    """(2,): slope, not negative, and intercept of the logistic function from estimates (N,) to probabilities.
-
-    Maximum likelihood by Newton's method, with Platt's targets, which are not quite 0 and 1: so the solution is finite
-    where the estimates separate right from wrong, and few captions give cautious probabilities.
-    """
-    x, hit = estimates.double(), torch.tensor(right)
-    positive, negative = int(hit.sum()), int((~hit).sum())
-    targets = torch.where(hit, (positive + 1) / (positive + 2), 1 / (negative + 2)).double()
-    deviation = x.std(correction=0) + _EPSILON  # so that the steps do not depend on the unit
-    inputs = torch.stack([x / deviation, torch.ones_like(x)], 1)
-    weights = torch.zeros(2, dtype=torch.float64)
-    for _ in range(_NEWTON_STEPS):
-        p = torch.sigmoid(inputs @ weights)
-        hessian = (inputs * (p * (1 - p)).unsqueeze(1)).T @ inputs + _EPSILON * torch.eye(2, dtype=torch.float64)
-        step = torch.linalg.solve(hessian, inputs.T @ (p - targets))
-        weights = weights - step / step.norm().clamp(min=1)  # whole steps diverge where p is nearly 0 or 1
-    slope, intercept = weights / torch.stack([deviation, torch.ones_like(deviation)])
-    if slope < 0:  # the estimates say nothing about these captions
-        return torch.tensor([0.0, float(torch.logit(targets.mean()))])
-    return torch.stack([slope, intercept]).float()
 
 
 def _inside(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

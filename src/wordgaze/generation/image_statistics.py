@@ -14,8 +14,8 @@ from torch.nn.functional import normalize
 from wordgaze.core.errors import ModelError
 
 MAX_COMPONENTS = 128
-"""The most principal components that are kept: for 3,464 channels 0.9 MB. 256 gave .003 CIDEr more to the surest half
-of Flickr8k's dev split."""
+"""The most principal components that are kept: for 3,464 channels 0.9 MB. On Flickr8k's dev split, twice as many raise
+the correlation of CIDEr with what is expected of a caption from .68 to .69."""
 
 _EPSILON = 1e-4  # added to a standard deviation, which may be 0
 _ITERATIONS = 4  # of the randomised SVD

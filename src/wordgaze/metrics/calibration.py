@@ -15,7 +15,8 @@ from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.ngrams import refuse_misfit, refuse_unscorable
 from wordgaze.text.function_words import FUNCTION_WORDS
 
-_ROUNDING = 1e-6  # by which the exponential of a log-probability may exceed 1
+_ROUNDING = 1e-6  # by which the exponential of a log-probability may exceed 1, and a number next to 0
+_NEWTON_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,32 @@ def brier(probabilities: npt.ArrayLike, right: npt.ArrayLike) -> float:
     """The mean squared difference of probability and outcome, 0…1 (Brier 1950). Raises as ``reliability`` does."""
     p, hit = _checked(probabilities, right)
     return float(np.mean((p - hit) ** 2))
+
+
+def platt_scaling(estimates: npt.ArrayLike, right: npt.ArrayLike) -> tuple[float, float]:
+    """Slope and intercept of the logistic function that makes estimates (N,) probabilities of being right (Platt 1999).
+
+    Maximum likelihood by Newton's method, with Platt's targets, which are not quite 0 and 1: so the solution is finite
+    where the estimates separate right from wrong, and a few outcomes give cautious probabilities. The slope is never
+    negative: where higher estimates are right less often, all probabilities are equal. Raises ScoreError if there are
+    no estimates, or not one outcome for each.
+    """
+    x, hit = np.asarray(estimates, np.float64), np.asarray(right, np.bool_)
+    if x.ndim != 1 or x.shape != hit.shape or not x.size:
+        raise ScoreError(f"estimates of shape {x.shape} for outcomes of shape {hit.shape}: give one outcome for each")
+    targets = np.where(hit, (hit.sum() + 1) / (hit.sum() + 2), 1 / ((~hit).sum() + 2))
+    scale = x.std() + _ROUNDING  # so that the steps do not depend on the unit
+    inputs = np.stack([(x - x.mean()) / scale, np.ones_like(x)], axis=1)
+    weights = np.zeros(2)
+    for _ in range(_NEWTON_STEPS):
+        p = 1 / (1 + np.exp(-inputs @ weights))
+        hessian = inputs.T * (p * (1 - p)) @ inputs + _ROUNDING * np.eye(2)
+        step = np.linalg.solve(hessian, inputs.T @ (p - targets))
+        weights = weights - step / max(1.0, float(np.linalg.norm(step)))  # whole steps diverge where p is nearly 0 or 1
+    if weights[0] <= 0:
+        return 0.0, float(np.log(targets.mean() / (1 - targets.mean())))
+    slope = weights[0] / scale
+    return float(slope), float(weights[1] - slope * x.mean())
 
 
 def _bin(p: Floats, hit: Floats, low: float, high: float) -> Bin:
