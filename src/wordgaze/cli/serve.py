@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from wordgaze.cli.models import resolve_captioner, resolve_captioners
+from wordgaze.cli.models import resolve_captioners
 from wordgaze.cli.options import Host, Model
 
 PANEL = "Serving"
@@ -46,9 +46,10 @@ def serve(
 
     Programs send images as base64 to POST /invocations.
     """
+    from wordgaze.tracking.resolve import default_model
     from wordgaze.tracking.server import serve as serve_model
 
-    address = resolve_captioner(model).address
+    address = model or default_model()  # not resolved: the server loads a registered model with the code that it has
     serve_model(
         address, host, port, lambda url: typer.echo(f"{address} answers at {url}/invocations; stop it with Ctrl-C")
     )
