@@ -55,7 +55,7 @@ def measure(folder: Path, num_images: int, num_broken: int, options: list[str]) 
     unlike = sum(sidecar(path) != caption for path, caption in captions)
     print(
         f"{num_images} photographs, {num_broken} broken: {len(captions)} rows, {repeated} of them twice, "
-        f"{missing} missing, {unlike} sidecars unlike their rows; {len(captions) / seconds:.1f} images/s with three starts"
+        f"{missing} missing, {unlike} sidecars unlike their rows; {len(captions) / seconds:.1f} images/s in three runs"
     )
     return int(bool(repeated or missing or unlike or len(captions) != len(good)))
 
