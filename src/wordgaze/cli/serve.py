@@ -17,8 +17,8 @@ def page(
         list[str] | None,
         typer.Option(
             "--model",
-            help="A captioner folder, or an address of the registry such as models:/captioner@champion. Repeat it to "
-            "compare captioners. By default the champion of the registry, else the newest folder in models/.",
+            help="A captioner folder, or an address of the registry such as models:/captioner@champion. Repeat it for "
+            "several; the page opens with the first and also offers the champion and the folders in models/.",
         ),
     ] = None,
     host: Host = "127.0.0.1",
