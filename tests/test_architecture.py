@@ -75,7 +75,7 @@ def test_mlflow_is_imported_by_tracking_alone() -> None:
     [
         ("great_expectations", {"src/wordgaze/data/contracts/__init__.py"}),
         ("typer", {f"src/wordgaze/cli/{path.name}" for path in COMMANDS}),
-        ("gradio", {f"src/wordgaze/app/{name}.py" for name in ("handlers", "batch_tab", "page")}),
+        ("gradio", {f"src/wordgaze/app/{name}.py" for name in ("handlers", "batch_tab", "captioner_choice", "page")}),
         ("dvc", set()),
         *((library, set()) for library in ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")),
     ],

@@ -28,7 +28,6 @@ SCRIPT = "<script>document.title='broken-in'</script>"
 """A word that the second captioner knows."""
 CODE = """
 from dataclasses import replace
-from types import SimpleNamespace
 from wordgaze.cli import main
 from wordgaze.inference.captioner import Captioner
 
@@ -38,7 +37,6 @@ def with_confidence(self, *args, **values):
     captions = generate(self, *args, **values)
     if "surely" not in self.vocabulary.words:
         return captions
-    self.confidence = SimpleNamespace(threshold=0.5)
     return [[replace(caption, confidence=0.62 - 0.31 * (i > 0)) for i, caption in enumerate(each)] for each in captions]
 
 Captioner.generate = with_confidence

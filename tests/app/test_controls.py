@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from wordgaze.app.controls import Choices, read_controls, read_seed, read_settings, read_strategies
+from wordgaze.app.controls import Choices, default_strategies, read_controls, read_seed, read_settings, read_strategies
 from wordgaze.core.errors import ParamsError
 
 FIELDS = (5, 1, 20, 1.0, 0, 1.0, "Man,  woman", None)
@@ -33,6 +33,19 @@ def test_strategies_that_a_captioner_does_not_support_are_left_out() -> None:
     assert choices.supported("one", ["greedy", "beam"]) == ["beam"]
     with pytest.raises(ParamsError, match=r"one supports none of the chosen strategies \(beam, neighbours\)"):
         choices.supported("one", ["greedy"])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "chosen"),
+    [
+        ("beam", ["beam", "nucleus 0.9"]),
+        ("neighbours", ["neighbours", "nucleus 0.9"]),
+        ("mbr", ["consensus", "nucleus 0.9"]),
+        ("sample", ["beam", "sampling"]),
+    ],
+)
+def test_two_strategies_are_chosen_at_first_one_of_them_the_captioner_s_own(strategy: str, chosen: list[str]) -> None:
+    assert default_strategies(strategy) == chosen
 
 
 def test_null_stands_for_the_default() -> None:

@@ -126,7 +126,7 @@ def test_a_request_that_would_keep_others_waiting_is_refused_before_any_work(
     assert len(list(service.captions(NAME, noise(1), most, ["greedy", "beam"]))) == 2  # what the controls reach
 
 
-def test_a_confidence_below_the_captioner_s_threshold_is_unsure(
+def test_a_caption_that_is_more_probably_wrong_than_right_is_unsure(
     service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [answer] = service.captions(NAME, noise(1), SHORT, ["beam"])
@@ -138,9 +138,37 @@ def test_a_confidence_below_the_captioner_s_threshold_is_unsure(
         return [[replace(caption, confidence=confidence) for caption, confidence in pairs]]
 
     monkeypatch.setattr(tiny_captioner, "generate", with_confidence)
-    monkeypatch.setattr(tiny_captioner, "confidence", SimpleNamespace(threshold=0.5), raising=False)
     [answer] = service.captions(NAME, noise(1), {**SHORT, "num_return_sequences": 2}, ["beam"])
     assert [(found.confidence, found.unsure) for found in answer.captions] == [(0.62, False), (0.31, True)]
+
+
+@pytest.mark.parametrize("score", [0.0, 2.0])
+def test_a_picture_unlike_those_of_the_training_is_an_outlier(
+    service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch, score: float
+) -> None:
+    def outlier_scores(captions: list[Caption], features: torch.Tensor) -> list[float]:
+        assert (len(captions), len(features)) == (1, 1)
+        return [score]
+
+    model = SimpleNamespace(
+        outlier_scores=outlier_scores, outlier_threshold=1.0, assign=lambda captions, features: captions
+    )
+    parts = SimpleNamespace(confidence=model, reranker=None)
+    monkeypatch.setattr(tiny_captioner, "parts", parts, raising=False)
+    [answer] = service.captions(NAME, noise(1), SHORT, ["beam"])
+    assert answer.is_outlier == (score > 1)
+
+
+def test_the_captioner_s_own_settings_hold_where_a_person_sets_nothing_else(
+    service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = parse_generation_config(strategy="neighbours", max_new_tokens=2, num_return_sequences=3)
+    monkeypatch.setattr(tiny_captioner, "generation_config", own, raising=False)
+    [answer] = service.captions(NAME, noise(1), {}, ["beam"])
+    assert len(answer.captions) == 3
+    assert max(len(found.words) for found in answer.captions) <= 2
+    [answer] = service.captions(NAME, noise(1), {"num_return_sequences": 1}, ["beam"])
+    assert len(answer.captions) == 1
 
 
 def test_a_picture_is_known_by_its_pixels_and_its_shape(

@@ -14,10 +14,11 @@ _TRAINED_ON = {
 """By data set: its name, and the pictures that a captioner of it is for."""
 
 
-def dataset_of(service: CaptionService, name: str) -> str | None:
-    """The data set that a captioner was trained on; None where it does not say. Raises WordgazeError where it cannot be
+def dataset_of(service: CaptionService, name: str) -> str:
+    """The data set that a captioner was trained on, "" if it is unknown. Raises WordgazeError where it cannot be
     loaded."""
-    return getattr(service.captioner(name), "dataset", None)
+    dataset: str = getattr(service.captioner(name), "dataset", "")
+    return dataset
 
 
 def about_captioner(service: CaptionService, name: str) -> str:

@@ -10,14 +10,13 @@ from typing import Any
 
 import gradio as gr
 
-from wordgaze.app.controls import UNSURE, Choices, read_controls
+from wordgaze.app.controls import Choices, read_controls
 from wordgaze.app.handlers import jpeg_data_url
-from wordgaze.app.service import CaptionService, check_cost
+from wordgaze.app.service import UNSURE_BELOW, CaptionService, strategy_config
 from wordgaze.core.errors import WordgazeError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.caption_uploads import caption_uploads
 from wordgaze.inference.captioner import Captioner
-from wordgaze.inference.comparison import preset_config
 from wordgaze.inference.table import Row, write_table
 from wordgaze.inference.uploads import Pictures, find_uploads
 
@@ -61,14 +60,14 @@ class BatchHandlers:
         choices, cancel = read_controls(controls), Event()
         pictures = find_uploads([Path(path) for path in paths])
         captioners = [self.service.captioner(model) for model in choices.models]
-        unsure_below = self.service.unsure_below(choices.models[0])
         lines: list[dict[str, Any]] = []
         updated = 0.0
         try:
             for row in caption_uploads(captioners, pictures, _config(choices, captioners), cancel, seed=choices.seed):
-                answer = _answered(row, choices.min_confidence)
+                withheld = row.confidence is not None and row.confidence < choices.min_confidence
+                answer = replace(row, caption="") if withheld else row
                 rows.append(replace(answer, thumbnail=b""))
-                lines += [_line(answer, unsure_below)] if len(lines) < _NUM_SHOWN else []
+                lines += [_line(answer)] if len(lines) < _NUM_SHOWN else []
                 if time.monotonic() - updated > UPDATE_INTERVAL:
                     yield _shown(lines, len(rows), pictures.total, f"{len(rows)} of {_pictures(pictures.total)}")
                     updated = time.monotonic()
@@ -84,23 +83,15 @@ def _config(choices: Choices, captioners: Sequence[Captioner]) -> GenerationConf
         supported = choices.supported(model, captioner.presets)
         strategies = [name for name in strategies if name in supported]
     name = (strategies or ["beam"])[0]
-    config = preset_config(name, {**choices.settings, "num_return_sequences": 1})
-    check_cost(config)
-    return config
-
-
-def _answered(row: Row, minimum: float) -> Row:
-    """The row with ``unsure`` in place of a caption whose confidence is below the minimum."""
-    withheld = row.confidence is not None and row.confidence < minimum
-    return replace(row, caption=UNSURE) if withheld else row
+    return strategy_config(captioners[0], name, {**choices.settings, "num_return_sequences": 1})
 
 
 def _summary(rows: Sequence[Row], pictures: Pictures) -> str:
     """One line on the finished batch: how many pictures were captioned, could not be opened, and were left out."""
     broken = sum(row.error is not None for row in rows)
-    unsure = sum(row.caption == UNSURE for row in rows)
+    unsure = sum(_is_withheld(row) for row in rows)
     line = f"{_pictures(len(rows) - broken)} captioned"
-    line += f", {unsure} of them {UNSURE}" if unsure else ""
+    line += f", {unsure} of them unsure" if unsure else ""
     line += f", {broken} could not be opened." if broken else "."
     line += f" The first {_NUM_SHOWN} are shown; the files have all." if len(rows) > _NUM_SHOWN else ""
     names = [name for name, _ in pictures.skipped]
@@ -108,18 +99,23 @@ def _summary(rows: Sequence[Row], pictures: Pictures) -> str:
     return line + (f" Left out: {', '.join(names[:5])}{more}." if names else "")
 
 
+def _is_withheld(row: Row) -> bool:
+    """Whether the caption was left out because its confidence is below the minimum."""
+    return not row.caption and row.error is None and row.confidence is not None
+
+
 def _pictures(count: int) -> str:
     return f"{count} picture{'' if count == 1 else 's'}"
 
 
-def _line(row: Row, unsure_below: float) -> dict[str, Any]:
+def _line(row: Row) -> dict[str, Any]:
     picture = jpeg_data_url(row.thumbnail) if row.thumbnail else ""
     return {
         "name": row.name,
-        "caption": row.caption,
+        "caption": "unsure" if _is_withheld(row) else row.caption,
         "p": row.probability,
         "confidence": row.confidence,
-        "unsure": row.confidence is not None and row.confidence < unsure_below,
+        "unsure": row.confidence is not None and row.confidence < UNSURE_BELOW,
         "error": row.error,
         "picture": picture,
     }

@@ -10,7 +10,7 @@ from PIL import Image
 
 from wordgaze.app.about import about_captioner, dataset_of
 from wordgaze.app.controls import Json
-from wordgaze.app.examples import LICENCE, Example, ExampleSets
+from wordgaze.app.examples import LICENCE, ExamplePicture, ExampleSets
 from wordgaze.app.handlers import jpeg_data_url
 from wordgaze.app.service import CaptionService
 from wordgaze.core.errors import WordgazeError
@@ -49,7 +49,7 @@ class CaptionerChoice:
             return gr.skip()
 
 
-def _thumbnail(example: Example) -> str:
+def _thumbnail(example: ExamplePicture) -> str:
     with Image.open(example.path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))

@@ -8,11 +8,8 @@ from typing import Any
 from wordgaze.core.errors import ParamsError
 from wordgaze.generation.presets import PRESETS
 
-STRATEGIES = ("beam", *(name for name in PRESETS if name != "beam"))  # the first one is shown on the stage
-DEFAULT_STRATEGIES = ("beam", "nucleus 0.9")
-UNSURE = "unsure"
-"""The answer in place of a caption whose confidence is below the minimum."""
-
+_FIRST = ("beam", "neighbours", "consensus")
+STRATEGIES = (*_FIRST, *(name for name in PRESETS if name not in _FIRST))  # the first chosen one is on the stage
 MAX_SEED = 2**53 - 1  # the largest integer that a browser holds
 FIELDS = (
     "num_beams",
@@ -49,6 +46,12 @@ class Choices:
                 f"{model} supports none of the chosen strategies ({', '.join(self.strategies)}); choose another one"
             )
         return names
+
+
+def default_strategies(strategy: str) -> list[str]:
+    """Two strategies: that of a captioner's own settings, and one whose captions vary."""
+    own = next((name for name in STRATEGIES if PRESETS[name]["strategy"] == strategy), STRATEGIES[0])
+    return [name for name in STRATEGIES if name in (own, "beam" if own == "sampling" else "nucleus 0.9")]
 
 
 def read_controls(values: Sequence[Any]) -> Choices:

@@ -17,7 +17,7 @@ SIZE = 448  # pixels of a drawn scene
 LICENCE = "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0/"
 
 
-class Example(NamedTuple):
+class ExamplePicture(NamedTuple):
     """A picture with a title; ``source`` is the address of a published photograph, empty for others."""
 
     path: Path
@@ -31,9 +31,9 @@ class ExampleSets:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._sets: dict[str, Sequence[Example]] = {}
+        self._sets: dict[str, Sequence[ExamplePicture]] = {}
 
-    def of(self, dataset: str | None) -> Sequence[Example]:
+    def of(self, dataset: str) -> Sequence[ExamplePicture]:
         """Scenes for a captioner of scenes, the project's own pictures for one of the data set ``folder``, where there
         are any, and photographs for every other."""
         kind = dataset if dataset in ("scenes", "folder") else "photographs"
@@ -41,7 +41,7 @@ class ExampleSets:
             self._sets[kind] = self._collect(kind)
         return self._sets[kind]
 
-    def _collect(self, kind: str) -> Sequence[Example]:
+    def _collect(self, kind: str) -> Sequence[ExamplePicture]:
         if kind == "scenes":
             Scenes(2 * NUM_PICTURES, SIZE, seed=7).collect(self.folder)
             return _numbered(find_images([self.folder / "images"]), "Scene")
@@ -49,10 +49,10 @@ class ExampleSets:
             try:
                 return _numbered(find_images([paths.RAW / "images"]), "Picture")
             except ImageError:
-                return self.of(None)
+                return self.of("")
         return self._photographs()
 
-    def _photographs(self) -> Sequence[Example]:
+    def _photographs(self) -> Sequence[ExamplePicture]:
         """The packaged photographs.
 
         They are the first ones of a sample of COCO's validation set, by number, under CC BY 2.0, that show an animal, a
@@ -65,11 +65,11 @@ class ExampleSets:
             path = self.folder / card["file"]
             with packaged.joinpath(card["file"]).open("rb") as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target)
-            examples.append(Example(path, card["title"], card["source"]))
+            examples.append(ExamplePicture(path, card["title"], card["source"]))
         return examples
 
 
-def _numbered(found: Sequence[Path], title: str) -> Sequence[Example]:
+def _numbered(found: Sequence[Path], title: str) -> Sequence[ExamplePicture]:
     step = max(1, len(found) // NUM_PICTURES)
     pictures = found[step - 1 :: step][:NUM_PICTURES]
-    return [Example(path, f"{title} {number}") for number, path in enumerate(pictures, start=1)]
+    return [ExamplePicture(path, f"{title} {number}") for number, path in enumerate(pictures, start=1)]

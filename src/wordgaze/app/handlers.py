@@ -25,7 +25,7 @@ from wordgaze.inference.uploads import open_upload, read_upload
 from wordgaze.text.tokenizer import tokenize
 
 _PICTURE_SIZE = 1280  # pixels, the long side of a picture on the page
-MAX_CHARACTERS = 2000  # of a caption that is given
+_MAX_CHARACTERS = 2000  # of a caption that is given
 Upload = Mapping[str, Any]
 """Gradio's description of an uploaded file."""
 
@@ -177,8 +177,8 @@ def open_picture(upload: Upload) -> Image.Image:
 
 def _tokens(words: str) -> list[str]:
     """The words of a caption that a program gave. Raises CaptionsError."""
-    if not isinstance(words, str) or len(words) > MAX_CHARACTERS:
-        raise CaptionsError(f"the caption is not a text of at most {MAX_CHARACTERS} characters; give its words")
+    if not isinstance(words, str) or len(words) > _MAX_CHARACTERS:
+        raise CaptionsError(f"the caption is not a text of at most {_MAX_CHARACTERS} characters; give its words")
     return tokenize(words)
 
 

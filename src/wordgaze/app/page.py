@@ -20,14 +20,13 @@ from starlette.responses import Response
 from wordgaze.app.about import about_captioner
 from wordgaze.app.batch_tab import BatchHandlers
 from wordgaze.app.captioner_choice import CaptionerChoice
-from wordgaze.app.controls import DEFAULT_STRATEGIES, STRATEGIES
+from wordgaze.app.controls import STRATEGIES, default_strategies
 from wordgaze.app.corrections import Corrections
 from wordgaze.app.examples import ExampleSets
 from wordgaze.app.handlers import CaptionHandlers
-from wordgaze.app.service import CaptionService
+from wordgaze.app.service import CaptionService, own_config
 from wordgaze.core import paths
 from wordgaze.core.network import listen
-from wordgaze.generation.config import GenerationConfig
 
 UPLOAD = "512mb"  # of one file, a zip of pictures being the largest
 MAX_QUEUE = 256  # requests that may wait; the next one is refused
@@ -36,7 +35,6 @@ CLEANUP_INTERVAL, UPLOAD_LIFETIME = 600, 6 * 3600  # seconds
 SESSIONS = 1000  # visitors whose settings are remembered
 SYSTEM = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
-DEFAULTS = GenerationConfig()
 _HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -157,7 +155,7 @@ def _picture(choice: CaptionerChoice, captioner: gr.Dropdown) -> tuple[gr.Image,
 
 def _settings(service: CaptionService) -> list[gr.components.Component]:
     """The controls after the captioner, in the order of :func:`wordgaze.app.controls.read_controls`."""
-    names = list(service.names)
+    names, defaults = list(service.names), own_config(service.captioner(service.names[0]))
     return [
         gr.CheckboxGroup(
             names,
@@ -167,7 +165,7 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
         ),
         gr.CheckboxGroup(
             list(STRATEGIES),
-            value=list(DEFAULT_STRATEGIES),
+            value=default_strategies(defaults.strategy),
             label="Strategies",
             info="The tab Batch uses the first of them.",
         ),
@@ -178,12 +176,12 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
             step=0.05,
             label="Minimum confidence, else “unsure”",
         ),
-        gr.Slider(1, 20, DEFAULTS.num_beams, step=1, label="Beam width"),
-        gr.Slider(1, 5, DEFAULTS.num_return_sequences, step=1, label="Captions per strategy"),
-        gr.Slider(1, 50, DEFAULTS.max_new_tokens, step=1, label="Max words"),
-        gr.Slider(0, 2, DEFAULTS.temperature, step=0.05, label="Sampling temperature"),
-        gr.Slider(0, 100, DEFAULTS.top_k, step=1, label="Sampling top-k (0: all words)"),
-        gr.Slider(0.05, 1, DEFAULTS.top_p, step=0.05, label="Sampling top-p (1: all words)"),
+        gr.Slider(1, 20, defaults.num_beams, step=1, label="Beam width"),
+        gr.Slider(1, 5, defaults.num_return_sequences, step=1, label="Captions per strategy"),
+        gr.Slider(1, 50, defaults.max_new_tokens, step=1, label="Max words"),
+        gr.Slider(0, 2, defaults.temperature, step=0.05, label="Sampling temperature"),
+        gr.Slider(0, 100, defaults.top_k, step=1, label="Sampling top-k (0: all words)"),
+        gr.Slider(0.05, 1, defaults.top_p, step=0.05, label="Sampling top-p (1: all words)"),
         gr.Textbox(label="Banned words", placeholder="man, woman"),
         gr.Textbox(label="Required words", placeholder="dog|puppy, grass"),
         gr.Number(0, precision=0, minimum=0, label="Sampling seed"),

@@ -23,6 +23,9 @@ from wordgaze.tracking.resolve import resolve
 
 FEATURE_CACHE_BYTES = 64 * 2**20  # of the images that were requested last
 
+UNSURE_BELOW = 0.5
+"""The confidence of a caption that is as probably right as wrong."""
+
 MAX_HYPOTHESES = 400
 """The most captions that a strategy may follow at once for a request; the controls of the page reach 320."""
 
@@ -39,7 +42,7 @@ class ScoredCaption:
 
     ``probability`` is that of all words, with END if it was generated. ``log_prob``, ``score`` and ``finish_reason``
     are those of :class:`wordgaze.generation.outputs.Caption`. ``confidence`` is calibrated, or None where the captioner
-    has no calibration; ``unsure`` says that it is below the captioner's own threshold.
+    has no calibration; ``unsure`` says that it is below UNSURE_BELOW.
     """
 
     caption: str
@@ -61,13 +64,14 @@ class StrategyResult:
     """The captions of one strategy, best first.
 
     ``seconds`` is the time of the strategy alone, ``encoder_seconds`` that of the image's features: about 0 if they
-    were cached.
+    were cached. ``is_outlier`` says that the image is unlike those that the captioner was trained on.
     """
 
     strategy: str
     captions: tuple[ScoredCaption, ...]
     seconds: float
     encoder_seconds: float
+    is_outlier: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The values for JSON."""
@@ -111,10 +115,6 @@ class CaptionService:
         and where it cannot be loaded."""
         return self._find(name)[1]
 
-    def unsure_below(self, name: str) -> float:
-        """The confidence below which a captioner is unsure; 0 where it has no calibration."""
-        return _threshold(self.captioner(name))
-
     def is_loaded(self, name: str) -> bool:
         """Whether a request for this captioner is answered at once."""
         return name in self._captioners
@@ -136,9 +136,7 @@ class CaptionService:
         """
         captioner = self.captioner(model)
         chosen = captioner.presets if strategies is None else strategies
-        configs = {strategy: preset_config(strategy, settings) for strategy in chosen}
-        for config in configs.values():
-            check_cost(config)
+        configs = {strategy: strategy_config(captioner, strategy, settings) for strategy in chosen}
         return self._results(model, captioner, image, configs, seed)
 
     def _results(
@@ -152,8 +150,9 @@ class CaptionService:
                 encoded = time.perf_counter()
                 [captions] = captioner.generate(features, config, [key], seed)
                 ended = time.perf_counter()
-            scored = tuple(_scored(caption, captioner) for caption in captions)
-            yield StrategyResult(strategy, scored, ended - encoded, encoded - started)
+                is_outlier = _is_outlier(captioner, captions[0], features)
+            scored = tuple(map(_scored, captions))
+            yield StrategyResult(strategy, scored, ended - encoded, encoded - started, is_outlier)
 
     def explain(self, model: str, image: Image.Image, words: Sequence[str]) -> Explanation:
         """The attention and the probabilities of these words for an RGB image. Raises ModelError for unknown words, and
@@ -175,13 +174,13 @@ class CaptionService:
         _check_length(prefix_words)
         captioner = self.captioner(model)
         if list(prefix_words[-1:]) == [ENDED]:
-            return _scored(self.explain(model, image, prefix_words[:-1]).caption, captioner)
-        config, key = parse_generation_config(**settings), image_key(image)
-        check_cost(config)
+            return _scored(self.explain(model, image, prefix_words[:-1]).caption)
+        config, key = parse_generation_config(**_with_defaults(captioner, settings)), image_key(image)
+        _check_cost(config)
         with self._lock:
             features = self._features_of(model, captioner, image, key)
             [[best, *_]] = captioner.generate(features, config, [key], seed, prefix_words)
-        return _scored(best, captioner)
+        return _scored(best)
 
     def _find(self, name: str) -> tuple[ModelVersion, Captioner]:
         if name not in self.names:
@@ -206,7 +205,25 @@ class CaptionService:
         return features
 
 
-def check_cost(config: GenerationConfig) -> None:
+def strategy_config(captioner: Captioner, strategy: str, settings: Mapping[str, Any]) -> GenerationConfig:
+    """The settings of a strategy: the preset's, before ``settings``, before the captioner's own. Raises ParamsError for
+    an unknown strategy, and for settings that are invalid or cost too much."""
+    config = preset_config(strategy, _with_defaults(captioner, settings))
+    _check_cost(config)
+    return config
+
+
+def own_config(captioner: Captioner) -> GenerationConfig:
+    """The settings that a captioner has where none are given."""
+    config: GenerationConfig = getattr(captioner, "generation_config", None) or GenerationConfig()
+    return config
+
+
+def _with_defaults(captioner: Captioner, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {**own_config(captioner).model_dump(exclude={"strategy", "num_beam_groups"}), **settings}
+
+
+def _check_cost(config: GenerationConfig) -> None:
     """Raises ParamsError for settings that would keep the captioner from everybody else for long."""
     hypotheses = _num_hypotheses(config)
     if hypotheses > MAX_HYPOTHESES or hypotheses * config.max_new_tokens > MAX_COST:
@@ -238,7 +255,7 @@ def _load(offer: Offer) -> tuple[ModelVersion, Captioner]:
     return ModelVersion(offer.name, resolved.version), captioner
 
 
-def _scored(caption: Caption, captioner: Captioner) -> ScoredCaption:
+def _scored(caption: Caption) -> ScoredCaption:
     return ScoredCaption(
         caption.text,
         word_probabilities(caption),
@@ -247,9 +264,11 @@ def _scored(caption: Caption, captioner: Captioner) -> ScoredCaption:
         caption.score,
         caption.finish_reason,
         caption.confidence,
-        caption.confidence is not None and caption.confidence < _threshold(captioner),
+        caption.confidence is not None and caption.confidence < UNSURE_BELOW,
     )
 
 
-def _threshold(captioner: Captioner) -> float:
-    return float(getattr(getattr(captioner, "confidence", None), "threshold", 0.0))
+def _is_outlier(captioner: Captioner, best: Caption, features: Tensor) -> bool:
+    """Whether the image is unlike those of the training; False where the captioner cannot tell."""
+    confidence = getattr(getattr(captioner, "parts", None), "confidence", None)
+    return confidence is not None and confidence.outlier_scores([best], features)[0] > confidence.outlier_threshold

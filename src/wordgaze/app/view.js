@@ -128,7 +128,9 @@ function sureness() {
     .flatMap((answer) => answer.captions).find((each) => each.caption === explanation.caption);
   if (!caption || caption.confidence === null) return "";
   const below = withheld(caption) ? `, less than the minimum confidence of ${percent(props.value.minimum)}` : "";
-  return `The captioner is ${caption.unsure || below ? "unsure" : "sure"} of this caption: ${percent(caption.confidence)}${below}.`;
+  const unlike = given().some((answer) => answer.model === explanation.model.name && answer.captions.includes(caption) && answer.is_outlier);
+  return `The captioner is ${caption.unsure || below ? "unsure" : "sure"} of this caption: ${percent(caption.confidence)}${below}.` +
+    (unlike ? " This picture is unlike those that it was trained on." : "");
 }
 
 function mark() {

@@ -19,8 +19,8 @@ def page(
         typer.Option(
             "--model",
             help="A captioner folder, photos, or an address of the registry such as models:/captioner@champion. Repeat "
-            "it to compare captioners. By default the champion, else your newest in models/ for photographs, else "
-            "photos.",
+            "it for several; the page opens with the first, by default the champion, else your newest in models/ for "
+            "photographs, else photos, and also offers the others.",
         ),
     ] = None,
     host: Host = "127.0.0.1",
