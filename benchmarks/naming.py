@@ -8,8 +8,8 @@ positions in the order of class_index, for tuning; half ``b`` those at odd posit
 
 Reported in percent of the photographs:
 - named: the caption has a lemma of the class, or of a hypernym that is not as general as "animal" and "device"
-  (GENERAL), in singular or plural, all its words in sequence. Lemmas that are frequent in captions for another reason (AMBIGUOUS)
-  do not count.
+  (GENERAL), in singular or plural, all its words in sequence. Lemmas that are frequent in captions for another reason
+  (AMBIGUOUS) do not count.
 - by chance: the same for the captions of other photographs, the mean over all of them.
 - wrong: the caption calls something an animal or a vehicle that the class is not. The photograph may show it beside
   the thing (a horse before a cart), so this is an upper bound.
@@ -46,10 +46,10 @@ from wordgaze.vision.class_words import Phrase, imagenet_words
 
 GENERAL = frozenset(
     (
-        "abstraction, animal, article, artifact, attribute, causal agent, chordate, commodity, communication, container,"
-        " conveyance, covering, creation, device, entity, equipment, implement, instrumentality, living thing, location,"
-        " matter, measure, object, organism, part, person, physical entity, piece, relation, shape, solid, structure,"
-        " substance, support, surface, system, vertebrate, whole, work"
+        "abstraction, animal, article, artifact, attribute, causal agent, chordate, commodity, communication,"
+        " container, conveyance, covering, creation, device, entity, equipment, implement, instrumentality,"
+        " living thing, location, matter, measure, object, organism, part, person, physical entity, piece, relation,"
+        " shape, solid, structure, substance, support, surface, system, vertebrate, whole, work"
     ).split(", ")
 )
 """First lemmas of the hypernyms that do not name a thing: "animal", "device" and what is as general."""
@@ -61,10 +61,12 @@ NUM_SHOWN, COLUMNS, TILE = 40, 8, 220
 
 
 class Photograph(NamedTuple):
-    """An image, the group of its class (``vehicle``), the names that count, and those that do not contradict them."""
+    """An image, its class, the group of the class (``vehicle``), the names that count, and those that do not contradict
+    them."""
 
     image: Image.Image
     label: str
+    index: int
     group: str
     names: frozenset[Phrase]
     accepted: frozenset[Phrase]
@@ -133,11 +135,12 @@ def load(data: Path, half: str) -> list[Photograph]:
 def photograph(label: Mapping[str, Any], data: bytes) -> Photograph:
     """A photograph with the names of its class."""
     synsets = [label["lemmas"], *(names for names in label["hypernyms"] if names[0] not in GENERAL)]
-    names = {phrase for names in synsets for name in names if name not in AMBIGUOUS for phrase in forms(name)}
+    lemmas = [name for of_synset in synsets for name in of_synset if name not in AMBIGUOUS]
+    names = frozenset(phrase for name in lemmas for phrase in forms(name))
     words, index = imagenet_words(), label["class_index"]
     accepted = names.union(*(words.accepted(word) for word in words.chains[index]))
     image = Image.open(BytesIO(data)).convert("RGB")
-    return Photograph(image, label["label"], words.groups[index] or "other", frozenset(names), frozenset(accepted))
+    return Photograph(image, label["label"], index, words.groups[index] or "other", names, accepted)
 
 
 def forms(name: str) -> list[Phrase]:

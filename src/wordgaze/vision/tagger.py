@@ -23,7 +23,7 @@ from wordgaze.vision.networks import build_network, feature_maps, nearly_equal, 
 NUM_CLASSES = 1000
 TEMPERATURE = 0.5
 """Minimises the cross entropy of the joint probabilities of EfficientNet-Lite2 and -Lite0: the product of two networks
-that agree would otherwise be too unsure. ``benchmarks/tagger.py`` measures it, and the constants below."""
+that agree would otherwise be too unsure. ``benchmarks/tagging.py`` measures it, and the constants below."""
 THRESHOLD = 0.5
 _SALIENCE = (0.62, 0.1, -2.53, 0.6, 1.94)
 _ROUNDING = 1e-4  # keeps the log-odds of a probability finite
@@ -170,15 +170,20 @@ def _tag(probabilities: Tensor, number: int, probability: float) -> Tag:
 def salience(probabilities: Tensor, probability: float) -> float:
     """The probability that a caption names what a word of this ``probability`` means, for class probabilities (K).
 
-    A logistic regression on the log-odds of the word, and on the height of the greatest log-probability above the mean,
-    the standard deviation and the entropy of all of them. It was fitted to the captions of Flickr8k's training images
-    and to the names of photographs of single things, each with half of the weight.
+    A logistic regression that was fitted to the captions of Flickr8k's training images and to the names of photographs
+    of single things, each with half of the weight.
     """
+    values = salience_features(probabilities, probability)
+    return 1 / (1 + math.exp(-sum(w * x for w, x in zip(_SALIENCE, values, strict=True))))
+
+
+def salience_features(probabilities: Tensor, probability: float) -> tuple[float, ...]:
+    """What the salience depends on: the log-odds of the word; the height of the greatest log-probability of a class
+    above the mean, the standard deviation and the entropy of all of them; 1."""
     log = probabilities.clamp(min=1e-30).log()
     bounded = min(max(probability, _ROUNDING), 1 - _ROUNDING)
     odds = math.log(bounded / (1 - bounded))
-    values = (odds, float(log.max() - log.mean()), float(log.std()), -float(probabilities @ log), 1.0)
-    return 1 / (1 + math.exp(-sum(w * x for w, x in zip(_SALIENCE, values, strict=True))))
+    return odds, float(log.max() - log.mean()), float(log.std()), -float(probabilities @ log), 1.0
 
 
 def _classifier(spec: NetworkSpec, weights: str) -> nn.Linear | None:
