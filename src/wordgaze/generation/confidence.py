@@ -28,7 +28,7 @@ OUTLIERS = 0.05
 _EXPECTED = 6  # the place of the expected score among the signals
 _EXPECTED_WEIGHT = 0.5  # of the expected score in an image's outlier score; both are in standard deviations
 _PENALTY = 10.0  # λ of the regression on standardised signals
-_EPSILON = 1e-6  # added to a standard deviation, which may be 0
+_EPSILON = 1e-3  # added to a standard deviation, which may be 0
 
 
 class ConfidenceModel:
