@@ -12,6 +12,9 @@ from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.class_words import Phrase
 from wordgaze.vision.tagger import Tag, Tagger, choose_tag
 
+MIN_PROBABILITY = 0.3
+"""The least probability of a name; of several, the most specific one that reaches it is taken."""
+
 
 def object_names(
     tagger: Tagger | None, features: Tensor, vocabulary: Vocabulary, config: GenerationConfig
@@ -24,8 +27,8 @@ def object_names(
         return ()
     probabilities = tagger.probabilities(features)
     known = partial(_is_known, vocabulary)
-    tags = [choose_tag(row, known, config.naming_threshold) for row in probabilities]
-    return [None if tag is None else _object_name(tag, vocabulary) for tag in tags]
+    tags = [choose_tag(row, known, MIN_PROBABILITY) for row in probabilities]
+    return [_object_name(tag, vocabulary) if tag and tag.salience >= config.naming_threshold else None for tag in tags]
 
 
 def _is_known(vocabulary: Vocabulary, phrase: Phrase) -> bool:

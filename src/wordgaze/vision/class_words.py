@@ -73,6 +73,12 @@ class ClassWords:
         return frozenset(names | {self.plural(name) for name in names})
 
     @cache  # noqa: B019
+    def general(self, word: Phrase) -> frozenset[Phrase]:
+        """The more general names of what ``word`` names, singulars and plurals: for ``canoe`` also ``boats``."""
+        names = {name for chain in self.chains if word in chain for name in chain[chain.index(word) + 1 :]}
+        return frozenset(names | {self.plural(name) for name in names})
+
+    @cache  # noqa: B019
     def rivals(self, word: Phrase, group: str) -> frozenset[Phrase]:
         """The names of the other things of a group, singulars and plurals: a caption that calls a bear a ``dog``
         should have said ``bear``. Empty for a group whose things occur together. More general names are no rivals."""

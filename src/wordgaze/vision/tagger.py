@@ -162,7 +162,7 @@ def _tag(probabilities: Tensor, number: int, probability: float) -> Tag:
         salience=salience(probabilities, probability),
         classes=tuple((names.chains[k][0], p) for k, p in behind),
         group=group,
-        accepted=names.accepted(word),
+        accepted=names.accepted(word) | names.general(word),
         rivals=names.rivals(word, group),
     )
 
