@@ -36,6 +36,7 @@ def promote(
 class Dtype(StrEnum):
     """How weights are stored."""
 
+    INT8 = "int8"
     FP16 = "fp16"
     FP32 = "fp32"
 

@@ -13,9 +13,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -28,6 +27,7 @@ from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.ngram_summary import NgramSummaryReranker
+from wordgaze.inference.precision import WeightsDtype, widened
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.models.format3 import upgrade_config, upgrade_tensors
@@ -40,18 +40,15 @@ from wordgaze.vision.weights import PACKAGED, WeightsReference
 FORMAT = 5
 READABLE_FORMATS = (3, 4, FORMAT)
 CARD, WEIGHTS, MODEL_CARD = "captioner.json", "weights.safetensors", "README.md"
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
-
-WeightsDtype = Literal["fp32", "fp16"]
 
 
 class CaptionerCard(BaseModel):
     """The contents of captioner.json. Since format 5 there are ``dtype``, ``encoder_weights`` and what follows it.
 
     ``tuned``: the encoder was trained too, so that stored features are not those of this encoder. ``dtype``: how the
-    weights of decoder and encoder are stored. ``encoder_weights``: for each network of the encoder the package with
-    its weights, or None if they are in the folder. ``dataset``: the data set of the training, by its name in
-    params.yaml; "" if unknown. ``generation``: the decoding settings unless others are given.
+    weights are stored (``wordgaze.inference.precision``). ``encoder_weights``: for each network of the encoder the
+    package with its weights, or None if they are in the folder. ``dataset``: the data set of the training, by its name
+    in params.yaml; "" if unknown. ``generation``: the decoding settings unless others are given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -179,8 +176,7 @@ def read_captioner(folder: Path) -> tuple[CaptionerCard, dict[str, Tensor]]:
         state = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise broken_captioner(folder, error) from error
-    if card.dtype != "fp32":
-        state = {name: _widened(name, tensor) for name, tensor in state.items()}
+    state = widened(state)
     if card.format == 3:
         state = {k: v for k, v in state.items() if not k.startswith("decoder.")} | {
             f"decoder.{k}": v for k, v in upgrade_tensors(tensors_of(state, "decoder.")).items()
@@ -251,13 +247,3 @@ def _referenced_body(folder: Path, card: CaptionerCard, number: int, reference: 
             f" {reference.package.replace('_', '-')}"
         )
     return body
-
-
-def _widened(name: str, tensor: Tensor) -> Tensor:
-    """Weights in fp32. Parts keep the dtypes that they have chosen."""
-    return tensor.float() if is_weight(name, tensor) else tensor
-
-
-def is_weight(name: str, tensor: Tensor) -> bool:
-    """Whether a stored tensor has the dtype of the card: a floating-point tensor of decoder or encoder."""
-    return name.startswith(("decoder.", "encoder.")) and tensor.is_floating_point()

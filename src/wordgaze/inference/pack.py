@@ -9,19 +9,20 @@ from torch import Tensor
 
 from wordgaze.core.errors import ModelError
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.neighbours import NeighbourReranker
+from wordgaze.generation.ngram_summary import NgramSummaryReranker
 from wordgaze.inference.captioner_folder import (
     CARD,
-    DTYPES,
     FORMAT,
     CaptionerCard,
-    WeightsDtype,
     body_name,
     encoder_state,
-    is_weight,
     read_captioner,
     tensors_of,
     write_captioner,
 )
+from wordgaze.inference.precision import WeightsDtype, narrowed
+from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.encoders import packaged_body
 from wordgaze.vision.weights import PACKAGED, WeightsReference, package_root
 
@@ -54,15 +55,12 @@ def pack_captioner(
     check_target(source, folder, overwrite)
     card, state = read_captioner(source)
     generation = generation or card.generation
-    has_neighbours = keep_neighbours and bool(tensors_of(state, "neighbours."))
-    if generation.strategy == "neighbours" and not has_neighbours:
-        raise ModelError(
-            "the strategy neighbours needs the captions of the training images; give --keep-neighbours, if the"
-            " captioner has them and you may pass them on, or another --strategy"
-        )
+    if not keep_neighbours:
+        state = _summarised(card, state)
+    if generation.strategy == "neighbours" and not any(k.startswith(("neighbours.", "summary.")) for k in state):
+        raise ModelError("the captioner has no training images, which the strategy neighbours needs; give another one")
     references, encoder = _referred(card, encoder_state(source, card, state))
-    kept = {k: v for k, v in state.items() if has_neighbours or not k.startswith("neighbours.")}
-    stored = {k: v for k, v in kept.items() if not k.startswith("encoder.")}
+    stored = {k: v for k, v in state.items() if not k.startswith("encoder.")}
     stored |= {f"encoder.{k}": v for k, v in encoder.items()}
     update = {
         "format": FORMAT,
@@ -72,9 +70,18 @@ def pack_captioner(
         "dataset": card.dataset or dataset,
     }
     packed = card.model_copy(update=update)
-    narrow = {name: _narrowed(name, tensor, dtype) for name, tensor in stored.items()}
-    write_captioner(folder, packed, narrow, model_card(packed))
+    write_captioner(folder, packed, narrowed(stored, dtype), model_card(packed))
     return PackedSizes(_size(source), _size(folder))
+
+
+def _summarised(card: CaptionerCard, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with a summary of the training images in place of their captions."""
+    neighbours = NeighbourReranker.load(tensors_of(state, "neighbours."), Vocabulary(card.vocabulary))
+    if neighbours is None:
+        return state
+    summary = NgramSummaryReranker.summarise(neighbours).tensors()
+    kept = {k: v for k, v in state.items() if not k.startswith("neighbours.")}
+    return kept | {f"summary.{k}": v for k, v in summary.items()}
 
 
 def check_target(source: Path, folder: Path, overwrite: bool) -> None:
@@ -108,15 +115,6 @@ def _referred(
 
 def _are_equal(own: dict[str, Tensor], packaged: dict[str, Tensor]) -> bool:
     return own.keys() == packaged.keys() and all(torch.equal(own[name], packaged[name]) for name in own)
-
-
-def _narrowed(name: str, tensor: Tensor, dtype: WeightsDtype) -> Tensor:
-    if not is_weight(name, tensor):
-        return tensor
-    narrow = tensor.to(DTYPES[dtype])
-    if not bool(torch.equal(narrow.isfinite(), tensor.isfinite())):
-        raise ModelError(f"{name} has values that {dtype} cannot hold; give --dtype fp32")
-    return narrow
 
 
 def _size(folder: Path) -> int:
