@@ -42,7 +42,7 @@ def test_a_caption_has_the_name_of_its_image_and_no_excluded_word(strategy: str,
     named = captions(strategy, [OWL, None] * 3, seed)
     assert [c.text for c in named[1::2]] == [c.text for c in plain[1::2]]
     for before, after in zip(plain[::2], named[::2], strict=True):
-        if OWL.names(before.words):
+        if OWL.fits(before.words):
             assert after.text == before.text  # it is named already
         else:
             assert {"owl", "owls"} & set(after.words)
@@ -51,9 +51,9 @@ def test_a_caption_has_the_name_of_its_image_and_no_excluded_word(strategy: str,
 
 
 def test_other_words_that_name_the_object_are_as_good() -> None:
-    assert OWL.names(["a", "bird", "sits"])
-    assert OWL.names(["two", "owls"])
-    assert not OWL.names(["a", "dog", "runs"])
+    assert OWL.fits(["a", "bird", "sits"])
+    assert OWL.fits(["two", "owls"])
+    assert not OWL.fits(["a", "dog", "runs"])
 
 
 def test_the_name_stands_where_the_excluded_word_would_stand() -> None:
@@ -76,7 +76,7 @@ def test_the_name_stands_where_the_excluded_word_would_stand() -> None:
 
 
 def test_a_name_without_a_plural_takes_the_probability_of_the_plurals_too() -> None:
-    only = ObjectName("owl", "", frozenset(), OWL.excluded, "an", 0.9, ())
+    only = ObjectName("owl", excluded=OWL.excluded, article="an")
     log_probs = torch.full((1, len(WORDS)), 1 / len(WORDS)).log()
     log_probs[:, 0] = -torch.inf
     after = ExcludedWordsLogitsProcessor([only], WORDS, torch.device("cpu"))(
@@ -97,4 +97,30 @@ def test_the_article_fits_the_name(seed: int) -> None:
 def test_a_required_word_of_the_user_is_kept_beside_the_name() -> None:
     for caption in captions("beam", [OWL] * 6, force_words=["sits"]):
         assert "sits" in caption.words
-        assert OWL.names(caption.words)
+        assert OWL.fits(caption.words)
+
+
+NO_ANIMAL = ObjectName(absent=(frozenset({"dog", "owl", "bird"}), frozenset({"dogs", "owls"})))
+
+
+@every_strategy
+@pytest.mark.parametrize("seed", range(4))
+def test_what_an_image_does_not_show_is_not_in_its_caption(strategy: str, seed: int) -> None:
+    animals = {"dog", "dogs", "owl", "owls", "bird"}
+    plain, named = (captions(strategy, [name] * 6, seed) for name in (None, NO_ANIMAL))
+    assert any(animals & set(caption.words) for caption in plain)
+    for before, after in zip(plain, named, strict=True):
+        assert not animals & set(after.words)
+        if not animals & set(before.words):
+            assert after.text == before.text
+        else:
+            assert "they see nothing of the kind; otherwise: " in after.naming
+
+
+def test_words_of_the_user_win_over_the_names() -> None:
+    for caption in captions("beam", [OWL] * 6, force_words=["dog"]):
+        assert "dog" in caption.words
+        assert OWL.fits(caption.words)
+    for caption in captions("beam", [OWL] * 6, bad_words=["owl", "owls"]):
+        assert not {"owl", "owls"} & set(caption.words)
+    assert all("dog" in caption.words for caption in captions("beam", [NO_ANIMAL] * 6, force_words=["dog"]))

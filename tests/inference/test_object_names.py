@@ -36,7 +36,19 @@ def test_an_animal_is_named_by_the_word_of_the_vocabulary_and_other_animals_are_
 
 
 def test_what_the_vocabulary_lacks_is_not_asked_for() -> None:
-    assert next(iter(object_names(tagger(), features(TEAPOT, BEAR), VOCABULARY, NAMING))) is None
+    teapot, bear = object_names(tagger(), features(TEAPOT, BEAR), VOCABULARY, NAMING)
+    assert teapot and not teapot.forms
+    assert bear and bear.forms == ("bear", "bears")
+
+
+def test_an_image_without_animals_has_none_in_its_caption() -> None:
+    teapot, bear = object_names(tagger(), features(TEAPOT, BEAR), VOCABULARY, NAMING)
+    assert teapot and bear
+    assert {"dog", "cat", "bear"} <= teapot.absent[0]
+    assert {"dogs", "cats", "bears"} <= teapot.absent[1]
+    assert not teapot.fits(["a", "dog"])
+    assert teapot.fits(["a", "man"])
+    assert not bear.absent[0] & {"dog", "cat", "bear"}
 
 
 def test_an_unsure_classifier_names_nothing() -> None:

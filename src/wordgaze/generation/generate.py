@@ -66,15 +66,18 @@ def _named(
     keys: Sequence[str],
     seed: int,
 ) -> Iterator[tuple[int, list[Caption]]]:
-    """The captions, with their image's number, of the images whose best caption lacks the name of what they show."""
-    lacking = [i for i, name in enumerate(names) if name and not name.names(captions[i][0].words)]
+    """New captions, with their image's number, for the images whose best caption does not name what they show."""
+    required = [word for entry in config.force_words for word in entry.split("|")]
+    required += [start.vocabulary.words[i] for i in start.prefix]
+    names = [name and name.within(required, config.bad_words) for name in names]
+    lacking = [i for i, name in enumerate(names) if name and not name.fits(captions[i][0].words)]
     if not lacking:
         return
     wanted = [names[i] for i in lacking]
     found = start.of_images(lacking).generate(config, [keys[i] for i in lacking], seed, wanted)
     for i, name, of_image in zip(lacking, wanted, found, strict=True):
         if name and of_image:
-            reason = name.explain(captions[i][0].text)
+            reason = name.explain(captions[i][0])
             yield i, [replace(name.with_article(caption), naming=reason) for caption in of_image]
 
 

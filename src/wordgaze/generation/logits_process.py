@@ -168,7 +168,7 @@ def build_logits_processors(
         dangling = _token_ids(sorted(FUNCTION_WORDS), vocabulary)
         processors.append(NoDanglingEndLogitsProcessor(dangling, config.max_new_tokens, device))
     force_words = None
-    if config.force_words or any(names):
+    if config.force_words or any(name and name.forms for name in names):
         forced = _alternatives(config.force_words, vocabulary, bad_words)
         alternatives = [[*forced, *_forms(name, vocabulary)] for name in names]
         force_words = ForceWordsLogitsProcessor(alternatives, len(vocabulary), config.max_new_tokens, device)
@@ -178,7 +178,7 @@ def build_logits_processors(
 
 
 def _forms(name: ObjectName | None, vocabulary: Vocabulary) -> list[list[int]]:
-    return [_token_ids(name.forms, vocabulary)] if name else []
+    return [_token_ids(name.forms, vocabulary)] if name and name.forms else []
 
 
 def _token_ids(words: Sequence[str], vocabulary: Vocabulary) -> list[int]:

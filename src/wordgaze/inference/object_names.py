@@ -10,7 +10,7 @@ from wordgaze.generation.naming import ObjectName
 from wordgaze.text.objects import singular
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.class_words import Phrase
-from wordgaze.vision.tagger import Tag, Tagger, choose_tag
+from wordgaze.vision.tagger import Tagger, absent_names, choose_tag
 
 MIN_PROBABILITY = 0.3
 """The least probability of a name; of several, the most specific one that reaches it is taken."""
@@ -19,32 +19,39 @@ MIN_PROBABILITY = 0.3
 def object_names(
     tagger: Tagger | None, features: Tensor, vocabulary: Vocabulary, config: GenerationConfig
 ) -> Sequence[ObjectName | None]:
-    """The name that each of B images must have in its caption, or None; features (B, L, D).
+    """How the caption of each of B images must name what it shows, or None; features (B, L, D).
 
     Empty without a tagger and where ``config.name_objects`` is off.
     """
     if tagger is None or not config.name_objects:
         return ()
-    probabilities = tagger.probabilities(features)
-    known = partial(_is_known, vocabulary)
-    tags = [choose_tag(row, known, MIN_PROBABILITY) for row in probabilities]
-    return [_object_name(tag, vocabulary) if tag and tag.salience >= config.naming_threshold else None for tag in tags]
+    return [_object_name(row, vocabulary, config.naming_threshold) for row in tagger.probabilities(features)]
 
 
-def _is_known(vocabulary: Vocabulary, phrase: Phrase) -> bool:
-    return len(phrase) == 1 and phrase[0] in vocabulary.index
-
-
-def _object_name(tag: Tag, vocabulary: Vocabulary) -> ObjectName:
-    plural = tag.plural[0] if _is_known(vocabulary, tag.plural) else ""
-    rivals = {phrase[0] for phrase in tag.rivals if _is_known(vocabulary, phrase)}
-    plurals = frozenset(word for word in rivals if singular(word) != word)
+def _object_name(probabilities: Tensor, vocabulary: Vocabulary, threshold: float) -> ObjectName | None:
+    """Of class probabilities (K). None if the caption is free."""
+    tag = choose_tag(probabilities, partial(_is_known, vocabulary), MIN_PROBABILITY)
+    absent, absent_plurals = _forms(absent_names(probabilities), vocabulary)
+    if tag is None or tag.salience < threshold:
+        return ObjectName(absent=(absent, absent_plurals)) if absent else None
     return ObjectName(
         singular=tag.word[0],
-        plural=plural,
+        plural=tag.plural[0] if _is_known(vocabulary, tag.plural) else "",
         accepted=frozenset(phrase[-1] for phrase in tag.accepted),
-        excluded=(frozenset(rivals) - plurals, plurals),
+        excluded=_forms(tag.rivals, vocabulary),
+        absent=(absent - {tag.word[0]}, absent_plurals - {tag.plural[0]}),
         article=tag.article or "a",
         probability=tag.probability,
         classes=tuple(" ".join(name) for name, _ in tag.classes),
     )
+
+
+def _forms(phrases: frozenset[Phrase], vocabulary: Vocabulary) -> tuple[frozenset[str], frozenset[str]]:
+    """The single words that the vocabulary has: singulars, plurals."""
+    words = frozenset(phrase[0] for phrase in phrases if _is_known(vocabulary, phrase))
+    plurals = frozenset(word for word in words if singular(word) != word)
+    return words - plurals, plurals
+
+
+def _is_known(vocabulary: Vocabulary, phrase: Phrase) -> bool:
+    return len(phrase) == 1 and phrase[0] in vocabulary.index
