@@ -77,33 +77,36 @@ class ObjectName:
 
 
 class ExcludedWordsLogitsProcessor:
-    """Moves the probability of the words that cannot be right to the name, singular to singular and plural to plural.
+    """Forbids the words that cannot be right, and gives the probability of those that a name excludes to the name.
 
-    ``names``: of each image, or None. Where no name is required the words are only forbidden.
+    The singular takes that of singulars, and the plural that of plurals. A name occurs once. ``names``: of each image,
+    or None.
     """
 
     def __init__(self, names: Sequence[ObjectName | None], vocabulary: Vocabulary, device: torch.device) -> None:
-        self._moves = [self._move(names, vocabulary, number, device) for number in (0, 1)]
+        self._vocabulary, self._device = vocabulary, device
+        given = [name or ObjectName() for name in names]
+        self._excluded = [self._token_ids([name.excluded[number] for name in given]) for number in (0, 1)]
+        self._absent = self._token_ids([name.absent[0] | name.absent[1] for name in given])
+        singulars = self._token_ids([{name.singular} for name in given])
+        plurals = self._token_ids([{name.plural or name.singular} for name in given])
+        self._forms = [singulars, plurals]
 
-    @staticmethod
-    def _move(
-        names: Sequence[ObjectName | None], vocabulary: Vocabulary, number: int, device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        """The excluded words (B, K), padded with PAD, and the form (B,) that gets their probability; PAD for none."""
-        forms, excluded = [], []
-        for name in names:
-            form = (name.plural if number else name.singular) or name.singular if name else ""
-            forms.append(vocabulary.index.get(form, PAD))
-            words = sorted(name.excluded[number] | name.absent[number]) if name else []
-            excluded.append([vocabulary.index[word] for word in words if word in vocabulary.index and word != form])
-        width = max(map(len, excluded))
-        padded = [ids + [PAD] * (width - len(ids)) for ids in excluded]
-        return torch.tensor(padded, dtype=torch.long, device=device), torch.tensor(forms, device=device)
+    def _token_ids(self, words: Sequence[Collection[str]]) -> Tensor:
+        """The token ids of the known words of each image (B, K), padded with PAD."""
+        index = self._vocabulary.index
+        known = [[index[word] for word in sorted(of_image) if word in index] for of_image in words]
+        width = max(1, *map(len, known))
+        return torch.tensor([ids + [PAD] * (width - len(ids)) for ids in known], device=self._device)
 
     def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
-        for excluded, form in self._moves:
-            sources, target = excluded[image], form[image].unsqueeze(1)  # (N, K), (N, 1)
+        for excluded, forms in zip(self._excluded, self._forms, strict=True):
+            sources, target = excluded[image], forms[image]  # (N, K), (N, 1)
             total = log_probs.gather(1, torch.cat([sources, target], dim=1)).logsumexp(1, keepdim=True)
             log_probs.scatter_(1, sources, -torch.inf).scatter_(1, target, total)
             log_probs[:, PAD] = -torch.inf  # what padding and missing names have taken
-        return log_probs
+        log_probs.scatter_(1, self._absent[image], -torch.inf)
+        forms = torch.cat(self._forms, dim=1)[image]  # (N, 2)
+        has_name = (token_ids.unsqueeze(2) == forms.unsqueeze(1)).any(2).any(1, keepdim=True)
+        taken = log_probs.gather(1, forms).masked_fill(has_name, -torch.inf)
+        return log_probs.scatter_(1, forms, taken)
