@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from wordgaze.core.errors import ModelError
 from wordgaze.vision.class_words import Phrase, imagenet_words
+from wordgaze.vision.efficientnet_lite import NUM_CLASSES
 from wordgaze.vision.encoders import EncoderSpec, NetworkSpec
 from wordgaze.vision.networks import build_network, feature_maps, nearly_equal, truncate
 
-NUM_CLASSES = 1000
 TEMPERATURE = 0.5
 """Minimises the cross entropy of the joint probabilities of EfficientNet-Lite2 and -Lite0: the product of two networks
 that agree would otherwise be too unsure. ``benchmarks/tagging.py`` measures it, and the constants below."""
