@@ -20,6 +20,7 @@ from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.captioner_folder import CaptionerParts, read_captioner, read_card, save_captioner
 from wordgaze.inference.pack import pack_captioner
+from wordgaze.inference.precision import MIN_QUANTISED
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
@@ -125,14 +126,43 @@ def test_weights_that_half_precision_cannot_hold_are_refused(captioner_folder: P
 def test_captions_of_the_training_images_are_left_out_unless_asked_for(captioner_folder: Path, tmp_path: Path) -> None:
     pack_captioner(captioner_folder, tmp_path / "without")
     pack_captioner(captioner_folder, tmp_path / "with", keep_neighbours=True)
-    assert Captioner.load(tmp_path / "without", "cpu").neighbours is None
-    kept, known = Captioner.load(tmp_path / "with", "cpu").neighbours, Captioner.load(captioner_folder).neighbours
+    without = Captioner.load(tmp_path / "without", "cpu").parts
+    assert without.neighbours is None
+    assert without.summary  # what the strategy neighbours reranks by instead
+    kept, known = (Captioner.load(folder, "cpu").parts.neighbours for folder in (tmp_path / "with", captioner_folder))
     assert kept and known
     assert all(torch.equal(tensor, known.tensors()[name]) for name, tensor in kept.tensors().items())
+    needs = GenerationConfig(strategy="neighbours", num_beams=3)
+    pack_captioner(captioner_folder, tmp_path / "summary", generation=needs)
+    image = Image.new("RGB", (40, 30), (200, 30, 30))
+    assert Captioner.load(tmp_path / "summary", "cpu").caption(image)[0].words
+
+
+def test_a_captioner_that_knows_no_training_images_cannot_rerank_by_them(
+    captioner_folder: Path, tmp_path: Path
+) -> None:
+    path = captioner_folder / "weights.safetensors"
+    save_file({k: v for k, v in load_file(path).items() if not k.startswith("neighbours.")}, path)
     needs = GenerationConfig(strategy="neighbours")
-    assert "give --keep-neighbours" in refusal(
+    assert "no training images, which the strategy neighbours needs" in refusal(
         lambda: pack_captioner(captioner_folder, tmp_path / "other", generation=needs)
     )
+
+
+def test_int8_takes_a_quarter_and_captions_nearly_as_before(
+    captioner_folder: Path, photographs: list[Image.Image], tmp_path: Path
+) -> None:
+    pack_captioner(captioner_folder, tmp_path / "int8", dtype="int8")
+    stored = load_file(tmp_path / "int8/weights.safetensors")
+    kinds = {value.dtype for name, value in stored.items() if value.dim() > 1 and value.numel() > MIN_QUANTISED}
+    assert kinds == {torch.int8}
+    _, state = read_captioner(tmp_path / "int8")
+    assert not any(name.endswith(".row_scale") for name in state)
+    before, after = Captioner.load(captioner_folder, "cpu"), Captioner.load(tmp_path / "int8", "cpu")
+    one, other = (
+        of.force_decode(of.features(photographs[:1]), ["a", "dog"])[0].log_prob for of in (before, after)
+    )  # fmt: skip
+    assert abs(one - other) < 0.1
 
 
 def test_a_captioner_decodes_by_its_own_settings(

@@ -33,6 +33,7 @@ TERMS = {
 
 _log = logging.getLogger(__name__)
 _LOCK = Path("dvc.lock")
+_PATHS = ("dataset.captions", "dataset.karpathy", "features.weights", "prepare.extra_text", "model.word_vectors")
 _UNKNOWN = "The captioner does not state its data set; ask its author for the terms."
 
 
@@ -112,6 +113,8 @@ def _data(card: CaptionerCard, records: TrainingRecords) -> str:
     if counts := records.counts:
         images = ", ".join(f"{counts[f'images_{split}']:,} {split}" for split in ("train", "dev", "test"))
         lines.append(f"Images: {images}; {counts['captions']:,} captions.")
+    if text := _file_name(records.params.get("prepare.extra_text")):
+        lines.append(f"Sentences without images that stage 1 learned from: {counts['extra_sentences']:,} of `{text}`.")
     if path := records.outputs.get(str(paths.PREPARED)):
         lines.append(f"MD5 of the prepared captions, as DVC computes it: `{path}`.")
     return "\n\n".join(filter(None, lines))
@@ -126,9 +129,14 @@ def _scores(records: TrainingRecords) -> str:
     for strategy, scores in report.scores.items():
         rows.append([strategy, *(_score(records, strategy, name, getattr(scores, name)) for name in names)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    confident = ""
+    if report.confidence is not None:
+        confident = (
+            f"\n\nThe half of the captions with the highest confidence: CIDEr {report.confidence.cider_half:.3f}."
+        )
     return (
         f"On the {report.num_images:,} images of the {report.split} split of {report.dataset}, before packing, with"
-        f" bootstrap intervals of 95 %:\n\n{table}"
+        f" bootstrap intervals of 95 %:\n\n{table}{confident}"
     )
 
 
@@ -155,8 +163,7 @@ def _limits(card: CaptionerCard, records: TrainingRecords) -> str:
     measured = f" ({chair:.0%} of its captions on the evaluated images)" if chair is not None else ""
     return "\n".join(
         (
-            f"- Words outside its vocabulary ({CARD} lists all {len(card.vocabulary):,}) and things outside its"
-            " training images: it then names what is most like them.",
+            f"- Words outside its vocabulary ({CARD} lists all {len(card.vocabulary):,}). {_unknown_things(card)}",
             "- Written text, names of people and of places, dates, and reliable counts.",
             f"- It names things that are not in the image{measured}, and guesses sex and age from appearance.",
             "- It speaks English only.",
@@ -164,12 +171,25 @@ def _limits(card: CaptionerCard, records: TrainingRecords) -> str:
     )
 
 
+def _unknown_things(card: CaptionerCard) -> str:
+    if card.generation.name_objects:
+        return "Things that its training images do not show have a name if they are among ImageNet's 1,000 classes."
+    return "Things that its training images do not show are named as what is most like them."
+
+
+def _file_name(path: object) -> str:
+    """A path without its folders, which are those of one machine."""
+    return Path(path).name if isinstance(path, str) and path else ""
+
+
 def _recipe(records: TrainingRecords, command: str) -> str:
     made = [*_training_commands(records), command]
     text = "".join(f"    {line}\n" for line in made)
     if not records.params:
         return f"The training is not recorded. The folder was written by\n\n{text.rstrip()}"
-    settings = stable_json({k: v for k, v in sorted(records.params.items()) if not k.startswith("dataset.s")})
+    params = {k: v for k, v in sorted(records.params.items()) if not k.startswith("dataset.s")}
+    params |= {k: _file_name(params[k]) for k in _PATHS if k in params}
+    settings = stable_json(params)
     shown = "".join(f"    {line}\n" for line in settings.splitlines())
     return f"{text.rstrip()}\n\nAll parameters of the training:\n\n{shown.rstrip()}"
 
@@ -184,6 +204,8 @@ def _training_commands(records: TrainingRecords) -> Iterator[str]:
     if recipes:
         nearest = min(recipes, key=lambda recipe: len(_differences(recipe.settings, records.params)))
         changed = _differences(nearest.settings, records.params) | {"seed": records.params.get("seed", 1)}
+        if text := _file_name(records.params.get("prepare.extra_text")):
+            changed["prepare.extra_text"] = text
         options = " ".join(f"--set {shlex.quote(f'{k}={_yaml(v)}')}" for k, v in changed.items())
         yield f"wordgaze recipe use {nearest.name} {options}"
     yield "dvc repro"

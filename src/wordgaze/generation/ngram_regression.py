@@ -62,7 +62,7 @@ class NgramRegression:
         whose predictions for the training images differ least.
         """
         grams = sorted(gram for gram in self._index if self._images[gram] >= min_images)
-        rows = torch.tensor([self._index[gram] for gram in grams])
+        rows = torch.tensor([self._index[gram] for gram in grams], dtype=torch.long)
         targets, mean = self._targets.index_select(0, rows), self._mean[rows]
         products = torch.sparse.mm(targets, self._vectors) - mean.unsqueeze(1) * self._vectors.sum(0)  # (G, C)
         # With the covariance L Lᵀ and W the regression, the predictions' covariance is that of Lᵀ W = L⁻¹ products.

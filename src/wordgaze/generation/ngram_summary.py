@@ -64,7 +64,7 @@ class NgramSummaryReranker:
             down,
             up,
             bias,
-            torch.tensor(ids, dtype=torch.int32),
+            torch.tensor(ids, dtype=torch.int32).view(-1, ORDERS),
             torch.tensor([idf[gram] for gram in grams]),
             torch.tensor([unseen]),
         )

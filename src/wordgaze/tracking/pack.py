@@ -37,7 +37,7 @@ def pack_model(
         records = training_records(sha256(source / WEIGHTS))
     except OSError as error:
         raise ModelError(f"{source / WEIGHTS} cannot be read ({error.strerror}); train the captioner again") from error
-    options = [f"--{name.replace('_', '-')} {_option(value)}" for name, value in settings.items()]
+    options = [_option(name.replace("_", "-"), value) for name, value in settings.items()]
     kept = ["--keep-neighbours"] if keep_neighbours else []
     command = " ".join(["wordgaze pack", _named(model), folder.name, f"--dtype {dtype}", *kept, *options])
     return pack_captioner(
@@ -57,5 +57,9 @@ def _named(model: str) -> str:
     return shlex.quote(Path(model).name if Path(model).is_absolute() else model)
 
 
-def _option(value: object) -> str:
-    return " ".join(map(shlex.quote, value)) if isinstance(value, (list, tuple)) else shlex.quote(str(value))
+def _option(name: str, value: object) -> str:
+    """An option of the command line as it was given."""
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return " ".join(f"--{name} {shlex.quote(str(one))}" for one in values)
