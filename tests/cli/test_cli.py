@@ -45,7 +45,7 @@ def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) ->
         *("caption", "explain", "compare", "look"),
         *("score", "ground", "spread", "summary"),
         *("app", "serve", "corrections"),
-        *("register", "promote"),
+        *("register", "promote", "pack"),
         *("init", "fingerprint"),
         "recipe",
         *("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate"),

@@ -95,5 +95,7 @@ def test_what_cannot_be_explained_is_one_line(refused: Refused, captioner_folder
     assert "does not know 'zebra'" in refused("explain", picture, "--words", "zebra", "--gif", "a.gif")
     assert "gone.jpg: there is no such file" in refused("explain", "gone.jpg", "--gif", "a.gif")
     shutil.rmtree(captioner_folder)
-    assert "run `dvc repro` here" in refused("explain", picture, "--gif", "a.gif")
+    assert "models/stage2 holds no captioner" in refused(
+        "explain", picture, "--gif", "a.gif", "--model", "models/stage2"
+    )
     assert files() == ["models", "pictures"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference import packaged
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.captioner_folder import read_captioner
@@ -27,16 +28,24 @@ def test_a_folder_is_found_once_it_holds_a_captioner(tmp_path: Path, monkeypatch
 
 
 def test_photos_is_complete_and_small() -> None:
-    """As long as the checkout has no folder of this name, it must not be found either."""
-    if not FOLDER.exists():
-        assert packaged_captioner("photos") is None
-        return
     assert packaged_captioner("photos") == FOLDER
     assert sorted(path.name for path in FOLDER.iterdir()) == ["README.md", "captioner.json", "weights.safetensors"]
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25_000_000
     card, state = read_captioner(FOLDER)
-    assert card.dtype == "fp16"
+    assert card.dtype == "int8"
+    assert card.generation.name_objects
     assert card.dataset not in ("", "scenes")
     assert all(card.encoder_weights)
-    assert not [name for name in state if name.startswith(("encoder.", "neighbours."))]
-    Captioner.load(FOLDER, "cpu")
+    assert not [name for name in state if name.startswith(("encoder.", "neighbours."))]  # no captions of its training
+    parts = Captioner.load(FOLDER, "cpu").parts
+    assert parts.summary and parts.tagger and parts.confidence
+
+
+def test_photos_names_an_animal_that_its_training_images_do_not_show() -> None:
+    bear = FOLDER.parents[2] / "app/photographs/bear.jpg"
+    [caption] = Captioner.load(FOLDER, "cpu").caption(bear)
+    assert "bear" in caption.words
+    assert caption.confidence is not None and 0 < caption.confidence < 1
+    assert "the classifiers see" in caption.naming
+    [plain] = Captioner.load(FOLDER, "cpu").caption(bear, GenerationConfig(num_beams=5))
+    assert "bear" not in plain.words
