@@ -152,7 +152,7 @@ def test_an_upload_is_captioned_by_two_strategies_and_by_those_that_are_chosen(p
     times = [head.split("\n")[1] for head in page.locator(".wg-answers h3").all_inner_texts()]
     assert all(re.fullmatch(r"\d+ ms|\d+\.\d s", time) for time in times)
     for row in page.locator(".wg-row").all():
-        assert re.search(r"(\d %|\d·10⁻[⁰¹²³⁴-⁹]+)$", row.inner_text())
+        assert re.search(r"(\d\s%|\d·10⁻[⁰¹²³⁴-⁹]+)$", row.inner_text())
         shades = row.locator(".wg-sentence span").evaluate_all(
             "all => all.map(each => +each.style.getPropertyValue('--p'))"
         )
@@ -346,7 +346,7 @@ def test_a_broken_captioner_is_reported_and_the_others_go_on(page: Page, photo: 
 def test_captions_say_how_sure_they_are_and_unsure_ones_are_withheld(page: Page, photo: Path) -> None:
     choose(page, "sure")
     captioned(page, photo, 3)
-    expect(page.locator(".wg-row small")).to_have_text(["62 % sure", "unsure: 31 % sure", "62 % sure"])
+    expect(page.locator(".wg-row small")).to_have_text(["62 % sure", "unsure, 31 %", "62 % sure"])
     expect(page.locator(".wg-sure")).to_have_text("The captioner is sure of this caption: 62 %.")
     page.get_by_role("button", name="Settings").click()
     setting(page, "Minimum confidence").fill("0.7")

@@ -178,7 +178,7 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
             info="Captions side by side; in the tab Batch, one caption by all of them as an ensemble.",
             visible=len(names) > 1,
         ),
-        gr.Slider(0, 1, 0, step=0.05, label="Minimum confidence, else “unsure”"),
+        gr.Slider(0, 1, 0, step=0.05, label="Minimum confidence", info="A caption below it is “unsure”."),
         gr.CheckboxGroup(
             list(STRATEGIES), value=strategies, label="Strategies", info="The tab Batch uses the first of them."
         ),
@@ -189,8 +189,8 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
         gr.Slider(*RANGES["num_return_sequences"], captions, step=1, label="Captions per strategy"),
         gr.Slider(*RANGES["max_new_tokens"], words, step=1, label="Max words"),
         gr.Slider(*RANGES["temperature"], temperature, step=0.05, label="Sampling temperature"),
-        gr.Slider(*RANGES["top_k"], top_k, step=1, label="Sampling top-k (0: all words)"),
-        gr.Slider(*RANGES["top_p"], top_p, step=0.05, label="Sampling top-p (1: all words)"),
+        gr.Slider(*RANGES["top_k"], top_k, step=1, label="Sampling top-k", info="0: all words"),
+        gr.Slider(*RANGES["top_p"], top_p, step=0.05, label="Sampling top-p", info="1: all words"),
         gr.Textbox(banned, label="Banned words", placeholder="man, woman"),
         gr.Textbox(required, label="Required words", placeholder="dog|puppy, grass"),
         gr.Number(0, precision=0, minimum=0, label="Sampling seed"),

@@ -120,7 +120,7 @@ function row(model, caption) {
 
 const withheld = (caption) => caption.confidence !== null && caption.confidence < (props.value.minimum || 0);
 
-const confidence = (caption) => `${caption.unsure ? "unsure: " : ""}${percent(caption.confidence)} sure`;
+const confidence = (caption) => caption.unsure ? `unsure, ${percent(caption.confidence)}` : `${percent(caption.confidence)} sure`;
 
 // The caption on the stage among the answers, or nothing.
 const staged = () => given().filter((answer) => answer.model === explanation.model.name)
@@ -440,9 +440,9 @@ function shade(node, probability) {
 
 function percent(p) {
   const value = 100 * p;
-  if (value >= 9.95) return `${value.toFixed(0)} %`;
-  if (value >= 0.01) return `${value.toPrecision(2)} %`;
-  if (!p) return "0 %";
+  if (value >= 9.95) return `${value.toFixed(0)}\u00a0%`;
+  if (value >= 0.01) return `${value.toPrecision(2)}\u00a0%`;
+  if (!p) return "0\u00a0%";
   const [digit, power] = p.toExponential(0).split("e-");
   return `${digit}·10⁻${[...power].map((number) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[number]).join("")}`;
 }
