@@ -38,8 +38,7 @@ class CaptionerChoice:
             about, examples, state = about_captioner(self.service, name), self.examples(name), self.state(name)
         except WordgazeError as error:
             return escape(str(error)), gr.skip(), {**before, "captioner": name}, *([gr.skip()] * len(values))
-        changed = [_is_changed(value, own) for value, own in zip(values, before["own"], strict=True)]
-        return about, examples, state, *map(_kept_or, changed, state["own"])
+        return about, examples, state, *map(_followed, values, before["own"], state["own"])
 
     def state(self, name: str) -> Json:
         """The captioner that is chosen, and the values of the controls that are its own settings."""
@@ -63,13 +62,13 @@ class CaptionerChoice:
         return self.sets.of(self.service.captioner(name).dataset)
 
 
-def _is_changed(value: Any, own: Any) -> bool:
-    """Whether a control no longer holds a captioner's own setting. The order of chosen strategies does not count."""
-    return sorted(value or []) != sorted(own) if isinstance(own, list) else bool(value != own)
+def _followed(value: Any, before: Any, own: Any) -> Any:
+    """The own setting of a captioner for a control that still holds the one before; nothing for any other control.
 
-
-def _kept_or(is_changed: bool, own: Any) -> Any:
-    return gr.skip() if is_changed else own
+    Nothing, too, where both settings are equal, as a person may type while the captioner loads.
+    """
+    is_untouched = set(value or ()) == set(before) if isinstance(before, list) else value == before
+    return own if is_untouched and own != before else gr.skip()
 
 
 def _thumbnail(example: ExamplePicture) -> str:
