@@ -2,8 +2,8 @@
 
 Needs Chromium and a running page:
 
-    make && wordgaze app &
-    python docs/scripts/page_screenshots.py [--address http://127.0.0.1:7860] [--example 4] [--word 12]
+    wordgaze app --model photos &
+    python docs/scripts/page_screenshots.py [--address http://127.0.0.1:7860] [--example 1] [--word 3]
 """
 
 import argparse
@@ -19,8 +19,8 @@ WINDOWS = {"light": (1400, 1080), "dark": (1400, 1080), "narrow": (420, 1400)}  
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", default="http://127.0.0.1:7860")
-    parser.add_argument("--example", type=int, default=4, help="number of the example image on the page")
-    parser.add_argument("--word", type=int, default=12, help="number of the caption's word to select")
+    parser.add_argument("--example", type=int, default=1, help="number of the example image on the page")
+    parser.add_argument("--word", type=int, default=3, help="number of the caption's word to select")
     args = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))

@@ -37,12 +37,18 @@ def with_confidence(self, *args, **values):
     captions = generate(self, *args, **values)
     if "surely" not in self.vocabulary.words:
         return captions
-    return [[replace(caption, confidence=0.62 - 0.31 * (i > 0)) for i, caption in enumerate(each)] for each in captions]
+    return [
+        [replace(caption, confidence=0.62 - 0.31 * (i > 0), naming="cat: <i>seen") for i, caption in enumerate(each)]
+        for each in captions
+    ]
 
 Captioner.generate = with_confidence
 main()
 """
-"""``wordgaze``, where a captioner that knows the word "surely" is 62 % sure of its best caption, 31 % of the others."""
+"""``wordgaze``, where a captioner that knows the word "surely" is 62 % sure of its best caption, 31 % of the others, and
+says why they name a cat."""
+SURE = {"strategy": "mbr", "num_beams": 4, "num_return_sequences": 2, "max_new_tokens": 7, "name_objects": True}
+"""The decoding settings of that captioner."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[..., Path]) -> Iterator[Served]:
     """``wordgaze app`` with two captioners; the name and a word of the second are HTML, and it has no neighbours. The
-    project has two more: one gives its confidence and was trained on scenes, the other one is broken."""
+    project has two more: one gives its confidence and has the settings SURE, the other one is broken."""
     folder = tmp_path_factory.mktemp("page")
     first, second = (
         write_captioner(folder / "models" / "one", 10),
@@ -91,6 +97,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[.
     for each, word in ((second, SCRIPT), (sure, "surely")):
         card = json.loads((each / "captioner.json").read_text())
         card["vocabulary"][-1] = word
+        card["generation"] |= SURE if each == sure else {}
         (each / "captioner.json").write_text(json.dumps(card))
     (broken / "weights.safetensors").write_bytes(b"no weights")
     with socket.socket() as free:

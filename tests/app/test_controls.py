@@ -4,19 +4,31 @@ from typing import Any
 
 import pytest
 
-from wordgaze.app.controls import Choices, default_strategies, read_controls, read_seed, read_settings, read_strategies
+from wordgaze.app.controls import (
+    FIELDS,
+    STRATEGIES,
+    Choices,
+    own_preset,
+    own_values,
+    read_controls,
+    read_seed,
+    read_settings,
+    read_strategies,
+)
 from wordgaze.core.errors import ParamsError
+from wordgaze.generation.config import GenerationConfig
 
-FIELDS = (5, 1, 20, 1.0, 0, 1.0, "Man,  woman", None)
+VALUES = (True, 5, 1, 20, 1.0, 0, 1.0, "Man,  woman", None)
 
 
 def test_the_controls_make_choices() -> None:
-    choices = read_controls(["two", ["one", "two"], ["nucleus 0.9", "beam"], 0.5, *FIELDS, 3])
+    choices = read_controls(["two", ["one", "two"], 0.5, ["nucleus 0.9", "beam"], *VALUES, 3])
     assert choices.models == ("two", "one")
     assert choices.strategies == ("beam", "nucleus 0.9")
     assert (choices.min_confidence, choices.seed) == (0.5, 3)
     assert choices.settings["bad_words"] == ["man", "woman"]
-    assert (choices.settings["num_beams"], choices.settings["force_words"]) == (5, [])
+    assert (choices.settings["name_objects"], choices.settings["num_beams"]) == (True, 5)
+    assert choices.settings["force_words"] == []
 
 
 @pytest.mark.parametrize(
@@ -25,7 +37,7 @@ def test_the_controls_make_choices() -> None:
 )
 def test_what_is_not_chosen_is_asked_for(model: str | None, strategies: list[str] | None, message: str) -> None:
     with pytest.raises(ParamsError, match=message):
-        read_controls([model, None, strategies, None, *FIELDS, None])
+        read_controls([model, None, None, strategies, *VALUES, None])
 
 
 def test_strategies_that_a_captioner_does_not_support_are_left_out() -> None:
@@ -38,24 +50,40 @@ def test_strategies_that_a_captioner_does_not_support_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("strategy", "chosen"),
     [
-        ("beam", ["beam", "nucleus 0.9"]),
-        ("neighbours", ["neighbours", "nucleus 0.9"]),
-        ("mbr", ["consensus", "nucleus 0.9"]),
-        ("sample", ["beam", "sampling"]),
+        ("beam", ["beam", "greedy"]),
+        ("neighbours", ["neighbours", "greedy"]),
+        ("mbr", ["consensus", "greedy"]),
+        ("diverse", ["diverse beam", "greedy"]),
+        ("sample", ["sampling", "greedy"]),
+        ("greedy", ["greedy", "nucleus 0.9"]),
     ],
 )
-def test_two_strategies_are_chosen_at_first_one_of_them_the_captioner_s_own(strategy: str, chosen: list[str]) -> None:
-    assert default_strategies(strategy) == chosen
+def test_two_strategies_are_chosen_at_first_the_captioner_s_own_before_the_other(
+    strategy: Any, chosen: list[str]
+) -> None:
+    config = GenerationConfig(strategy=strategy)
+    assert own_preset(config) == chosen[0]
+    assert own_values(config)[0] == chosen == sorted(chosen, key=STRATEGIES.index)
+
+
+def test_the_controls_hold_a_captioner_s_own_settings_as_far_as_they_reach() -> None:
+    config = GenerationConfig(
+        strategy="neighbours", name_objects=True, num_beams=50, max_new_tokens=12, bad_words=("man", "dog")
+    )
+    _, *values = own_values(config)
+    shown = dict(zip(FIELDS, values, strict=True))
+    assert (shown["name_objects"], shown["num_beams"], shown["max_new_tokens"]) == (True, 20, 12)
+    assert (shown["bad_words"], shown["force_words"]) == ("man, dog", "")
 
 
 def test_null_stands_for_the_default() -> None:
-    assert (read_settings(None), read_strategies(None), read_seed(None)) == ({}, ["beam"], 0)
+    assert (read_settings(None), read_strategies(None, "neighbours"), read_seed(None)) == ({}, ["neighbours"], 0)
 
 
 @pytest.mark.parametrize("value", ["beam", [], 3, [3], [["beam"]], {"beam": 1}])
 def test_strategies_are_a_list_of_names(value: Any) -> None:
     with pytest.raises(ParamsError, match=r"strategies is .* give a list of names"):
-        read_strategies(value)
+        read_strategies(value, "beam")
 
 
 @pytest.mark.parametrize("value", ["num_beams", [], 3, True])
@@ -71,4 +99,4 @@ def test_a_seed_is_an_integer(value: Any) -> None:
 
 
 def test_a_strategy_that_is_asked_for_often_is_computed_once() -> None:
-    assert read_strategies(["beam"] * 1000 + ["greedy"]) == ["beam", "greedy"]
+    assert read_strategies(["beam"] * 1000 + ["greedy"], "beam") == ["beam", "greedy"]

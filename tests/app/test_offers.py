@@ -9,6 +9,7 @@ import pytest
 from wordgaze.app import offers as module
 from wordgaze.app.offers import Offer, find_offers
 from wordgaze.core.errors import ModelError
+from wordgaze.tracking import resolve
 
 
 @pytest.fixture
@@ -19,7 +20,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_captioner: Ca
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for time, name in enumerate(("stage1", "stage2")):
         os.utime(write_captioner(tmp_path / "models" / name) / "captioner.json", (time, time))
-    monkeypatch.setattr(module, "_PACKAGED", write_captioner(tmp_path / "packaged" / "photos"))
+    packaged = write_captioner(tmp_path / "packaged" / "photos")
+    for room in (module, resolve):
+        monkeypatch.setattr(room, "packaged_captioner", lambda name: packaged if name == "photos" else None)
     return tmp_path
 
 
@@ -42,6 +45,16 @@ def test_a_captioner_with_two_addresses_is_offered_once(project: Path) -> None:
 def test_captioners_of_one_name_are_told_apart_by_their_addresses(write_captioner: Callable[..., Path]) -> None:
     other = str(write_captioner(Path("elsewhere", "stage1")))
     assert [offer.name for offer in find_offers([other])] == [other, "photos", "stage2", "models/stage1"]
+
+
+@pytest.mark.usefixtures("project")
+def test_one_s_own_captioner_called_photos_is_told_apart_from_the_packaged_one(
+    write_captioner: Callable[..., Path],
+) -> None:
+    write_captioner(Path("models", "photos"))
+    names = [offer.name for offer in find_offers(["photos"])]
+    assert names[0] == "photos"
+    assert sorted(names) == ["models/photos", "photos", "stage1", "stage2"]
 
 
 def test_a_registry_that_cannot_be_read_does_not_keep_a_named_captioner_from_the_page(project: Path) -> None:

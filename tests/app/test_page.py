@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.app.conftest import SCRIPT, Served
 from tests.browser import CHROMIUM, NO_CHROMIUM
@@ -25,7 +25,7 @@ from wordgaze.app.controls import STRATEGIES
 from wordgaze.app.corrections import Corrections
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
-DEFAULT_STRATEGIES = ["beam", "nucleus 0.9"]
+DEFAULT_STRATEGIES = ["beam", "greedy"]
 PIXELS = "canvas => canvas.toDataURL()"
 CONTROLS = "button, [role=button], [role=tab], a[href], input:not([type=file]), select, textarea"
 NAMELESS = """
@@ -129,6 +129,11 @@ def choose(page: Page, name: str) -> None:
     page.get_by_role("option", name=name, exact=True).click()
 
 
+def setting(page: Page, name: str) -> Locator:
+    """The number beside a slider."""
+    return page.get_by_label(f"number input for {name}")
+
+
 def heads(page: Page) -> list[str]:
     """The strategies of the captions, as they are headed."""
     return [head.split("\n")[0] for head in page.locator(".wg-answers h3").all_inner_texts()]
@@ -147,7 +152,7 @@ def test_an_upload_is_captioned_by_two_strategies_and_by_those_that_are_chosen(p
     times = [head.split("\n")[1] for head in page.locator(".wg-answers h3").all_inner_texts()]
     assert all(re.fullmatch(r"\d+ ms|\d+\.\d s", time) for time in times)
     for row in page.locator(".wg-row").all():
-        assert re.search(r"(\d %|\d·10⁻[⁰¹²³⁴-⁹]+)$", row.inner_text())
+        assert re.search(r"(\d\s%|\d·10⁻[⁰¹²³⁴-⁹]+)$", row.inner_text())
         shades = row.locator(".wg-sentence span").evaluate_all(
             "all => all.map(each => +each.style.getPropertyValue('--p'))"
         )
@@ -279,7 +284,7 @@ def test_settings_captioners_and_words_that_are_html(page: Page, photo: Path) ->
     expect(page.locator("#about")).to_contain_text("one")
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("neighbours", exact=True).check()
-    choose(page, "<u>two")
+    choose(page, "<u>two")  # which leaves alone what a person has checked
     expect(page.locator("#about")).to_contain_text("<u>two")
     page.get_by_label("Required words").fill(SCRIPT)
     captioned(page, photo)  # it has no neighbours
@@ -339,21 +344,46 @@ def test_a_broken_captioner_is_reported_and_the_others_go_on(page: Page, photo: 
 
 
 def test_captions_say_how_sure_they_are_and_unsure_ones_are_withheld(page: Page, photo: Path) -> None:
-    page.get_by_role("button", name="Settings").click()
-    page.get_by_label("number input for Captions per strategy").fill("2")
     choose(page, "sure")
-    captioned(page, photo, 4)
-    expect(page.locator(".wg-row small")).to_have_text(["62 % sure", "unsure: 31 % sure"] * 2)
+    captioned(page, photo, 3)
+    expect(page.locator(".wg-row small")).to_have_text(["62 % sure", "unsure, 31 %", "62 % sure"])
     expect(page.locator(".wg-sure")).to_have_text("The captioner is sure of this caption: 62 %.")
-    page.get_by_label("number input for Minimum confidence").fill("0.7")
+    page.get_by_role("button", name="Settings").click()
+    setting(page, "Minimum confidence").fill("0.7")
     page.get_by_role("button", name="Caption again").click()
-    expect(page.locator(".wg-sentence", has_text=re.compile("^unsure$"))).to_have_count(4)
+    expect(page.locator(".wg-sentence", has_text=re.compile("^unsure$"))).to_have_count(3)
     expect(page.locator(".wg-sure")).to_have_text(
         "The captioner is unsure of this caption: 62 %, less than the minimum confidence of 70 %."
     )
     batch(page, [photo])
     expect(page.locator("#table [role=status]")).to_have_text("1 picture captioned, 1 of them unsure.")
     expect(page.locator("#table tbody td")).to_have_text(["", photo.name, "unsure", "62 % sure", re.compile("%")])
+
+
+def test_why_a_caption_has_a_name_is_shown(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    expect(page.locator(".wg-naming")).to_be_hidden()
+    choose(page, "sure")
+    expect(page.locator(".wg-naming")).to_have_text("Naming cat: <i>seen")
+
+
+def test_a_captioner_answers_with_its_own_settings_but_for_those_that_were_changed(page: Page, photo: Path) -> None:
+    captioned(page, photo)
+    page.get_by_role("button", name="Settings").click()
+    expect(page.get_by_label("Name objects")).not_to_be_checked()
+    setting(page, "Max words").fill("3")
+    choose(page, "sure")
+    expect(page.locator(".wg-row")).to_have_count(3)
+    expect(page.locator(".wg-waiting")).to_have_count(0)
+    assert heads(page) == ["consensus", "greedy"]
+    for name, value in (("Beam width", "4"), ("Captions per strategy", "2"), ("Max words", "3")):
+        expect(setting(page, name)).to_have_value(value)
+    expect(page.get_by_label("Name objects")).to_be_checked()
+    assert len(sentence(page).split()) <= 3
+    choose(page, "one")
+    expect(setting(page, "Beam width")).to_have_value("5")
+    expect(page.locator(".wg-row")).to_have_count(2)
+    assert heads(page) == DEFAULT_STRATEGIES
 
 
 def test_an_example_is_captioned_and_its_source_is_named(page: Page) -> None:

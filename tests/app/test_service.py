@@ -21,6 +21,7 @@ from wordgaze.app import service as module
 from wordgaze.app.service import CaptionService
 from wordgaze.core.errors import CaptionsError, ModelError, ParamsError, TrackingError
 from wordgaze.generation.config import parse_generation_config
+from wordgaze.generation.naming import ObjectName
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.captioner import Captioner, caption_ensemble
@@ -142,6 +143,22 @@ def test_a_caption_that_is_more_probably_wrong_than_right_is_unsure(
     assert [(found.confidence, found.unsure) for found in answer.captions] == [(0.62, False), (0.31, True)]
 
 
+def test_why_a_caption_has_a_name_is_reported(
+    service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [answer] = service.captions(NAME, noise(1), SHORT, ["greedy"])
+    [before] = answer.captions
+    word = next(word for word in ("dog", "cat", "outside") if word not in before.caption.split())
+    name = ObjectName(word, probability=0.9, classes=("something like it",))
+    monkeypatch.setattr("wordgaze.inference.captioner.object_names", lambda *_: [name])
+    [answer] = service.captions(NAME, noise(1), SHORT, ["greedy"])
+    [found] = answer.captions
+    assert word in found.caption.split()
+    reason = f"{word}: the classifiers see something like it (90%); otherwise: {before.caption}"
+    assert (before.naming, found.naming) == ("", reason)
+    assert json.loads(json.dumps(answer.to_dict()))["captions"][0]["naming"] == found.naming
+
+
 @pytest.mark.parametrize("score", [0.0, 2.0])
 def test_a_picture_unlike_those_of_the_training_is_an_outlier(
     service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch, score: float
@@ -150,11 +167,10 @@ def test_a_picture_unlike_those_of_the_training_is_an_outlier(
         assert (len(captions), len(features)) == (1, 1)
         return [score]
 
-    model = SimpleNamespace(
+    model: Any = SimpleNamespace(
         outlier_scores=outlier_scores, outlier_threshold=1.0, assign=lambda captions, features: captions
     )
-    parts = SimpleNamespace(confidence=model, reranker=None)
-    monkeypatch.setattr(tiny_captioner, "parts", parts, raising=False)
+    monkeypatch.setattr(tiny_captioner, "parts", replace(tiny_captioner.parts, confidence=model))
     [answer] = service.captions(NAME, noise(1), SHORT, ["beam"])
     assert answer.is_outlier == (score > 1)
 
@@ -163,7 +179,7 @@ def test_the_captioner_s_own_settings_hold_where_a_person_sets_nothing_else(
     service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = parse_generation_config(strategy="neighbours", max_new_tokens=2, num_return_sequences=3)
-    monkeypatch.setattr(tiny_captioner, "generation_config", own, raising=False)
+    monkeypatch.setattr(tiny_captioner, "generation_config", own)
     [answer] = service.captions(NAME, noise(1), {}, ["beam"])
     assert len(answer.captions) == 3
     assert max(len(found.words) for found in answer.captions) <= 2

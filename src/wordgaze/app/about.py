@@ -14,16 +14,9 @@ _TRAINED_ON = {
 """By data set: its name, and the pictures that a captioner of it is for."""
 
 
-def dataset_of(service: CaptionService, name: str) -> str:
-    """The data set that a captioner was trained on, "" if it is unknown. Raises WordgazeError where it cannot be
-    loaded."""
-    dataset: str = getattr(service.captioner(name), "dataset", "")
-    return dataset
-
-
 def about_captioner(service: CaptionService, name: str) -> str:
     """Name, version and training data of a captioner as HTML. Raises WordgazeError where it cannot be loaded."""
-    dataset = dataset_of(service, name)
+    dataset = service.captioner(name).dataset
     version = next(model.version for model in service.models if model.name == name)
     trained = _TRAINED_ON.get(dataset, dataset) if dataset else ""
     learnt = f" was trained on {escape(trained)}." if trained else ""

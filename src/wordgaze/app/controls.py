@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from wordgaze.core.errors import ParamsError
+from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.presets import PRESETS
 
-_FIRST = ("beam", "neighbours", "consensus")
+_FIRST = ("beam", "neighbours", "consensus", "diverse beam", "sampling", "greedy")
 STRATEGIES = (*_FIRST, *(name for name in PRESETS if name not in _FIRST))  # the first chosen one is on the stage
 MAX_SEED = 2**53 - 1  # the largest integer that a browser holds
 FIELDS = (
+    "name_objects",
     "num_beams",
     "num_return_sequences",
     "max_new_tokens",
@@ -21,8 +23,17 @@ FIELDS = (
     "bad_words",
     "force_words",
 )
-"""The controls that are fields of GenerationConfig, in the page's order: after the minimum confidence, before the
-seed."""
+"""The controls that are fields of GenerationConfig, in the page's order: after the strategies, before the seed."""
+
+RANGES = {
+    "num_beams": (1, 20),
+    "num_return_sequences": (1, 5),
+    "max_new_tokens": (1, 50),
+    "temperature": (0, 2),
+    "top_k": (0, 100),
+    "top_p": (0.05, 1),
+}
+"""The least and the greatest value of the fields that are sliders."""
 
 Json = dict[str, Any]
 
@@ -48,15 +59,29 @@ class Choices:
         return names
 
 
-def default_strategies(strategy: str) -> list[str]:
-    """Two strategies: that of a captioner's own settings, and one whose captions vary."""
-    own = next((name for name in STRATEGIES if PRESETS[name]["strategy"] == strategy), STRATEGIES[0])
-    return [name for name in STRATEGIES if name in (own, "beam" if own == "sampling" else "nucleus 0.9")]
+def own_preset(config: GenerationConfig) -> str:
+    """The strategy of a captioner's own settings, named as in PRESETS."""
+    return next(name for name in STRATEGIES if PRESETS[name]["strategy"] == config.strategy)
+
+
+def own_values(config: GenerationConfig) -> list[Any]:
+    """What the strategies and FIELDS hold for a captioner's own settings; a number out of RANGES is cut to them."""
+    values = config.model_dump()
+    words = {name: ", ".join(values[name]) for name in ("bad_words", "force_words")}
+    cut = {name: min(max(values[name], low), high) for name, (low, high) in RANGES.items()}
+    shown = {**values, **words, **cut}
+    return [default_strategies(config), *(shown[name] for name in FIELDS)]
+
+
+def default_strategies(config: GenerationConfig) -> list[str]:
+    """Two strategies: that of a captioner's own settings, which is on the stage, and greedy search beside it."""
+    own = own_preset(config)
+    return [own, "nucleus 0.9" if own == "greedy" else "greedy"]
 
 
 def read_controls(values: Sequence[Any]) -> Choices:
     """What the controls hold. Raises ParamsError where nothing is chosen."""
-    model, others, strategies, minimum, *fields, seed = values
+    model, others, minimum, strategies, *fields, seed = values
     models = tuple(dict.fromkeys(filter(None, [model, *(others or ())])))
     if not models:
         raise ParamsError("no captioner is chosen; choose one at the top of the page")
@@ -78,10 +103,10 @@ def read_settings(value: Any) -> Json:
     return dict(value)
 
 
-def read_strategies(value: Any) -> list[str]:
-    """The strategies that a program asked for, each once; null stands for beam search. Raises ParamsError."""
+def read_strategies(value: Any, default: str) -> list[str]:
+    """The strategies that a program asked for, each once; null stands for the default. Raises ParamsError."""
     if value is None:
-        return ["beam"]
+        return [default]
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise ParamsError(f'strategies is {str(value)[:60]!r}; give a list of names such as ["beam"]')
     return list(dict.fromkeys(value))

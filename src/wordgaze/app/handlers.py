@@ -13,7 +13,15 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from wordgaze.app.controls import Choices, Json, read_controls, read_seed, read_settings, read_strategies
+from wordgaze.app.controls import (
+    Choices,
+    Json,
+    own_preset,
+    read_controls,
+    read_seed,
+    read_settings,
+    read_strategies,
+)
 from wordgaze.app.corrections import Corrections
 from wordgaze.app.service import CaptionService, StrategyResult
 from wordgaze.core.errors import CaptionsError, ImageError, WordgazeError
@@ -119,18 +127,20 @@ class CaptionHandlers:
         self,
         picture: dict[str, Any],
         model: str = "",
-        strategies: list[str] | None = ["beam"],  # noqa: B006 (Gradio shows it as the default)
-        settings: dict[str, Any] | None = {},  # noqa: B006
+        strategies: list[str] | None = None,
+        settings: dict[str, Any] | None = {},  # noqa: B006 (Gradio shows it as the default)
         seed: int | None = 0,
     ) -> list[dict[str, Any]]:
-        """Captions of a picture, per strategy. model: the first one if empty. settings: fields of the section
-        generation of params.yaml, such as num_beams, num_return_sequences, max_new_tokens, temperature, bad_words."""
+        """Captions of a picture, per strategy. model: the first one if empty. strategies: the model's own if null.
+        settings: fields of the section generation of params.yaml, such as num_beams, num_return_sequences,
+        max_new_tokens, temperature, bad_words, name_objects; the model's own where none are given."""
         with _as_gradio_error():
+            name = self._model(model)
             answers = self.service.captions(
-                self._model(model),
+                name,
                 open_picture(picture),
                 read_settings(settings),
-                read_strategies(strategies),
+                read_strategies(strategies, own_preset(self.service.captioner(name).generation_config)),
                 read_seed(seed),
             )
             return [answer.to_dict() for answer in answers]

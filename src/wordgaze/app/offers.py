@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from wordgaze.core import paths
 from wordgaze.core.errors import WordgazeError
 from wordgaze.inference.captioner_folder import CARD
+from wordgaze.inference.packaged import PHOTOS, packaged_captioner
 from wordgaze.tracking.resolve import (
     CHAMPION_ADDRESS,
     REGISTRY,
@@ -17,8 +17,6 @@ from wordgaze.tracking.resolve import (
     registered_version,
     resolve,
 )
-
-_PACKAGED = Path(str(files("wordgaze.inference").joinpath("packaged", "photos")))
 
 
 class Offer(NamedTuple):
@@ -47,8 +45,8 @@ def find_offers(models: Sequence[str] = ()) -> list[Offer]:
 
 
 def _others() -> Iterator[str]:
-    if (_PACKAGED / CARD).is_file():
-        yield str(_PACKAGED)
+    if packaged_captioner(PHOTOS) is not None:
+        yield PHOTOS
     with suppress(WordgazeError):  # a registry that cannot be read does not keep the other captioners from the page
         if registered_version(CHAMPION_ADDRESS) is not None:
             yield CHAMPION_ADDRESS

@@ -20,11 +20,11 @@ from starlette.responses import Response
 from wordgaze.app.about import about_captioner
 from wordgaze.app.batch_tab import BatchHandlers
 from wordgaze.app.captioner_choice import CaptionerChoice
-from wordgaze.app.controls import STRATEGIES, default_strategies
+from wordgaze.app.controls import RANGES, STRATEGIES, own_values
 from wordgaze.app.corrections import Corrections
 from wordgaze.app.examples import ExampleSets
 from wordgaze.app.handlers import CaptionHandlers
-from wordgaze.app.service import CaptionService, own_config
+from wordgaze.app.service import CaptionService
 from wordgaze.core import paths
 from wordgaze.core.network import listen
 
@@ -35,7 +35,9 @@ CLEANUP_INTERVAL, UPLOAD_LIFETIME = 600, 6 * 3600  # seconds
 SESSIONS = 1000  # visitors whose settings are remembered
 SYSTEM = ("system-ui", "sans-serif")
 MONO = ("ui-monospace", "monospace")
+_NUM_SHARED = 3  # controls before those that follow the captioner: captioner, others, minimum confidence
 _HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_RAW: dict[str, Any] = {**_HIDDEN, "preprocess": False}
 
 
 def serve_page(service: CaptionService, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -84,6 +86,7 @@ def build(service: CaptionService, corrections: Corrections, examples: ExampleSe
     page = gr.Blocks(title="wordgaze", analytics_enabled=False, delete_cache=(CLEANUP_INTERVAL, UPLOAD_LIFETIME))
     with page:
         captioner, about = _header(service)
+        state = gr.State(choice.state(service.names[0]))
         with gr.Tab("Caption"), gr.Row():
             with gr.Column(scale=1, min_width=260):
                 picture, gallery = _picture(choice, captioner)
@@ -91,11 +94,20 @@ def build(service: CaptionService, corrections: Corrections, examples: ExampleSe
                     settings = [captioner, *_settings(service)]
                 again = gr.Button("Caption again", size="sm")
             with gr.Column(scale=4, min_width=320):
-                _view(handlers, picture, settings, [picture.change, again.click, captioner.input])
+                _view(handlers, picture, settings, [picture.change, again.click, state.change])
         with gr.Tab("Batch"):
             _batch(batch_handlers, settings)
         gr.HTML(_api_text(), js_on_load=_part("api.js"), apply_default_css=False)
-        captioner.input(choice.chosen, captioner, [about, gallery], trigger_mode="always_last", **_HIDDEN)
+        own = settings[_NUM_SHARED:-1]
+        loading = captioner.input(choice.loading, captioner, about, trigger_mode="always_last", **_HIDDEN)
+        # No generator: Gradio would tell of the new state, and caption, before the controls have the new values.
+        loading.then(
+            choice.chosen,
+            [captioner, state, *own],
+            [about, gallery, state, *own],
+            trigger_mode="always_last",
+            **_RAW,
+        )
         for endpoint in (handlers.caption, handlers.attention, handlers.continue_caption):
             api(endpoint, api_name=endpoint.__name__)
     page.queue(max_size=MAX_QUEUE, default_concurrency_limit=CONCURRENCY)
@@ -155,7 +167,10 @@ def _picture(choice: CaptionerChoice, captioner: gr.Dropdown) -> tuple[gr.Image,
 
 def _settings(service: CaptionService) -> list[gr.components.Component]:
     """The controls after the captioner, in the order of :func:`wordgaze.app.controls.read_controls`."""
-    names, defaults = list(service.names), own_config(service.captioner(service.names[0]))
+    names = list(service.names)
+    strategies, name_objects, beams, captions, words, temperature, top_k, top_p, banned, required = own_values(
+        service.captioner(names[0]).generation_config
+    )
     return [
         gr.CheckboxGroup(
             names,
@@ -163,27 +178,21 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
             info="Captions side by side; in the tab Batch, one caption by all of them as an ensemble.",
             visible=len(names) > 1,
         ),
+        gr.Slider(0, 1, 0, step=0.05, label="Minimum confidence", info="A caption below it is “unsure”."),
         gr.CheckboxGroup(
-            list(STRATEGIES),
-            value=default_strategies(defaults.strategy),
-            label="Strategies",
-            info="The tab Batch uses the first of them.",
+            list(STRATEGIES), value=strategies, label="Strategies", info="The tab Batch uses the first of them."
         ),
-        gr.Slider(
-            0,
-            1,
-            0,
-            step=0.05,
-            label="Minimum confidence, else “unsure”",
+        gr.Checkbox(
+            name_objects, label="Name objects", info="With the classifiers that the captioner has from its encoder."
         ),
-        gr.Slider(1, 20, defaults.num_beams, step=1, label="Beam width"),
-        gr.Slider(1, 5, defaults.num_return_sequences, step=1, label="Captions per strategy"),
-        gr.Slider(1, 50, defaults.max_new_tokens, step=1, label="Max words"),
-        gr.Slider(0, 2, defaults.temperature, step=0.05, label="Sampling temperature"),
-        gr.Slider(0, 100, defaults.top_k, step=1, label="Sampling top-k (0: all words)"),
-        gr.Slider(0.05, 1, defaults.top_p, step=0.05, label="Sampling top-p (1: all words)"),
-        gr.Textbox(label="Banned words", placeholder="man, woman"),
-        gr.Textbox(label="Required words", placeholder="dog|puppy, grass"),
+        gr.Slider(*RANGES["num_beams"], beams, step=1, label="Beam width"),
+        gr.Slider(*RANGES["num_return_sequences"], captions, step=1, label="Captions per strategy"),
+        gr.Slider(*RANGES["max_new_tokens"], words, step=1, label="Max words"),
+        gr.Slider(*RANGES["temperature"], temperature, step=0.05, label="Sampling temperature"),
+        gr.Slider(*RANGES["top_k"], top_k, step=1, label="Top-k", info="Sampling; 0: all words"),
+        gr.Slider(*RANGES["top_p"], top_p, step=0.05, label="Top-p", info="Sampling; 1: all words"),
+        gr.Textbox(banned, label="Banned words", placeholder="man, woman"),
+        gr.Textbox(required, label="Required words", placeholder="dog|puppy, grass"),
         gr.Number(0, precision=0, minimum=0, label="Sampling seed"),
     ]
 
@@ -201,16 +210,15 @@ def _view(
     )
     given = [picture, *settings]
     # The picture comes as the file that was uploaded: Gradio's own preprocessing fails on a broken picture.
-    raw: dict[str, Any] = {**_HIDDEN, "preprocess": False}
     # One listener for all: two at once would mix their captions on the page.
-    gr.on(triggers, handlers.captions, given, view, trigger_mode="always_last", **raw)
+    gr.on(triggers, handlers.captions, given, view, trigger_mode="always_last", **_RAW)
     for event, answer in (
         (view.explain, handlers.explain),
         (view.complete, handlers.complete),
         (view.export_file, handlers.export_file),
         (view.correct, handlers.correct),
     ):
-        event(answer, given, view, trigger_mode="multiple", **raw)
+        event(answer, given, view, trigger_mode="multiple", **_RAW)
 
 
 def _batch(batch_handlers: BatchHandlers, settings: list[gr.components.Component]) -> None:

@@ -42,7 +42,8 @@ class ScoredCaption:
 
     ``probability`` is that of all words, with END if it was generated. ``log_prob``, ``score`` and ``finish_reason``
     are those of :class:`wordgaze.generation.outputs.Caption`. ``confidence`` is calibrated, or None where the captioner
-    has no calibration; ``unsure`` says that it is below UNSURE_BELOW.
+    has no calibration; ``unsure`` says that it is below UNSURE_BELOW. ``naming`` says why the caption has the name of
+    an object that it lacked otherwise, "" if it does not.
     """
 
     caption: str
@@ -53,6 +54,7 @@ class ScoredCaption:
     finish_reason: str
     confidence: float | None = None
     unsure: bool = False
+    naming: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The values for JSON."""
@@ -213,14 +215,8 @@ def strategy_config(captioner: Captioner, strategy: str, settings: Mapping[str, 
     return config
 
 
-def own_config(captioner: Captioner) -> GenerationConfig:
-    """The settings that a captioner has where none are given."""
-    config: GenerationConfig = getattr(captioner, "generation_config", None) or GenerationConfig()
-    return config
-
-
 def _with_defaults(captioner: Captioner, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {**own_config(captioner).model_dump(exclude={"strategy", "num_beam_groups"}), **settings}
+    return {**captioner.generation_config.model_dump(exclude={"strategy", "num_beam_groups"}), **settings}
 
 
 def _check_cost(config: GenerationConfig) -> None:
@@ -265,10 +261,11 @@ def _scored(caption: Caption) -> ScoredCaption:
         caption.finish_reason,
         caption.confidence,
         caption.confidence is not None and caption.confidence < UNSURE_BELOW,
+        caption.naming,
     )
 
 
 def _is_outlier(captioner: Captioner, best: Caption, features: Tensor) -> bool:
     """Whether the image is unlike those of the training; False where the captioner cannot tell."""
-    confidence = getattr(getattr(captioner, "parts", None), "confidence", None)
+    confidence = captioner.parts.confidence
     return confidence is not None and confidence.outlier_scores([best], features)[0] > confidence.outlier_threshold

@@ -17,7 +17,8 @@ watch("value", () => {
     name.textContent = row.name;
     caption.textContent = row.error || row.caption;
     caption.classList.toggle("wg-wrong", Boolean(row.error));
-    if (row.confidence !== null) confidence.textContent = `${row.unsure ? "unsure: " : ""}${(100 * row.confidence).toFixed(0)} % sure`;
-    probability.textContent = row.error ? "" : `${(100 * row.p).toPrecision(2)} %`;
+    const sure = `${(100 * row.confidence).toFixed(0)}\u00a0%`;
+    if (row.confidence !== null) confidence.textContent = row.unsure ? `unsure, ${sure}` : `${sure} sure`;
+    probability.textContent = row.error ? "" : `${(100 * row.p).toPrecision(2)}\u00a0%`;
   }
 });

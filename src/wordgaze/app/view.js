@@ -73,7 +73,7 @@ function reset() {
   view.dataset.state = "empty";
   for (const list of [words, alternatives, answers]) list.replaceChildren();
   part("text").value = "";
-  status.textContent = part("sure").textContent = "";
+  status.textContent = part("sure").textContent = part("naming").textContent = "";
 }
 
 function request(event, more) {
@@ -120,17 +120,19 @@ function row(model, caption) {
 
 const withheld = (caption) => caption.confidence !== null && caption.confidence < (props.value.minimum || 0);
 
-const confidence = (caption) => `${caption.unsure ? "unsure: " : ""}${percent(caption.confidence)} sure`;
+const confidence = (caption) => caption.unsure ? `unsure, ${percent(caption.confidence)}` : `${percent(caption.confidence)} sure`;
 
-// What is known of the confidence in the caption on the stage.
-function sureness() {
-  const caption = given().filter((answer) => answer.model === explanation.model.name)
-    .flatMap((answer) => answer.captions).find((each) => each.caption === explanation.caption);
+// The caption on the stage among the answers, or nothing.
+const staged = () => given().filter((answer) => answer.model === explanation.model.name)
+  .flatMap((answer) => answer.captions.map((caption) => ({ ...caption, is_outlier: answer.is_outlier })))
+  .find((caption) => caption.caption === explanation.caption);
+
+// What is known of the confidence in it.
+function sureness(caption) {
   if (!caption || caption.confidence === null) return "";
   const below = withheld(caption) ? `, less than the minimum confidence of ${percent(props.value.minimum)}` : "";
-  const unlike = given().some((answer) => answer.model === explanation.model.name && answer.captions.includes(caption) && answer.is_outlier);
   return `The captioner is ${caption.unsure || below ? "unsure" : "sure"} of this caption: ${percent(caption.confidence)}${below}.` +
-    (unlike ? " This picture is unlike those that it was trained on." : "");
+    (caption.is_outlier ? " This picture is unlike those that it was trained on." : "");
 }
 
 function mark() {
@@ -148,7 +150,9 @@ function showCaption(given) {
   [at, region, held, cursor, strength, shown] = [-1, null, false, null, 0, null];
   view.dataset.state = "ready";
   status.textContent = "";
-  part("sure").textContent = sureness();
+  const caption = staged();
+  part("sure").textContent = sureness(caption);
+  part("naming").replaceChildren(...(caption && caption.naming ? [make("b", {}, "Naming"), ` ${caption.naming}`] : []));
   const end = { text: "end", probability: explanation.end.probability, likeliest: explanation.end.likeliest };
   words.replaceChildren(...[...explanation.words, end].map((word, i) => {
     const button = shade(make("button", { type: "button", className: "wg-word", tabIndex: i ? -1 : 0 },
@@ -436,9 +440,9 @@ function shade(node, probability) {
 
 function percent(p) {
   const value = 100 * p;
-  if (value >= 9.95) return `${value.toFixed(0)} %`;
-  if (value >= 0.01) return `${value.toPrecision(2)} %`;
-  if (!p) return "0 %";
+  if (value >= 9.95) return `${value.toFixed(0)}\u00a0%`;
+  if (value >= 0.01) return `${value.toPrecision(2)}\u00a0%`;
+  if (!p) return "0\u00a0%";
   const [digit, power] = p.toExponential(0).split("e-");
   return `${digit}·10⁻${[...power].map((number) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[number]).join("")}`;
 }
