@@ -1,12 +1,12 @@
 """The confidence of captions: risk–coverage and calibration on the test split, and photographs from elsewhere.
 
-    python benchmarks/confidence.py [--root .] [--model models/stage2] [--strategy beam] [--photographs a.zip b.zip]
+    python benchmarks/confidence.py [--root .] [--model models/stage2] [--photographs a.zip b.zip]
 
-Needs a project in which ``dvc repro`` has run. The captions are generated from stored features. A captioner that has no
-confidence is given one first, fitted to the dev split; ``--save FOLDER`` keeps it. ``--photographs`` are folders or zip
-files of photographs unlike those of the data set; for each, the area under ROC says how well the outlier score tells
-them from the test images. They are also squashed to 224 × 224 pixels and compressed again, as the images of some copies
-of Flickr8k are: what the area loses by that was a difference of format.
+Needs a project in which ``dvc repro`` has run. The captions are generated from stored features, with the decoding
+settings of the captioner. ``--photographs`` are folders or zip files of photographs unlike those of the data set; for
+each, the area under ROC says how well the outlier score tells them from the test images. They are also squashed to
+224 × 224 pixels and compressed again, as the images of some copies of Flickr8k are: what the area loses by that was a
+difference of format.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +29,11 @@ from wordgaze.evaluation.confidence import ConfidenceEvaluation
 from wordgaze.generation.confidence import OUTLIERS, ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
-from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.caption_features import caption_features
 from wordgaze.inference.captioner import Captioner
-from wordgaze.inference.captioner_folder import save_captioner
 from wordgaze.inference.inputs import image_key
 from wordgaze.metrics.cider import Cider
 from wordgaze.metrics.selective import auroc
-from wordgaze.training.confidence import fit_confidence, mean_features
 from wordgaze.vision.feature_store import FeatureStore
 from wordgaze.vision.images import load_image
 
@@ -57,9 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path(), help="folder of the project")
     parser.add_argument("--model", type=Path, help="captioner folder; by default models/stage2 of the project")
-    parser.add_argument("--strategy", choices=PRESETS, default="beam")
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="folders or zip files")
-    parser.add_argument("--save", type=Path, help="where to write the captioner with the confidence that was fitted")
     args = parser.parse_args()
     prepared, store = Prepared.load(args.root / "data/prepared"), FeatureStore(args.root / "data/features")
     captioner = Captioner.load(args.model or args.root / "models/stage2")
@@ -67,17 +62,13 @@ def main() -> None:
         sys.exit(
             f"{args.model} has an encoder of its own, which the stored features do not fit; give another captioner"
         )
-    captioner.confidence = captioner.confidence or fitted(captioner, prepared, store)
-    if args.save:
-        save_captioner(
-            args.save, captioner.decoder, captioner.vocabulary, captioner.encoder.spec, store.encoder_state(),
-            neighbours=captioner.neighbours, confidence=captioner.confidence,
-        )  # fmt: skip
-    config = GenerationConfig.model_validate(PRESETS[args.strategy])
+    confidence, config = captioner.parts.confidence, captioner.generation_config
+    if confidence is None:
+        sys.exit(f"{args.model} has no confidence; train it again")
     images, references = prepared.references("test")
     test = from_features(captioner, store, images, config)
     print_scores(test.captions, references)
-    flagged(f"test split, {len(images)} images", test, test, captioner.confidence)
+    flagged(f"test split, {len(images)} images", test, test, confidence)
     if not args.photographs:
         print("no photographs from elsewhere: give --photographs folders or zip files")
     for path in args.photographs:
@@ -86,26 +77,16 @@ def main() -> None:
             continue
         for label, squash in (("", False), (", squashed", True)):
             found = from_images(captioner, opened(path, squash), config)
-            flagged(f"{path.stem}{label}, {len(found.captions)} photographs", found, test, captioner.confidence)
-
-
-def fitted(captioner: Captioner, prepared: Prepared, store: FeatureStore) -> ConfidenceModel:
-    """The confidence of a captioner that was trained without one; its training images are those of the project."""
-    started, train = time.perf_counter(), prepared.captions["train"]
-    means, captions = mean_features(store, sorted(train)), [train[image] for image in sorted(train)]
-    decoder, vocabulary = captioner.decoder, captioner.vocabulary
-    model = fit_confidence(decoder, vocabulary, store, means, captions, prepared.references("dev"), 20)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in model.tensors().values())
-    print(f"fitted in {time.perf_counter() - started:.0f} s, {size / 1e6:.1f} MB")
-    return model
+            flagged(f"{path.stem}{label}, {len(found.captions)} photographs", found, test, confidence)
 
 
 def from_features(
     captioner: Captioner, store: FeatureStore, images: Sequence[str], config: GenerationConfig
 ) -> Captioned:
     """Captions images whose features are stored, and prints what the confidence costs."""
-    assert captioner.confidence
-    grid, neighbours = captioner.encoder.spec.grid, captioner.neighbours
+    confidence = captioner.parts.confidence
+    assert confidence
+    unsure, grid = replace(captioner.parts, confidence=None), captioner.encoder.spec.grid
     captions: list[Caption] = []
     outliers: list[float] = []
     seconds = 0.0
@@ -113,13 +94,13 @@ def from_features(
     for i in range(0, len(images), BATCH_SIZE):
         names = images[i : i + BATCH_SIZE]
         found = caption_features(
-            captioner.decoder, captioner.vocabulary, store, names, config, BATCH_SIZE, neighbours=neighbours, grid=grid
+            captioner.decoder, captioner.vocabulary, store, names, config, BATCH_SIZE, parts=unsure, grid=grid
         )
         features = store.read(names)
         before = time.perf_counter()
-        captions += [best for best, *_ in captioner.confidence.assign(found, features)]
+        captions += [best for best, *_ in confidence.assign(found, features)]
         seconds += time.perf_counter() - before
-        outliers += captioner.confidence.outlier_scores([best for best, *_ in found], features)
+        outliers += confidence.outlier_scores([best for best, *_ in found], features)
     whole = time.perf_counter() - started
     print(
         f"{1000 * whole / len(images):.1f} ms per image without encoding, confidence {1000 * seconds / len(images):.1f}"
@@ -129,14 +110,15 @@ def from_features(
 
 def from_images(captioner: Captioner, images: Iterator[Image.Image], config: GenerationConfig) -> Captioned:
     """Captions photographs."""
-    assert captioner.confidence
+    confidence = captioner.parts.confidence
+    assert confidence
     captions: list[Caption] = []
     outliers: list[float] = []
     for image in images:
         features = captioner.features([image])
         [[best, *_]] = captioner.generate(features, config, [image_key(image)], 0)
         captions.append(best)
-        outliers += captioner.confidence.outlier_scores([best], features)
+        outliers += confidence.outlier_scores([best], features)
     return Captioned(captions, outliers)
 
 

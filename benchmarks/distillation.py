@@ -74,7 +74,7 @@ class CaptionerEnsemble(Ensemble):
 
     def __init__(self, captioners: Sequence[Captioner]) -> None:
         super().__init__([captioner.decoder for captioner in captioners])
-        self.vocabulary, self.neighbours = captioners[0].vocabulary, captioners[0].neighbours
+        self.vocabulary, self.parts = captioners[0].vocabulary, captioners[0].parts
         self.device, self.dtype = captioners[0].device, captioners[0].decoder.dtype
 
     def encode(self, features: Tensor) -> Any:
@@ -82,7 +82,7 @@ class CaptionerEnsemble(Ensemble):
 
     def captions(self, store: FeatureStore, images: Sequence[str], config: GenerationConfig) -> list[list[Caption]]:
         model: Any = self
-        return caption_features(model, self.vocabulary, store, images, config, BATCH_SIZE, neighbours=self.neighbours)
+        return caption_features(model, self.vocabulary, store, images, config, BATCH_SIZE, parts=self.parts)
 
 
 def scores(model: CaptionerEnsemble, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:
