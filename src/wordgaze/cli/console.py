@@ -33,7 +33,7 @@ NEXT = """Next steps:
   reports/captions.csv                 each caption beside its references
   dvc plots show                       the training curves of both stages
   mlflow ui --backend-store-uri sqlite:///mlflow.db
-  wordgaze caption YOUR_PHOTO.jpg --attention out.png"""
+  wordgaze caption IMAGE.jpg --model models/stage2 --attention out.png"""
 
 _ATTENTION = {
     "attention": "the captioner's attention",

@@ -54,7 +54,7 @@ def pack(
         bool,
         typer.Option(
             "--keep-neighbours/--no-neighbours",
-            help="Store the captions of the training images, for the strategy neighbours.",
+            help="Store the captions of the training images instead of a summary, for the strategy neighbours.",
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FOLDER, if it is a captioner.")] = False,

@@ -59,8 +59,8 @@ class GenerationConfig(Settings, metaclass=_RaisesParamsError):
     al. 2016. Samples are drawn after ``temperature`` (0, or from 0.001 to 100), ``top_k`` (0 is off), ``top_p``,
     ``typical_p`` and ``min_p`` were applied, in this order. ``force_words``: each entry is a word, or several separated
     by ``|`` of which one must occur. With ``name_objects`` a caption has the name of what the encoder's
-    classifiers see with a probability of at least ``naming_threshold``. Raises ParamsError that names every value that
-    is not valid.
+    classifiers see, if a description would name it with a probability of at least ``naming_threshold``. Raises
+    ParamsError that names every value that is not valid.
     """
 
     strategy: Strategy = "beam"

@@ -96,6 +96,7 @@ def signature(decode: "GenerationConfig") -> "ModelSignature":
         *(Property(name, DataType.double) for name in ("log_prob", "score", "probability")),
         Property("words", Array(DataType.string)),
         Property("word_log_probs", numbers),
+        Property("confidence", DataType.double, required=False),
         Property("attention", Array(numbers), required=False),
         Property("grid", Array(DataType.long), required=False),
     ]

@@ -44,7 +44,8 @@ class ServedCaptioner(PythonModel):
         not by a server. ``params`` are fields of GenerationConfig, ``seed`` of what is sampled, and ``attention``.
 
         A row is ``caption``, its ``words`` and ``word_log_probs``, their sum with the end's ``log_prob`` (the natural
-        logarithm) and ``probability``, and ``score``, by which captions are ranked. With ``attention`` there are the
+        logarithm) and ``probability``, ``score``, by which captions are ranked, and the ``confidence`` of a captioner
+        that has one. With ``attention`` there are the
         weights, a list of L for each word, and ``grid``: [rows, columns], with L = rows · columns in row-major order.
         With ``num_return_sequences`` above 1, ``captions`` holds all of them, the best first. Raises
         ImageError for text that is not a picture, ParamsError for wrong params.
@@ -74,6 +75,8 @@ def to_row(caption: "Caption", attention: bool) -> dict[str, Any]:
         "words": list(caption.words),
         "word_log_probs": list(caption.word_log_probs),
     }
+    if caption.confidence is not None:
+        values["confidence"] = caption.confidence
     return values | {"attention": caption.weights.tolist(), "grid": list(caption.grid)} if attention else values
 
 
