@@ -323,6 +323,21 @@ def test_a_sidecar_that_cannot_be_written_costs_that_picture_alone(
     ]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--sidecar", "xmp"), ("--embed", "copies"), ("--attention", "sheets"), ("--sidecar", "xmp", "--overwrite")],
+)
+def test_a_name_too_long_for_a_companion_costs_that_picture_alone(
+    run: Run, tree: Path, options: tuple[str, ...]
+) -> None:
+    long = tree / f"{'x' * 251}.jpg"
+    (tree / "z.jpg").rename(long)
+    code, out, err = run("caption", "tree", *options)
+    assert (code, paths(out)) == (1, [path for path in WHOLE if path != "tree/z.jpg"])
+    [line] = [line for line in err.splitlines() if "xxx" in line and "captioned" not in line]
+    assert "cannot be written (File name too long); shorten the name of the image" in line
+
+
 def test_an_output_that_is_no_folder_is_refused_before_any_work(refused: Refused, tree: Path) -> None:
     assert (
         refused("caption", "tree", "--embed", "tree/a.jpg") == "tree/a.jpg is a file; give --embed the name of a folder"

@@ -27,6 +27,15 @@ def test_a_captioner_is_packed_with_its_settings(
     ).read_text(encoding="utf-8")
 
 
+def test_a_captioner_that_is_packed_again_does_not_grow(run: Run, captioner_folder: Path, tmp_path: Path) -> None:
+    assert run("pack", captioner_folder, "small", "--dtype", "int8")[0] == 0
+    assert run("pack", "small", "again")[0] == 0
+    small, again = (json.loads((tmp_path / name / "captioner.json").read_text()) for name in ("small", "again"))
+    assert small == again
+    sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("small", "again")]
+    assert sizes[1] == sizes[0]
+
+
 @pytest.mark.usefixtures("captioner_folder")
 def test_what_cannot_be_packed_is_one_line(refused: Refused) -> None:
     assert "nowhere holds no captioner" in refused("pack", "nowhere", "small")

@@ -94,6 +94,36 @@ def test_the_article_fits_the_name(seed: int) -> None:
     assert {"owl", "owls"} & {word for pair in pairs for word in pair}
 
 
+@pytest.mark.parametrize(
+    ("before", "possible"),
+    [
+        ("a", {"owl"}),
+        ("an", {"owl"}),
+        ("two", {"owls"}),
+        ("group of", {"owls"}),
+        ("dog of", {"owl", "owls"}),
+        ("runs", {"owl", "owls"}),
+        ("", {"owl", "owls"}),
+    ],
+)
+def test_the_word_before_decides_between_singular_and_plural(before: str, possible: set[str]) -> None:
+    """Neither "a boots" nor "two elephant"."""
+    words = Vocabulary((*SPECIAL, "a", "an", "two", "group", "of", "dog", "owl", "owls", "runs"))
+    processor = ExcludedWordsLogitsProcessor([OWL], words, torch.device("cpu"))
+    token_ids = torch.tensor([[words.index[word] for word in before.split()]], dtype=torch.long)
+    after = processor(token_ids, torch.zeros(1, len(words)), torch.tensor([0]))
+    assert {word for word in ("owl", "owls") if after[0, words.index[word]] > -torch.inf} == possible
+
+
+def test_a_name_with_one_form_may_follow_any_word() -> None:
+    """It could not be said otherwise where no other word is left."""
+    only = ObjectName("owl", excluded=OWL.excluded)
+    processor = ExcludedWordsLogitsProcessor([only], WORDS, torch.device("cpu"))
+    for word in ("a", "two"):
+        after = processor(torch.tensor([[WORDS.index[word]]]), torch.zeros(1, len(WORDS)), torch.tensor([0]))
+        assert after[0, WORDS.index["owl"]] > -torch.inf
+
+
 def test_a_required_word_of_the_user_is_kept_beside_the_name() -> None:
     for caption in captions("beam", [OWL] * 6, force_words=["sits"]):
         assert "sits" in caption.words

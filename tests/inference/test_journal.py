@@ -1,10 +1,12 @@
 """The rows of an unfinished table survive the process, and are found again by image and key."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.disk import full_disk
+from wordgaze.core.errors import CaptionsError
 from wordgaze.inference.journal import open_journal
 from wordgaze.inference.table import Row
 
@@ -52,9 +54,6 @@ def test_another_key_or_no_resume_starts_again(tmp_path: Path, caplog: pytest.Lo
     unfinished(table, "key", "one")
     with open_journal(table, "key", resume=False) as journal:
         assert len(journal) == 0
-    (tmp_path / "t.csv.part").write_bytes(b"\xff no journal")
-    with open_journal(table, "key") as journal:
-        assert len(journal) == 0
 
 
 def test_an_error_before_the_first_image_leaves_no_file(tmp_path: Path) -> None:
@@ -73,3 +72,35 @@ def test_a_full_disk_names_the_file_and_keeps_what_is_written(tmp_path: Path) ->
         first = journal.position("0")
         assert first is not None
         assert list(journal.rows([first])) == ROWS
+
+
+def test_a_file_that_is_not_a_journal_is_kept(tmp_path: Path) -> None:
+    part = tmp_path / "t.csv.part"
+    part.write_text("a download that is not complete")
+    for resume in (True, False):
+        with (
+            pytest.raises(CaptionsError, match=r"t\.csv\.part was not written by wordgaze; move it"),
+            open_journal(tmp_path / "t.csv", "key", resume),
+        ):
+            pass
+    assert part.read_text() == "a download that is not complete"
+
+
+@pytest.mark.parametrize("begin", ["", "{", '{"key": "12', '{"key": \xff}\n'])
+def test_a_journal_whose_first_line_is_incomplete_is_started_again(tmp_path: Path, begin: str) -> None:
+    (tmp_path / "t.csv.part").write_text(begin)
+    with open_journal(tmp_path / "t.csv", "key") as journal:
+        assert len(journal) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fcntl is not available on Windows")
+def test_a_second_run_at_the_same_time_is_refused_and_disturbs_nothing(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "t.csv", "key") as journal:
+        position = journal.add("a", [Row("a", "a dog")])
+        for resume in (True, False):
+            with (
+                pytest.raises(CaptionsError, match=r"t\.csv\.part is being written by another run"),
+                open_journal(tmp_path / "t.csv", "other", resume),
+            ):
+                pass
+        assert [row.caption for row in journal.rows([position])] == ["a dog"]

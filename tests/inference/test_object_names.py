@@ -7,7 +7,7 @@ from wordgaze.inference.object_names import object_names
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.vision.tagger import Head, Tagger
 
-BEAR, TEAPOT = 296, 849  # ice bear, teapot
+BEAR, TEAPOT, ARMOR = 296, 849, 524  # ice bear, teapot, cuirass
 VOCABULARY = Vocabulary((*SPECIAL, "a", "dog", "dogs", "bear", "bears", "animal", "cat", "cats", "man"))
 NAMING = GenerationConfig(name_objects=True)
 
@@ -33,6 +33,13 @@ def test_an_animal_is_named_by_the_word_of_the_vocabulary_and_other_animals_are_
     assert not {"animal", "bear", "bears", "man"} & (bear.excluded[0] | bear.excluded[1])
     assert bear.probability > 0.9
     assert any("bear" in name for name in bear.classes)
+
+
+def test_the_article_of_a_name_without_singular_fits_its_sound_too() -> None:
+    """The decoder may put an article in front of it: "an armor" sounds better than "a armor"."""
+    vocabulary = Vocabulary((*SPECIAL, "a", "an", "armor"))
+    [armor] = object_names(tagger(), features(ARMOR), vocabulary, NAMING)
+    assert armor and (armor.singular, armor.article) == ("armor", "an")
 
 
 def test_what_the_vocabulary_lacks_is_not_asked_for() -> None:

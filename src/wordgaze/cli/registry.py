@@ -49,7 +49,10 @@ def pack(
     ],
     folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
     settings: dict[str, Any],
-    dtype: Annotated[Dtype, typer.Option(help="How the weights are stored.")] = Dtype.FP16,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(help="How the weights are stored. Default: fp16, or int8 if they are so already."),
+    ] = None,
     keep_neighbours: Annotated[
         bool,
         typer.Option(
@@ -66,6 +69,6 @@ def pack(
     from wordgaze.tracking.pack import pack_model
 
     sizes = pack_model(
-        captioner, folder, settings, dtype=dtype.value, keep_neighbours=keep_neighbours, overwrite=overwrite
+        captioner, folder, settings, dtype=dtype and dtype.value, keep_neighbours=keep_neighbours, overwrite=overwrite
     )
     typer.echo(f"{folder}: {sizes.after / 1e6:.1f} MB instead of {sizes.before / 1e6:.1f} MB")

@@ -76,11 +76,16 @@ class ObjectName:
         return replace(caption, words=tuple(words))
 
 
+_SINGULAR_FOLLOWS = ("a", "an")
+_PLURAL_FOLLOWS = ("two", "three", "four", "five", "six", "several", "many")
+_PLURAL_FOLLOWS_OF = ("group", "groups", "pair", "couple", "bunch", "lot", "lots")
+
+
 class ExcludedWordsLogitsProcessor:
     """Forbids the words that cannot be right, and gives the probability of those that a name excludes to the name.
 
-    The singular takes that of singulars, and the plural that of plurals. A name occurs once. ``names``: of each image,
-    or None.
+    The singular takes that of singulars, and the plural that of plurals. A name occurs once, and not in the form that
+    the word before it rules out, as in "a boots" and "two seal". ``names``: of each image, or None.
     """
 
     def __init__(self, names: Sequence[ObjectName | None], vocabulary: Vocabulary, device: torch.device) -> None:
@@ -91,6 +96,9 @@ class ExcludedWordsLogitsProcessor:
         singulars = self._token_ids([{name.singular} for name in given])
         plurals = self._token_ids([{name.plural or name.singular} for name in given])
         self._forms = [singulars, plurals]
+        self._has_two_forms = singulars != plurals  # (B, 1)
+        before = (_SINGULAR_FOLLOWS, _PLURAL_FOLLOWS, _PLURAL_FOLLOWS_OF, ("of",))
+        self._articles, self._numbers, self._groups, self._of = (self._token_ids([words])[0] for words in before)
 
     def _token_ids(self, words: Sequence[Collection[str]]) -> Tensor:
         """The token ids of the known words of each image (B, K), padded with PAD."""
@@ -108,5 +116,13 @@ class ExcludedWordsLogitsProcessor:
         log_probs.scatter_(1, self._absent[image], -torch.inf)
         forms = torch.cat(self._forms, dim=1)[image]  # (N, 2)
         has_name = (token_ids.unsqueeze(2) == forms.unsqueeze(1)).any(2).any(1, keepdim=True)
-        taken = log_probs.gather(1, forms).masked_fill(has_name, -torch.inf)
+        is_wrong = self._ruled_out(token_ids) & self._has_two_forms[image]
+        taken = log_probs.gather(1, forms).masked_fill(has_name | is_wrong, -torch.inf)
         return log_probs.scatter_(1, forms, taken)
+
+    def _ruled_out(self, token_ids: Tensor) -> Tensor:
+        """token_ids (N, t) → whether the singular and the plural must not follow, (N, 2)."""
+        before = torch.nn.functional.pad(token_ids, (2, 0), value=-1)[:, -2:]  # (N, 2)
+        is_of_group = torch.isin(before[:, 0], self._groups) & torch.isin(before[:, 1], self._of)
+        needs_plural = torch.isin(before[:, 1], self._numbers) | is_of_group
+        return torch.stack([needs_plural, torch.isin(before[:, 1], self._articles)], dim=1)

@@ -22,7 +22,7 @@ from wordgaze.inference.caption_stream import CaptionedImage, NamedImage, captio
 from wordgaze.inference.caption_template import CaptionTemplate, required_confidence
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.captioner_folder import CARD, WEIGHTS
-from wordgaze.inference.companions import Companion, Companions, check_replaceable
+from wordgaze.inference.companions import Companion, Companions, check_replaceable, errors_of_one_image
 from wordgaze.inference.journal import Journal, open_journal
 from wordgaze.inference.sidecar import Sidecar
 from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, write_table
@@ -215,7 +215,8 @@ class _Run:
             if companions and not missing and self._journal is None and sheet is None:
                 return None
             if sheet is not None:
-                check_replaceable(sheet, found.path)
+                with errors_of_one_image(sheet):
+                    check_replaceable(sheet, found.path)
             image = load_image(found.path)
         except DataError as error:
             return self._start(_Job(number, name, found, []), error)
@@ -299,5 +300,5 @@ def _key(folders: Sequence[Path], generation_config: GenerationConfig, seed: int
 
 def _save_sheet(path: Path, result: CaptionedImage) -> None:
     assert result.image is not None
-    with atomic_write(path) as temporary:
+    with errors_of_one_image(path), atomic_write(path) as temporary:
         attention_sheet(result.image, result.captions[0]).save(temporary)

@@ -3,7 +3,8 @@
 import errno
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -53,10 +54,13 @@ class Companions:
 
     def missing(self, companions: Sequence[Companion], image: Path) -> list[Companion]:
         """Those that are to be written. Raises ImageError for one that cannot be, or that would replace the image."""
-        missing = [each for each in companions if self.overwrite or not _is_complete(each)]
+        missing = []
+        for each in companions:
+            with errors_of_one_image(each.path):
+                if self.overwrite or not _is_complete(each):
+                    check_replaceable(each.path, image)
+                    missing.append(each)
         self.kept += len(companions) - len(missing)
-        for each in missing:
-            check_replaceable(each.path, image)
         return missing
 
     def free_path(self, *paths: Path) -> Path:
@@ -74,19 +78,13 @@ class Companions:
 
         Raises ImageError for one that cannot be written, and OSError where no file can be, as on a full disk.
         """
-        try:
+        with errors_of_one_image(companion.path):
             if companion.sidecar is Sidecar.TXT:
                 _write(companion.path, f"{text}\n".encode())
             elif companion.sidecar is Sidecar.XMP:
                 _write_xmp(companion.path, text)
             else:
                 self._write_copy(companion.path, image, text)
-        except OSError as error:
-            if error.errno in _FULL:
-                raise
-            raise ImageError(
-                f"{error.filename or companion.path}: cannot be written ({error.strerror}); check the permissions"
-            ) from error
 
     def _write_copy(self, path: Path, image: Path, text: str) -> None:
         """A copy with the description inside or, for a format that is not supported, in a sidecar beside it."""
@@ -98,6 +96,18 @@ class Companions:
         else:
             _write_xmp(path.with_name(f"{path.name}.xmp"), text)
             _write(path, data)
+
+
+@contextmanager
+def errors_of_one_image(path: Path) -> Iterator[None]:
+    """Raises the ImageError of a file that cannot be written, and OSError where no file can be, as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        remedy = "shorten the name of the image" if error.errno == errno.ENAMETOOLONG else "check the permissions"
+        raise ImageError(f"{error.filename or path}: cannot be written ({error.strerror}); {remedy}") from error
 
 
 def check_replaceable(path: Path, image: Path) -> None:

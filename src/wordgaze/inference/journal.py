@@ -7,13 +7,17 @@ is handed to the operating system as soon as it is complete, so a killed process
 
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import SEEK_END, RawIOBase
 from pathlib import Path
 from typing import Any
 
+from wordgaze.core.errors import CaptionsError
 from wordgaze.inference.table import FILE_COLUMNS, Row, cells
+
+_BEGIN = b'{"key": '
 
 _log = logging.getLogger(__name__)
 
@@ -81,14 +85,18 @@ class Journal:
 def open_journal(table: Path, key: str, resume: bool = True) -> Iterator[Journal]:
     """Opens the journal of ``table``, and deletes it at the end if the block succeeds or nothing was added.
 
-    A journal that was written with another key is started again, and without ``resume`` so is any journal.
+    A journal that was written with another key is started again, and without ``resume`` so is any journal. Raises
+    CaptionsError if the file of that name is not a journal, or another run is writing it.
     """
     path = table.with_name(f"{table.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        path.unlink(missing_ok=True)
     is_old = path.exists()
     with path.open("ab", buffering=0) as file:
+        _lock(file, path)
+        _check(path)
+        if not resume:
+            file.truncate(0)
+            is_old = False
         journal = Journal(path, file, key)
         if is_old and not len(journal):
             _log.warning("%s was written with another model or other settings; it is started again", path)
@@ -99,6 +107,30 @@ def open_journal(table: Path, key: str, resume: bool = True) -> Iterator[Journal
                 path.unlink(missing_ok=True)
             raise
     path.unlink(missing_ok=True)
+
+
+def _lock(file: RawIOBase, path: Path) -> None:
+    """Keeps other runs from the journal until the file is closed. Windows, which has no ``fcntl``, is left out."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CaptionsError(
+            f"{path} is being written by another run; wait for its end, or choose another table"
+        ) from error
+    except OSError:  # a file system without locks
+        return
+
+
+def _check(path: Path) -> None:
+    """Raises CaptionsError for what is not a journal, even one whose first line is incomplete."""
+    with path.open("rb") as file:
+        begin = file.read(len(_BEGIN))
+    if not _BEGIN.startswith(begin):
+        raise CaptionsError(f"{path} was not written by wordgaze; move it, or choose another name for the table")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -20,12 +20,13 @@ def pack_model(
     folder: Path,
     settings: Mapping[str, Any],
     *,
-    dtype: WeightsDtype = "fp16",
+    dtype: WeightsDtype | None = None,
     keep_neighbours: bool = False,
     overwrite: bool = False,
 ) -> PackedSizes:
     """Packs a captioner; see :func:`wordgaze.inference.pack.pack_captioner`.
 
+    Without a ``dtype`` int8 stays int8, since a wider one restores nothing, and fp16 is taken for all else.
     ``settings`` are decoding settings that replace the captioner's own. The model card is filled from the records of
     the project in the working directory, if they are of this captioner. Raises as :func:`resolve` and
     ``pack_captioner``.
@@ -33,6 +34,7 @@ def pack_model(
     source = resolve(model).folder
     check_target(source, folder, overwrite)
     card = read_card(source)
+    dtype = dtype or ("int8" if card.dtype == "int8" else "fp16")
     try:
         records = training_records(sha256(source / WEIGHTS))
     except OSError as error:
