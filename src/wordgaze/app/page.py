@@ -60,6 +60,7 @@ def serve_page(service: CaptionService, host: str, port: int, announce: Callable
             share=False,
             quiet=True,
             ssr_mode=False,
+            _frontend=False,  # else it asks itself for the page and gives up after 3 s, which a busy machine needs
             enable_monitoring=False,
             run_history=False,
             footer_links=[],
