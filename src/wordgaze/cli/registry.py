@@ -1,8 +1,7 @@
 """The commands of the model registry, register and promote, and pack, which writes a captioner to pass on."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,14 +32,6 @@ def promote(
     )
 
 
-class Dtype(StrEnum):
-    """How weights are stored."""
-
-    INT8 = "int8"
-    FP16 = "fp16"
-    FP32 = "fp32"
-
-
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options()
 def pack(
@@ -50,7 +41,7 @@ def pack(
     folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
     settings: dict[str, Any],
     dtype: Annotated[
-        Dtype | None,
+        Literal["fp32", "fp16", "int8"] | None,
         typer.Option(help="How the weights are stored. Default: fp16, or int8 if they are so already."),
     ] = None,
     keep_neighbours: Annotated[
