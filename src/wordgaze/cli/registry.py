@@ -59,6 +59,5 @@ def pack(
     """
     from wordgaze.tracking.pack import pack_model
 
-    stored = dtype.value if dtype else None
-    sizes = pack_model(captioner, folder, settings, dtype=stored, keep_neighbours=keep_neighbours, overwrite=overwrite)
+    sizes = pack_model(captioner, folder, settings, dtype=dtype, keep_neighbours=keep_neighbours, overwrite=overwrite)
     typer.echo(f"{folder}: {sizes.after / 1e6:.1f} MB instead of {sizes.before / 1e6:.1f} MB")
