@@ -236,7 +236,9 @@ def _batch(batch_handlers: BatchHandlers, settings: list[gr.components.Component
         tables = [gr.DownloadButton(label, interactive=False, size="md") for label in ("CSV", "JSON lines", "Parquet")]
     folder.upload(lambda names: names, folder, given, **_HIDDEN)
     run = start.click(batch_handlers.captions, [given, *settings], [table, *tables], **_HIDDEN)
-    cancel.click(batch_handlers.cancelled, table, table, cancels=[run], **_HIDDEN)
+    # In two steps: an update of the batch that is still on its way must not replace the note that it was cancelled.
+    ended = cancel.click(None, cancels=[run], **_HIDDEN)
+    ended.then(batch_handlers.cancelled, table, table, **_HIDDEN)
 
 
 def _api_text() -> str:
