@@ -1,5 +1,5 @@
-"""Selective prediction: how good the captions are that a captioner is most confident of, and how well two groups are
-told apart.
+"""Selective prediction: how good the captions are that a captioner is most confident of, and how well a score separates
+two groups.
 
 A captioner that may abstain answers for the images whose confidence is highest. Coverage is the share of the images it
 answers for, and the selective risk is the mean loss over them (El-Yaniv and Wiener 2010; Geifman and El-Yaniv 2017).
