@@ -18,6 +18,7 @@ from wordgaze.config.params import FeaturesParams, Params
 from wordgaze.core import paths
 from wordgaze.data.records import Record, write_records
 from wordgaze.stages import features
+from wordgaze.vision import feature_extraction
 from wordgaze.vision.feature_store import FeatureStore
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -40,7 +41,7 @@ def write_images(folder: Path) -> None:
 def run_untracked(gate: Path | None = None) -> None:
     """The stage without MLflow and contracts; prints each image that it reads, the first after ``gate`` exists."""
     patch = pytest.MonkeyPatch()
-    load = features.load_image
+    load = feature_extraction.load_image
 
     def read(path: Path) -> Image.Image:
         while gate is not None and not gate.exists():
@@ -53,7 +54,7 @@ def run_untracked(gate: Path | None = None) -> None:
         yield SimpleNamespace(metrics=lambda values: None)
 
     with patch.context() as patched:
-        patched.setattr(features, "load_image", read)
+        patched.setattr(feature_extraction, "load_image", read)
         patched.setattr(features, "stage_run", untracked)
         patched.setattr(features, "check", lambda *_: SimpleNamespace(to_json=lambda: "{}"))
         patched.setattr(features, "log_contract", lambda *_: None)
@@ -134,13 +135,13 @@ def test_reading_uses_all_cpus_and_bounded_memory(project: Path, monkeypatch: py
         calls.append((threads, ahead))
         return map(function, items)
 
-    monkeypatch.setattr(features, "map_ahead", watched)
-    monkeypatch.setattr(features, "available_cpus", lambda: 11)
+    monkeypatch.setattr(feature_extraction, "map_ahead", watched)
+    monkeypatch.setattr(feature_extraction, "available_cpus", lambda: 11)
     run_untracked()
     assert set(calls) == {(11, 4)}
     expected = FeatureStore(paths.FEATURES).read(IMAGES)
     calls.clear()
-    monkeypatch.setattr(features, "PIXEL_MEMORY", 3 * 64 * 64 * 3)
+    monkeypatch.setattr(feature_extraction, "PIXEL_MEMORY", 3 * 64 * 64 * 3)
     run_untracked()
     assert set(calls) == {(11, 3)}
     monkeypatch.undo()

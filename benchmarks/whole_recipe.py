@@ -1,0 +1,146 @@
+"""The seconds of a whole recipe, from photographs to scores, in one process without DVC and MLflow.
+
+    python benchmarks/whole_recipe.py PROJECT [--recipe flickr8k_best] [--device cuda] [--work FOLDER] [--rehearse]
+
+PROJECT is a folder with ``data/raw`` and ``data/prepared``, as the stages ``download`` and ``prepare`` leave them. What
+is computed goes to ``--work``, by default a temporary folder. The scores are those of stage ``evaluate`` on the test
+split. With ``--rehearse`` every split has a few images and a training has one epoch: it shows that everything runs.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from wordgaze.config.params import Params, parse_params
+from wordgaze.config.recipes import load_recipe
+from wordgaze.core import paths
+from wordgaze.core.files import sha256, write_tensors
+from wordgaze.data.prepared import Prepared
+from wordgaze.data.records import SPLITS
+from wordgaze.inference.captioner import Captioner
+from wordgaze.stages.evaluate import evaluate
+from wordgaze.training.fit import TrainingTask, fit
+from wordgaze.training.trainer import EpochMetrics
+from wordgaze.vision.encoders import build_encoder
+from wordgaze.vision.feature_extraction import extract_features
+from wordgaze.vision.feature_store import TAGGER, FeatureStore, write_manifest
+from wordgaze.vision.tagger import Tagger
+
+REHEARSED = {"train": 64, "dev": 16, "test": 16}  # images of each split
+T = TypeVar("T")
+
+
+class Clock:
+    """The seconds of each part, printed as soon as it ends."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, part: str, work: Callable[[], T]) -> T:
+        started = time.perf_counter()
+        result = work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds[part] = time.perf_counter() - started
+        print(f"{part:14} {self.seconds[part]:7.1f} s", flush=True)
+        return result
+
+
+def params_of(recipe: str, device: str, precision: str, rehearse: bool) -> Params:
+    """The default parameters with those of the recipe."""
+    values: dict[str, dict[str, object]] = {}
+    everywhere = {f"{stage}.{key}": value for stage in ("features", "train_stage1", "train_stage2")
+                  for key, value in (("device", device), ("precision", precision))}  # fmt: skip
+    once = {f"{stage}.epochs": 1 for stage in ("train_stage1", "train_stage2")} if rehearse else {}
+    for key, value in (load_recipe(recipe).settings | everywhere | once).items():
+        section, _, name = key.partition(".")
+        values.setdefault(section, {})[name] = value
+    return parse_params(values, f"recipe {recipe}")
+
+
+def smaller(prepared: Prepared) -> Prepared:
+    """The first images of each split."""
+    captions = {split: dict(sorted(prepared.captions[split].items())[: REHEARSED[split]]) for split in SPLITS}
+    return Prepared(captions, prepared.raw, prepared.vocabulary, prepared.extra)
+
+
+def compute_features(prepared: Prepared, params: Params) -> None:
+    settings = params.features
+    encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
+    paths.FEATURES.mkdir(parents=True)
+    weights = paths.FEATURES / "encoder.safetensors"
+    write_tensors(weights, encoder.state_dict())
+    tagger = Tagger.from_networks(encoder.spec, settings.weights)
+    write_tensors(paths.FEATURES / TAGGER, tagger.tensors() if tagger else {})
+    images = sorted(image for of_split in prepared.captions.values() for image in of_split)
+    index = extract_features(encoder, settings, paths.RAW / "images", images, paths.FEATURES)
+    write_manifest(paths.FEATURES, encoder.spec, sha256(weights), index, "bfloat16")
+
+
+def train(prepared: Prepared, params: Params, stage: str, start: Path | None, folder: Path) -> None:
+    def on_epoch(row: EpochMetrics) -> None:
+        values = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "learning_rate")
+        print(f"  {stage}: {values}", flush=True)
+
+    settings = params.train_stage1 if start is None else params.train_stage2
+    task = TrainingTask(
+        prepared, FeatureStore(paths.FEATURES), params.model, settings, params.prepare.max_words, params.seed, start
+    )
+    fit(task, Path("scratch") / stage, folder, on_epoch, lambda done, total: None)
+
+
+@contextmanager
+def working_folder(project: Path, work: Path | None) -> Iterator[None]:
+    """Makes ``work`` the working directory, with the photographs of the project."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = work or Path(temporary)
+        (folder / "data").mkdir(parents=True)
+        (folder / paths.RAW).symlink_to((project / paths.RAW).resolve())
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("project", type=Path)
+    parser.add_argument("--recipe", default="flickr8k_best")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    parser.add_argument("--work", type=Path, help="a folder that does not exist yet; by default a temporary one")
+    parser.add_argument("--rehearse", action="store_true", help="a few images and one epoch")
+    args = parser.parse_args()
+    params = params_of(args.recipe, args.device, args.precision, args.rehearse)
+    prepared = Prepared.load(args.project / paths.PREPARED)
+    prepared = smaller(prepared) if args.rehearse else prepared
+    clock, started = Clock(), time.perf_counter()
+    with working_folder(args.project, args.work):
+        clock("features", lambda: compute_features(prepared, params))
+        clock("train_stage1", lambda: train(prepared, params, "train_stage1", None, paths.STAGE1))
+        clock("train_stage2", lambda: train(prepared, params, "train_stage2", paths.STAGE1, paths.STAGE2))
+        captioner, store = Captioner.load(paths.STAGE2, args.device), FeatureStore(paths.FEATURES)
+        evaluation = clock("captions", lambda: evaluate(captioner, prepared, store, params))
+        report = clock("scores", lambda: evaluation.report(params.dataset.name, ""))
+        clock("intervals", evaluation.details)
+    print(f"together       {time.perf_counter() - started:7.1f} s")
+    for name, scores in report.scores.items():
+        print(f"{name:12} BLEU-4 {scores.bleu_4:.4f}  CIDEr {scores.cider:.4f}")
+    if torch.cuda.is_available():
+        print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
