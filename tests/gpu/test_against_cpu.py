@@ -51,7 +51,8 @@ def test_features(names: str, precision: Literal["auto", "fp32"]) -> None:
     with torch.inference_mode():
         expected, actual = encoder(pixels), fast(pixels.to(DEVICE))
     assert actual.device.type == DEVICE.type
-    assert difference(expected, actual) < (1e-3 if dtype == torch.float32 else 0.1)
+    # Convolutions of fp32 are computed in TF32 on a GPU, with 10 bits of mantissa.
+    assert difference(expected, actual) < (2e-2 if dtype == torch.float32 else 0.1)
 
 
 @pytest.mark.parametrize("name", list(variants.VARIANTS))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wordgaze.config.params import TrainParams
-from wordgaze.models.decoder import Decoder, DecoderOutput
+from wordgaze.models.cuda_graphs import GraphedRecurrence
+from wordgaze.models.decoder import Decoder, DecoderOutput, Recurrence
 from wordgaze.training.batches import Batch
 from wordgaze.training.losses import LossOutput, captioning_loss
 from wordgaze.training.self_critical import SelfCriticalLoss
@@ -37,6 +38,11 @@ class TrainStep:
     ) -> None:
         self.decoder, self.encoder, self.params, self.objective = decoder, encoder, params, objective
         self.dtype = dtype
+        # One of each for every term: the backward pass of the first term comes after the forward pass of the second.
+        self._recurrences: dict[str, Recurrence] = {}
+        if decoder.device.type == "cuda" and not decoder.config.hard_attention:  # which draws
+            names = ("cross_entropy", "self_critical")
+            self._recurrences = {name: GraphedRecurrence(decoder, dtype) for name in names}
 
     def parameters(self) -> list[nn.Parameter]:
         """The parameters that are trained, always in the same order."""
@@ -79,14 +85,16 @@ class TrainStep:
 
     def _cross_entropy(self, features: Tensor, batch: Batch, baseline: float | None) -> LossOutput:
         self.decoder.train()
-        output = self._forward(features, batch.captions.to(features.device))
+        output = self._forward(features, batch.captions.to(features.device), "cross_entropy")
         return captioning_loss(output, self.params, baseline, batch.shares())
 
     def _self_critical(self, loss: SelfCriticalLoss, features: Tensor, batch: Batch, _: float | None) -> LossOutput:
-        return loss(self.decoder, self._forward, features, batch)
+        return loss(self.decoder, partial(self._forward, term="self_critical"), features, batch)
 
-    def _forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
+    def _forward(self, features: Tensor, captions: Tensor, term: str) -> DecoderOutput:
         # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.
         weights = {name: p.to(self.dtype) for name, p in self.decoder.named_parameters()}
-        output: DecoderOutput = functional_call(self.decoder, weights, (features.to(self.dtype), captions))
+        output: DecoderOutput = functional_call(
+            self.decoder, weights, (features.to(self.dtype), captions, self._recurrences.get(term))
+        )
         return output

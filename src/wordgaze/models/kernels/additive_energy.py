@@ -46,7 +46,7 @@ class AdditiveEnergy(torch.autograd.Function):
 
 def additive_energy(keys: Tensor, query: Tensor, v: Tensor) -> Tensor:
     """v · tanh(keys + query): keys (B, L, A), query (B, R, A), v (A,) → (B, R, L)."""
-    fast = use_fast() and keys.device.type == "cpu" and keys.dtype == query.dtype == torch.float32
+    fast = use_fast(keys.device) and keys.dtype == query.dtype == torch.float32
     if not fast or keys.shape[1] == 1 or query.shape[:2].numel() == 1:  # one key or one query: nothing is shared
         return plain_additive_energy(keys, query, v)
     if torch.is_grad_enabled():

@@ -55,7 +55,7 @@ class Packing(NamedTuple):
 
 def pack_captions(captions: Tensor) -> Packing:
     """captions (B, R, T), padded behind END with PAD."""
-    return _packed(captions) if use_fast() else _padded(captions)
+    return _packed(captions) if use_fast(captions.device) else _padded(captions)
 
 
 def _packed(captions: Tensor) -> Packing:

@@ -68,8 +68,9 @@ class StepLinear(nn.Linear):
 @contextmanager
 def deferred_weight_gradients(model: nn.Module) -> Iterator[None]:
     """All calls of the model's StepLinear layers within the block are one sequence with one weight gradient."""
-    fast = use_fast() and torch.is_grad_enabled()
-    layers = [module for module in model.modules() if isinstance(module, StepLinear)] if fast else []
+    layers = [module for module in model.modules() if isinstance(module, StepLinear)]
+    if not torch.is_grad_enabled() or not all(use_fast(layer.weight.device) for layer in layers):
+        layers = []
     for layer in layers:
         saved: Saved = []
         layer._sequence = _WeightGradient.apply(layer.weight, layer.bias, saved), saved  # type: ignore[no-untyped-call]
