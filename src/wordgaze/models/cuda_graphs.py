@@ -5,9 +5,7 @@ each word those of the attention, the cells and their gradients. A CUDA graph re
 launches them together, forward and backward.
 """
 
-import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ MAX_GRAPHS = 8
 
 _MULTIPLE = 4  # steps are added up to a multiple of this, so that batches of similar length share a graph
 
-Unrolled = Callable[..., tuple[Tensor, ...]]
+Unroll = Callable[..., tuple[Tensor, ...]]
 
 
 class GraphedRecurrence:
@@ -35,8 +33,11 @@ class GraphedRecurrence:
     """
 
     def __init__(self, decoder: Decoder, dtype: torch.dtype) -> None:
-        self.decoder, self._unroll = decoder, _Unroll(decoder, dtype)
-        self._graphs: dict[tuple[object, ...], Unrolled] = {}
+        self.decoder, self.dtype = decoder, dtype
+        self._recurrence = _Recurrence(decoder)
+        # Those of fp32, which are not in their places while ``functional_call`` runs the decoder.
+        self._weights = dict(self._recurrence.named_parameters())
+        self._graphs: dict[tuple[object, ...], Unroll] = {}
 
     def __call__(
         self, word_gates: Sequence[Tensor], steps: Sequence[StepRows], state: State, memory: Memory
@@ -47,36 +48,35 @@ class GraphedRecurrence:
         rows = len(word_gates[0])
         gates = pad(torch.stack(list(word_gates)), (0, 0, 0, 0, 0, -len(word_gates) % _MULTIPLE))  # (T', N, G)
         inputs = (gates, *memory, *(part for layer in state.layers for part in layer), state.step)
-        unrolled = self._graph(inputs)
-        if unrolled is None:
+        unroll = self._graph(inputs)
+        if unroll is None:
             return self.decoder.unroll(word_gates, steps, state, memory)
-        return tuple(part[: rows * len(word_gates)] for part in unrolled(*inputs))
+        return tuple(part[: rows * len(word_gates)] for part in unroll(*inputs, *self._weights.values()))
 
-    def _graph(self, inputs: Sequence[Tensor]) -> Unrolled | None:
+    def _graph(self, inputs: Sequence[Tensor]) -> Unroll | None:
         """The graph for inputs of these shapes, captured at first use; None if there are MAX_GRAPHS others."""
         key = (self.decoder.training, *((tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in inputs))
         if key not in self._graphs and len(self._graphs) < MAX_GRAPHS:
-            self._graphs[key] = _captured(self._unroll, inputs)
+            self._graphs[key] = self._captured(inputs)
         return self._graphs.get(key)
 
+    def _captured(self, inputs: Sequence[Tensor]) -> Unroll:
+        if inputs[0].device.type != "cuda":
+            return self._unroll
+        # New leaves of the autograd graph: those that exist belong to the stream on which no graph is captured. A leaf
+        # with the memory of a weight is not copied to, when the weight is passed in its place.
+        samples = [tensor.detach().clone() for tensor in inputs] + [p.detach() for p in self._weights.values()]
+        for sample, tensor in zip(samples, [*inputs, *self._weights.values()], strict=True):
+            sample.requires_grad_(tensor.requires_grad)
+        graphed: Unroll = torch.cuda.make_graphed_callables(self._unroll, tuple(samples), allow_unused_input=True)
+        return graphed
 
-class _Unroll(nn.Module):
-    """``decoder.unroll`` as a function of tensors alone; the weights of fp32 are cast in it.
-
-    It registers the parameters itself, because those of the decoder are replaced while ``functional_call`` runs it.
-    """
-
-    def __init__(self, decoder: Decoder, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        self._call = (_Recurrence(decoder),)  # in a tuple, where it is no submodule
-        for name, parameter in self._call[0].named_parameters():
-            self.register_parameter(name.replace(".", "/"), parameter)
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """(word_gates (T, N, G), features, keys, mean_gates, is_soft, states …, step) → the result of ``unroll``."""
-        weights = {name.replace("/", "."): p.to(self.dtype) for name, p in self.named_parameters()}
-        outputs: tuple[Tensor, ...] = functional_call(self._call[0], weights, inputs)
+    def _unroll(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """``decoder.unroll`` as a function of tensors alone: (word_gates (T, N, G), the parts of Memory, those of
+        State, the weights of fp32), which are cast here."""
+        count = len(self._weights)
+        weights = {name: p.to(self.dtype) for name, p in zip(self._weights, inputs[-count:], strict=True)}
+        outputs: tuple[Tensor, ...] = functional_call(self._recurrence, weights, inputs[:-count])
         return outputs
 
 
@@ -92,12 +92,3 @@ class _Recurrence(nn.Module):
         layers = tuple(tuple(parts[n * per_layer : (n + 1) * per_layer]) for n in range(num_layers))
         steps = [StepRows(None, None)] * len(word_gates)
         return self.decoder.unroll(word_gates.unbind(), steps, State(layers, step), memory)
-
-
-def _captured(unroll: _Unroll, inputs: Sequence[Tensor]) -> Unrolled:
-    if inputs[0].device.type != "cuda":
-        return unroll
-    samples = tuple(tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in inputs)
-    # A module would be replaced by its first graph; a copy that shares the parameters is used for each.
-    graphed: Any = torch.cuda.make_graphed_callables(copy.copy(unroll), samples, allow_unused_input=True)
-    return graphed  # type: ignore[no-any-return]
