@@ -6,6 +6,7 @@ launches them together, forward and backward.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +69,8 @@ class GraphedRecurrence:
         samples = [tensor.detach().clone() for tensor in inputs] + [p.detach() for p in self._weights.values()]
         for sample, tensor in zip(samples, [*inputs, *self._weights.values()], strict=True):
             sample.requires_grad_(tensor.requires_grad)
-        graphed: Unroll = torch.cuda.make_graphed_callables(self._unroll, tuple(samples), allow_unused_input=True)
-        return graphed
+        graphed: Any = torch.cuda.make_graphed_callables(self._unroll, tuple(samples), allow_unused_input=True)
+        return graphed  # type: ignore[no-any-return]
 
     def _unroll(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """``decoder.unroll`` as a function of tensors alone: (word_gates (T, N, G), the parts of Memory, those of
