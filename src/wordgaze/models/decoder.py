@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, dropout1d, pad
+from torch.nn.functional import pad
 
 from wordgaze.models.attention import Attention, AttentionOutput, Memory, RowIndex
 from wordgaze.models.config import DecoderConfig
+from wordgaze.models.kernels.dropout import dropout
 from wordgaze.models.kernels.linear import Linear, linear
 from wordgaze.models.kernels.packing import pack_captions
 from wordgaze.models.kernels.step_linear import StepLinear, deferred_weight_gradients
@@ -173,10 +174,12 @@ class Decoder(nn.Module):
     def encode(self, features: Tensor) -> Memory:
         """features (B, L, channels) → what is computed once per image."""
         config = self.config
+        channels = features.new_ones(len(features), 1, self.channels, dtype=torch.float32)
+        channels = dropout(channels, config.dropout_channels, self.training)  # drops a channel in all cells
         if config.standardise:
-            standardised = (features - self.get_buffer("feature_mean")) * self.get_buffer("feature_scale")
-            features = standardised.clamp(-MAX_DEVIATION, MAX_DEVIATION).to(features.dtype)
-        features = dropout1d(features.transpose(1, 2), config.dropout_channels, self.training).transpose(1, 2)
+            features = self._standardised(features, channels)
+        elif self.training and config.dropout_channels:
+            features = features * channels.to(features.dtype)
         if config.feature_size:
             features = torch.relu(self.feature_projection(features))
         features = dropout(features, config.dropout_features, self.training)  # (B, L, D)
@@ -275,6 +278,13 @@ class Decoder(nn.Module):
             packing.unpack(sample_log_prob),
             packing.order,
         )
+
+    def _standardised(self, features: Tensor, channels: Tensor) -> Tensor:
+        """features (B, L, channels) standardised, clipped, and multiplied by ``channels`` (B, 1, channels), which are
+        not negative: the largest tensor of all is read and written twice, instead of once per operation."""
+        mean, scale = self.get_buffer("feature_mean").float(), self.get_buffer("feature_scale").float() * channels
+        limit = MAX_DEVIATION * channels
+        return torch.addcmul(-mean * scale, features.float(), scale).clamp(-limit, limit).to(features.dtype)
 
     def _recurrent_step(
         self, word_gates: Tensor, step_inputs: StepInputs, memory: Memory, rows: RowIndex | None
