@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout, pad
+from torch.nn.functional import cross_entropy, dropout, dropout1d, pad
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from wordgaze.config.params import TrainParams
-from wordgaze.models.decoder import Decoder
+from wordgaze.models.decoder import MAX_DEVIATION, Decoder
 from wordgaze.text.vocabulary import PAD, START
 from wordgaze.training.batches import Example
 from wordgaze.vision.feature_store import FeatureSource
@@ -22,14 +22,18 @@ class PlainDecoder(nn.Module):
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         own = copy.deepcopy(decoder)
-        self.config, self.top_down = own.config, own.attention_layer == 1
-        self.feature_projection, self.embedding = own.feature_projection, own.embedding
-        self.init_state_projection = own.init_state_projection
+        self.config, self.top_down = own.config, own.config.attention_position == "between"
+        self.is_last = own.config.attention_position == "last"
+        if own.config.standardise:
+            self.register_buffer("feature_mean", own.get_buffer("feature_mean"))
+            self.register_buffer("feature_scale", own.get_buffer("feature_scale"))
+        self.feature_projection, self.embedding = _linear(own.feature_projection), own.embedding
+        self.init_state_projection = _linear(own.init_state_projection)
         score = own.attention.score
-        self.key_projection, self.query_projection = score.key_projection, score.query_projection
+        self.key_projection, self.query_projection = _linear(score.key_projection), _linear(score.query_projection)
         self.energy = score.energy
-        self.hidden_to_output, self.context_to_output = own.hidden_to_output, own.context_to_output
-        self.gate = own.context_gate if own.config.gate else None
+        self.hidden_to_output, self.context_to_output = _linear(own.hidden_to_output), _linear(own.context_to_output)
+        self.gate = _linear(own.context_gate) if own.config.gate else None
         self.lm_head = nn.Linear(own.lm_head.weight.shape[1], own.vocabulary_size)
         self.lm_head.weight, self.lm_head.bias = own.lm_head.weight, own.lm_head.bias
         first, *upper_layers = own.layers
@@ -40,6 +44,15 @@ class PlainDecoder(nn.Module):
             cells.append(
                 _cell(upper, upper_layers[0].input_projection.bias, upper_layers[0].recurrent_projection.weight)
             )
+        elif self.is_last:
+            lower = (own.word_to_gates.weight, own.mean_to_gates.weight)
+            recurrent, bias = first.recurrent_projection.weight, own.word_to_gates.bias
+            size = 4 * own.config.hidden_size
+            cells = [_cell([part[:size] for part in lower], bias[:size], recurrent[:size])]
+            self.sentinel_gate = nn.Linear(lower[0].shape[1] + lower[1].shape[1] + recurrent.shape[1], size // 4)
+            gate = torch.cat([part[size:].detach() for part in (*lower, recurrent)], 1)
+            self.sentinel_gate.weight, self.sentinel_gate.bias = nn.Parameter(gate), nn.Parameter(bias[size:].detach())
+            self.sentinel_key_projection = _linear(own.attention.sentinel_key_projection)
         else:
             lower = (own.word_to_gates.weight, own.context_to_gates.weight)
             cells = [_cell(lower, own.word_to_gates.bias, first.recurrent_projection.weight)]
@@ -48,6 +61,10 @@ class PlainDecoder(nn.Module):
     def forward(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
         """features (N, L, channels), captions (N, T) → logits (N, T, V), weights (N, T, L)."""
         config = self.config
+        if config.standardise:
+            features = (features - self.feature_mean) * self.feature_scale
+            features = features.clamp(-MAX_DEVIATION, MAX_DEVIATION)
+        features = dropout1d(features.transpose(1, 2), config.dropout_channels, self.training).transpose(1, 2)
         grid = dropout(torch.relu(self.feature_projection(features)), config.dropout_features, self.training)
         keys, mean = self.key_projection(grid), grid.mean(1)
         parts = torch.tanh(self.init_state_projection(mean)).chunk(2 * config.num_layers, 1)
@@ -59,19 +76,38 @@ class PlainDecoder(nn.Module):
             word = words[:, t]
             if self.top_down:
                 states[0] = self.cells[0](torch.cat([word, mean, states[1][0]], 1), states[0])
+            if self.is_last:
+                inputs = torch.cat([word, mean], 1)
+                gate = torch.sigmoid(self.sentinel_gate(torch.cat([inputs, states[0][0]], 1)))
+                states[0] = self.cells[0](inputs, states[0])
+                sentinel = gate * torch.tanh(states[0][1])
             query = states[0][0]
-            energy = self.energy(torch.tanh(keys + self.query_projection(query).unsqueeze(1))).squeeze(2)
-            weights = torch.softmax(energy, 1)
-            context = (weights.unsqueeze(2) * grid).sum(1)
-            if self.gate is not None:
-                context = torch.sigmoid(self.gate(query)) * context
-            lower = states[0][0] if self.top_down else word
-            states[-1] = self.cells[-1](torch.cat([lower, context], 1), states[-1])
+            asked = self.query_projection(query)
+            energy = self.energy(torch.tanh(keys + asked.unsqueeze(1))).squeeze(2)
+            if self.is_last:
+                own = self.energy(torch.tanh(self.sentinel_key_projection(sentinel) + asked))
+                every = torch.softmax(torch.cat([energy, own], 1), 1)
+                weights = every[:, :-1]
+                context = (weights.unsqueeze(2) * grid).sum(1) + every[:, -1:] * sentinel
+            else:
+                weights = torch.softmax(energy, 1)
+                context = (weights.unsqueeze(2) * grid).sum(1)
+                if self.gate is not None:
+                    context = torch.sigmoid(self.gate(query)) * context
+                lower = states[0][0] if self.top_down else word
+                states[-1] = self.cells[-1](torch.cat([lower, context], 1), states[-1])
             hidden = dropout(states[-1][0], config.dropout_output, self.training)
             output = torch.tanh(word + self.hidden_to_output(hidden) + self.context_to_output(context))
             logits.append(self.lm_head(dropout(output, config.dropout_output, self.training)))
             attention.append(weights)
         return torch.stack(logits, 1), torch.stack(attention, 1)
+
+
+def _linear(own: nn.Linear) -> nn.Linear:
+    """PyTorch's layer with the weights of one of the decoder's."""
+    layer = nn.Linear(own.in_features, own.out_features, bias=own.bias is not None)
+    layer.weight, layer.bias = own.weight, own.bias
+    return layer
 
 
 def _cell(inputs: Sequence[Tensor], bias: Tensor, recurrent: Tensor) -> nn.LSTMCell:

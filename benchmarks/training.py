@@ -1,16 +1,20 @@
 """The speed of training: the project's step compared with a plain loop of the same mathematics in the same run.
 
     python benchmarks/training.py [--data data] [--steps 60] [--device cuda] [--threads 2] [--processes 2]
+                                  [--only flickr8k_best] [--profile profile.json]
 
 The plain loop is written as in tutorials: one caption is one example, whose features are read and projected for every
 caption; shuffled captions, an LSTMCell per word, captions padded to the longest one of the batch, logits and loss over
 all padded positions, fp32, AdamW, a DataLoader. Both start from the same weights and take turns, with 80 captions per
 step, the same dropout rates and the same settings of the optimizer. Losses and gradients of one batch without dropout
-are compared before anything is timed, and the training curves at the end.
+are compared before anything is timed, and the training curves at the end. The model ``flickr8k_best`` is that of the
+recipe, on features of its size. ``--profile`` writes the seconds per step of each part of the project's step, which
+benchmarks/profile_picture.py draws.
 """
 
 import argparse
 import copy
+import json
 import math
 import statistics
 import sys
@@ -30,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 from plain_training import CaptionDataset, PlainDecoder, PlainTrainer, collate, plain_loss
 
 from wordgaze.config.params import TrainParams
+from wordgaze.config.recipes import load_recipe
 from wordgaze.data.prepared import Prepared
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
@@ -45,7 +50,13 @@ IMAGES, CAPTIONS = 16, 5  # images per step, captions per image
 MODELS: dict[str, dict[str, Any]] = {
     "soft attention": {},
     "top-down": {"attention_position": "between", "num_layers": 2, "gate": False},
+    "flickr8k_best": {
+        key.removeprefix("model."): value
+        for key, value in load_recipe("flickr8k_best").settings.items()
+        if key.startswith("model.")
+    },
 }
+SIZES = {"flickr8k_best": (81, 3464)}  # cells and channels of random features, where they are not (49, 1280)
 WINDOWS = 6  # windows in which the training curves are compared
 MAX_STANDARD_ERRORS = 4.0  # between the means of a window
 
@@ -53,14 +64,15 @@ MAX_STANDARD_ERRORS = 4.0  # between the means of a window
 class Synthetic:
     """Random features, and captions with the lengths of captions of photographs and words by Zipf's law."""
 
-    num_cells, channels, vocabulary_size, max_words = 49, 1280, 2543, 20
+    vocabulary_size, max_words = 2543, 20
 
-    def __init__(self, num_images: int = 1000) -> None:
+    def __init__(self, num_cells: int, channels: int, num_images: int = 1000) -> None:
+        self.channels = channels
         rng = np.random.default_rng(1)
         frequency = 1 / np.arange(1, self.vocabulary_size - len(SPECIAL) + 1)
         self.features = torch.rand(
-            num_images, self.num_cells, self.channels, generator=torch.Generator().manual_seed(1)
-        ).bfloat16()
+            num_images, num_cells, channels, generator=torch.Generator().manual_seed(1), dtype=torch.bfloat16
+        )
         lengths = np.clip(np.rint(rng.normal(10.8, 3.8, (num_images, CAPTIONS))), 3, self.max_words).astype(int)
         captions = [
             [rng.choice(len(frequency), n, p=frequency / frequency.sum()) for n in of_image] for of_image in lengths
@@ -208,6 +220,8 @@ def measure(
         device,
     )
     total = sum(parts.values())
+    if args.profile:
+        args.profile.write_text(json.dumps({"model": name, "precision": args.precision, "seconds": parts}))
     print(
         f"  {1e3 * total:.0f} ms per step: "
         + ", ".join(f"{part} {seconds / total:.0%}" for part, seconds in parts.items())
@@ -231,6 +245,19 @@ def curves_agree(plain: Sequence[float], project: Sequence[float]) -> bool:
     return max(differences) < MAX_STANDARD_ERRORS
 
 
+def training_data(name: str, folder: Path | None) -> tuple[list[Example], FeatureSource, int, int]:
+    """Examples, features, the number of channels and that of words: those of a project, or random ones."""
+    if not folder:
+        synthetic = Synthetic(*SIZES.get(name, (49, 1280)))
+        return synthetic.examples, synthetic, synthetic.channels, Synthetic.vocabulary_size
+    prepared, store = Prepared.load(folder / "prepared"), FeatureStore(folder / "features")
+    examples = [
+        Example(image, tuple(tuple(prepared.vocabulary.encode(words, Synthetic.max_words)) for words in captions))
+        for image, captions in sorted(prepared.captions["train"].items())
+    ]
+    return examples, store, store.spec.channels, len(prepared.vocabulary)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -243,28 +270,21 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--processes", type=int, default=1, help="number of processes of the project's step")
+    parser.add_argument("--profile", type=Path, help="write the seconds of each part of a step; needs --processes 1")
     parser.add_argument("--only", choices=MODELS, nargs="+", default=list(MODELS))
     args = parser.parse_args()
     if args.steps < 3 * WINDOWS:
         parser.error(f"--steps must be {3 * WINDOWS} or more")
     torch.set_num_threads(args.threads)
-    source: FeatureSource
-    if args.data:
-        prepared, source = Prepared.load(args.data / "prepared"), FeatureStore(args.data / "features")
-        channels, vocabulary_size = source.spec.channels, len(prepared.vocabulary)
-        examples = [
-            Example(image, tuple(tuple(prepared.vocabulary.encode(words, Synthetic.max_words)) for words in captions))
-            for image, captions in sorted(prepared.captions["train"].items())
-        ]
-    else:
-        source = synthetic = Synthetic()
-        channels, vocabulary_size, examples = Synthetic.channels, Synthetic.vocabulary_size, synthetic.examples
-    machine = f"{args.threads} threads, {args.processes} processes, {args.device}, torch {torch.__version__}"
-    print(f"{len(examples)} images, {vocabulary_size} words, {machine}")
+    print(f"{args.threads} threads, {args.processes} processes, {args.device}, torch {torch.__version__}")
     different = []
     for name in args.only:
+        examples, source, channels, vocabulary_size = training_data(name, args.data)
         torch.manual_seed(1)
         decoder = Decoder(DecoderConfig(**MODELS[name]), channels, vocabulary_size)
+        if decoder.config.standardise:
+            decoder.standardise(source.read([example.image for example in examples[:256]]))
+        print(f"{len(examples)} images, {channels} channels, {vocabulary_size} words")
         if not curves_agree(*measure(name, decoder, examples, source, args)):
             different.append(name)
     if different:

@@ -235,6 +235,16 @@ def test_a_channel_is_dropped_in_all_cells_of_an_image() -> None:
     torch.testing.assert_close(seen, 2 * pictures(20) * ~silent.unsqueeze(1))
 
 
+def test_a_standardised_channel_is_dropped_in_all_cells_of_an_image() -> None:
+    decoder = decoder_of(feature_size=0, standardise=True, dropout_channels=0.5).train()
+    features = 7 + 30 * pictures(20)
+    decoder.standardise(7 + 3 * pictures(50))
+    seen = decoder.encode(features).features
+    silent = (seen == 0).all(1)
+    assert 0 < silent.sum() < silent.numel()
+    torch.testing.assert_close(seen, 2 * decoder.eval().encode(features).features * ~silent.unsqueeze(1))
+
+
 def test_word_vectors_of_another_width_are_projected() -> None:
     decoder = decoder_of(vector_size=3)
     assert decoder.embedding.weight.shape[1] == 3

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.kernels.additive_energy import additive_energy
+from wordgaze.models.kernels.linear import Linear
 from wordgaze.models.kernels.step_linear import StepLinear
 
 
@@ -71,7 +72,7 @@ class Additive(nn.Module):
 
     def __init__(self, feature_size: int, query_size: int, attention_size: int) -> None:
         super().__init__()
-        self.key_projection = nn.Linear(feature_size, attention_size, bias=self.key_bias)
+        self.key_projection = Linear(feature_size, attention_size, bias=self.key_bias)
         self.query_projection = StepLinear(query_size, attention_size, bias=False)
         self.energy = nn.Linear(attention_size, 1, bias=False)
 
@@ -95,7 +96,7 @@ class General(nn.Module):
 
     def __init__(self, feature_size: int, query_size: int, _: int) -> None:
         super().__init__()
-        self.key_projection: nn.Module = nn.Linear(feature_size, query_size, bias=False)
+        self.key_projection: nn.Module = Linear(feature_size, query_size, bias=False)
 
     def project_query(self, query: Tensor) -> Tensor:
         """query (N, H), unchanged."""

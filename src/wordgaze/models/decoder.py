@@ -13,10 +13,12 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, dropout1d, linear, pad
+from torch.nn.functional import pad
 
 from wordgaze.models.attention import Attention, AttentionOutput, Memory, RowIndex
 from wordgaze.models.config import DecoderConfig
+from wordgaze.models.kernels.dropout import dropout
+from wordgaze.models.kernels.linear import Linear, linear
 from wordgaze.models.kernels.packing import StepRows, pack_captions
 from wordgaze.models.kernels.step_linear import StepLinear, deferred_weight_gradients
 from wordgaze.models.recurrent import CELLS, LayerState, RecurrentLayer
@@ -125,11 +127,11 @@ class Decoder(nn.Module):
         if config.standardise:
             self.register_buffer("feature_mean", torch.zeros(channels))
             self.register_buffer("feature_scale", torch.ones(channels))
-        self.feature_projection = nn.Linear(channels, feature_size) if config.feature_size else nn.Identity()
+        self.feature_projection = Linear(channels, feature_size) if config.feature_size else nn.Identity()
         self.embedding = nn.Embedding(vocabulary_size, self.vector_size, padding_idx=PAD)
         self.embedding.weight.requires_grad_(not config.freeze_word_vectors)
         has_projection = self.vector_size != embedding_size
-        self.embedding_projection = nn.Linear(self.vector_size, embedding_size) if has_projection else nn.Identity()
+        self.embedding_projection = Linear(self.vector_size, embedding_size) if has_projection else nn.Identity()
         self.attention = Attention(config, feature_size)
         self.layers = nn.ModuleList(
             RecurrentLayer(
@@ -137,21 +139,21 @@ class Decoder(nn.Module):
             )
             for n in range(num_layers)
         )
-        self.init_state_projection = nn.Linear(feature_size, num_layers * CELLS[config.cell].num_states * hidden_size)
+        self.init_state_projection = Linear(feature_size, num_layers * CELLS[config.cell].num_states * hidden_size)
         if config.gate:
-            self.context_gate = nn.Linear(hidden_size, 1)
+            self.context_gate = Linear(hidden_size, 1)
         first_size = self._layer(0).gate_size
-        self.word_to_gates = nn.Linear(embedding_size, first_size)
+        self.word_to_gates = Linear(embedding_size, first_size)
         if self.attention_layer > 0:
-            self.mean_to_gates = nn.Linear(feature_size, first_size, bias=False)
+            self.mean_to_gates = Linear(feature_size, first_size, bias=False)
         if 0 < self.attention_layer < num_layers:
             self.top_to_gates = StepLinear(hidden_size, first_size, bias=False)
         if self.attention_layer < num_layers:
             context_size = self._layer(self.attention_layer).gate_size
             self.context_to_gates = StepLinear(feature_size, context_size, bias=False)
         if config.output == "deep":
-            self.hidden_to_output = nn.Linear(hidden_size, embedding_size)
-            self.context_to_output = nn.Linear(feature_size, embedding_size, bias=False)
+            self.hidden_to_output = Linear(hidden_size, embedding_size)
+            self.context_to_output = Linear(feature_size, embedding_size, bias=False)
         if config.tie_embeddings:
             with torch.no_grad():  # rows of length 1 make all words about equally likely in the beginning
                 self.embedding.weight *= self.vector_size**-0.5
@@ -177,10 +179,12 @@ class Decoder(nn.Module):
     def encode(self, features: Tensor) -> Memory:
         """features (B, L, channels) → what is computed once per image."""
         config = self.config
+        channels = features.new_ones(len(features), 1, self.channels, dtype=torch.float32)
+        channels = dropout(channels, config.dropout_channels, self.training)  # drops a channel in all cells
         if config.standardise:
-            standardised = (features - self.get_buffer("feature_mean")) * self.get_buffer("feature_scale")
-            features = standardised.clamp(-MAX_DEVIATION, MAX_DEVIATION).to(features.dtype)
-        features = dropout1d(features.transpose(1, 2), config.dropout_channels, self.training).transpose(1, 2)
+            features = self._standardised(features, channels)
+        elif self.training and config.dropout_channels:
+            features = features * channels.to(features.dtype)
         if config.feature_size:
             features = torch.relu(self.feature_projection(features))
         features = dropout(features, config.dropout_features, self.training)  # (B, L, D)
@@ -212,7 +216,7 @@ class Decoder(nn.Module):
         )
         top = state.layers[-1][0]  # (N, H)
         if self.attention_layer == 0:
-            attention = self._attend(top, memory, state.step, rows, None)
+            attention = self._attend(top, memory, state.step, rows)
             return StepInputs(state, recurrent_gates, self.context_to_gates(attention.context), attention)
         if rows is None:
             input_gates = memory.mean_gates.repeat_interleave(len(top) // len(memory.mean_gates), dim=0)
@@ -236,7 +240,8 @@ class Decoder(nn.Module):
         """
         embedded = self.embedding_projection(self.embedding(words))  # (N, E)
         word_gates = table.gates[words] if table else self.word_to_gates(embedded)
-        hidden, attention, state = self._recurrent_step(word_gates, step_inputs, memory, rows)
+        hidden, attention, sentinel, state = self._recurrent_step(word_gates, step_inputs, memory, rows)
+        attention = attention or self._attend(hidden, memory, step_inputs.state.step, rows, sentinel)
         weight, bias = (table.weight, table.bias) if table else (self._output_weight(), self.lm_head.bias)
         logits = self._logits(embedded, hidden, attention.context, weight, bias)
         return StepOutput(logits, state, attention.weights)
@@ -251,7 +256,14 @@ class Decoder(nn.Module):
         state = self.init_state(memory, captions.shape[1])
         word_gates = self.word_to_gates(embedded).split(packing.counts)  # T times (N, G)
         outputs = (recurrence or self.unroll)(word_gates, packing.steps, state, memory)
-        hidden, context, weights, distribution, sample_log_prob = (packing.words_only(part) for part in outputs)
+        hidden, first, *others = outputs
+        if self.attention_layer == len(self.layers):  # no step depends on it, so all steps are computed at once
+            attention = self._attend(hidden, memory, first, packing.rows, *others)
+        else:
+            attention = AttentionOutput(first, *others)
+        hidden, context, weights, distribution, sample_log_prob = (
+            packing.words_only(part) for part in (hidden, *attention)
+        )
         embedded = packing.words_only(embedded)
         logits = self._logits(embedded, hidden, context, *self._padded_output_layer())  # (N, V)
         return DecoderOutput(
@@ -267,24 +279,37 @@ class Decoder(nn.Module):
     def unroll(
         self, word_gates: Sequence[Tensor], steps: Sequence[StepRows], state: State, memory: Memory
     ) -> tuple[Tensor, ...]:
-        """The recurrence of teacher forcing: word_gates, T times (N, G) → the hidden states (M, H) and the parts of
-        AttentionOutput (M, …) of the rows of all steps."""
+        """The recurrence of teacher forcing: word_gates, T times (N, G) → the hidden states (M, H) of the rows of all
+        steps, and the parts of their AttentionOutput (M, …).
+
+        Where the attention comes after all layers, these are what it needs besides: the step (M,), and the sentinel
+        (M, H), if any.
+        """
         outputs: list[tuple[Tensor, ...]] = []
-        with deferred_weight_gradients(self):
+        with deferred_weight_gradients(self, len(word_gates[0])):
             for gates, (keep, rows) in zip(word_gates, steps, strict=True):
                 if keep is not None:
                     state = state.select(keep)
                 step_inputs = self.prepare_step(state, memory, rows)
-                hidden, attention, state = self._recurrent_step(gates, step_inputs, memory, rows)
-                outputs.append((hidden, *attention))
+                hidden, attention, sentinel, state = self._recurrent_step(gates, step_inputs, memory, rows)
+                rest = attention or (step_inputs.state.step, *([] if sentinel is None else [sentinel]))
+                outputs.append((hidden, *rest))
         return tuple(torch.cat(part) for part in zip(*outputs, strict=True))
+
+    def _standardised(self, features: Tensor, channels: Tensor) -> Tensor:
+        """features (B, L, channels) standardised, clipped, and multiplied by ``channels`` (B, 1, channels), which are
+        not negative: the largest tensor of all is read and written twice, instead of once per operation."""
+        mean, scale = self.get_buffer("feature_mean").float(), self.get_buffer("feature_scale").float() * channels
+        limit = MAX_DEVIATION * channels
+        return torch.addcmul(-mean * scale, features.float(), scale).clamp(-limit, limit).to(features.dtype)
 
     def _recurrent_step(
         self, word_gates: Tensor, step_inputs: StepInputs, memory: Memory, rows: RowIndex | None
-    ) -> tuple[Tensor, AttentionOutput, State]:
-        """word_gates (N, G) → the top hidden state (N, H), the attention, and the new state."""
+    ) -> tuple[Tensor, AttentionOutput | tuple[()], Tensor | None, State]:
+        """word_gates (N, G) → the top hidden state (N, H), the attention, the sentinel of the top layer, if any, and
+        the new state. The attention is () where it comes after all layers and is left to the caller."""
         input_gates, attention = word_gates + step_inputs.input_gates, step_inputs.attention
-        step, sentinel = step_inputs.state.step, None
+        sentinel = None
         hidden = input_gates  # read by the layers above the first, when it is the hidden state of the layer below
         new_states: list[LayerState] = []
         for n, layer_state in enumerate(step_inputs.state.layers):
@@ -292,17 +317,14 @@ class Decoder(nn.Module):
             if layer.input_projection is not None:
                 input_gates = layer.input_projection(hidden)
             if 0 < n == self.attention_layer:
-                attention = self._attend(hidden, memory, step, rows, sentinel)
+                attention = self._attend(hidden, memory, step_inputs.state.step, rows, sentinel)
                 input_gates = input_gates + self.context_to_gates(attention.context)
             hidden, new_state, sentinel = layer(input_gates, step_inputs.recurrent_gates[n], layer_state)
             new_states.append(new_state)
-        if self.attention_layer == len(self.layers):
-            attention = self._attend(hidden, memory, step, rows, sentinel)
-        assert isinstance(attention, AttentionOutput)
-        return hidden, attention, State(tuple(new_states), step + 1)
+        return hidden, attention, sentinel, State(tuple(new_states), step_inputs.state.step + 1)
 
     def _attend(
-        self, query: Tensor, memory: Memory, step: Tensor, rows: RowIndex | None, sentinel: Tensor | None
+        self, query: Tensor, memory: Memory, step: Tensor, rows: RowIndex | None, sentinel: Tensor | None = None
     ) -> AttentionOutput:
         """query (N, H) → the attention, its context scaled by the gate β (Xu et al. 2015, section 4.2.1), if any."""
         output: AttentionOutput = self.attention(query, memory, step, rows, sentinel)

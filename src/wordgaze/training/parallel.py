@@ -66,10 +66,10 @@ class DataParallel:
 
     def _all_reduce(self, outputs: list[LossOutput], workers: list[_Worker]) -> LossOutput:
         """Sums the gradients of this process and the workers into ``grad``, and what their steps returned."""
-        parameters = self.train_step.parameters()
-        gradients = [[_gradient(p) for p in parameters], *(worker.gradients for worker in workers)]
-        for parameter, *of_ranks in zip(parameters, *gradients, strict=True):
-            parameter.grad = torch.stack(of_ranks).sum(0)
+        for number, parameter in enumerate(self.train_step.parameters()):
+            parameter.grad = _gradient(parameter)
+            for worker in workers:
+                parameter.grad += worker.gradients[number]
         metrics = {name: sum(output.metrics[name] for output in outputs) for name in outputs[0].metrics}
         return LossOutput(torch.stack([output.loss for output in outputs]).sum(), metrics, _mean_reward(outputs))
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wordgaze.models import kernels
+from wordgaze.models.kernels import additive_energy as module
 from wordgaze.models.kernels.additive_energy import additive_energy
 
 
@@ -69,6 +70,26 @@ def test_reference_takes_the_formula_itself() -> None:
     assert not torch.equal(additive_energy(*parts), plain(*parts))
 
 
-def test_other_precisions_take_the_formula_itself() -> None:
-    keys, query, v = (part.bfloat16() for part in example(1.0))
+def test_bf16_is_computed_in_single_precision() -> None:
+    parts = [part.bfloat16() for part in example(1.0)]
+    exact = plain(*(part.float() for part in parts))
+    torch.testing.assert_close(additive_energy(*parts), exact, atol=2e-6, rtol=1e-5)
+
+
+def test_double_precision_takes_the_formula_itself() -> None:
+    keys, query, v = (part.double() for part in example(1.0))
     assert torch.equal(additive_energy(keys, query, v), plain(keys, query, v))
+
+
+@pytest.mark.parametrize("chunk", [35, 3 * 35, 8 * 35, 9 * 35])
+def test_pairs_may_be_computed_in_parts(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part is one query of an image, three of its four, two images, or two images and a query that waits."""
+    gradients, energies = [], []
+    for size in (chunk, 2**18):
+        monkeypatch.setattr(module, "CHUNK", size)
+        leaves = [part.clone().requires_grad_() for part in example(1.0)]
+        energies.append(additive_energy(*leaves))
+        energies[-1].square().sum().backward()
+        gradients.append([leaf.grad for leaf in leaves])
+    torch.testing.assert_close(energies[0], energies[1])
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-5)

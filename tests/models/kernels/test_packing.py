@@ -69,6 +69,20 @@ def test_rows_of_a_step_are_kept_from_the_step_before_and_know_their_image(lengt
             assert len(set(index.slot.tolist())) == len(rows)
 
 
+@given(LENGTHS)
+def test_the_rows_of_all_steps_know_their_image(lengths: list[list[int]]) -> None:
+    if not any(map(any, lengths)):
+        return
+    captions = batch(lengths)
+    fast = pack_captions(captions)
+    with kernels.reference():
+        padded = pack_captions(captions)
+    for packing in (fast, padded):
+        assert len(set(packing.rows.slot.tolist())) == len(packing.rows.slot) == len(packing.inputs)
+        image = packing.positions // (captions.shape[1] * len(packing.counts))
+        assert torch.equal(packing.words_only(packing.rows.image), image)
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_unpacked_values_are_zero_after_the_end(fast: bool) -> None:
     captions = batch([[2, 3], [0, 1]])

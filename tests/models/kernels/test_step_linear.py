@@ -5,7 +5,16 @@ import torch
 from torch import Tensor, nn
 
 from wordgaze.models import kernels
+from wordgaze.models.kernels import linear
 from wordgaze.models.kernels.step_linear import StepLinear, deferred_weight_gradients
+
+
+@pytest.fixture(params=[False, True], ids=["", "packed"], autouse=True)
+def packed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without the layout of oneDNN's kernels, which such small layers have only on demand."""
+    if request.param:
+        monkeypatch.setattr(linear, "MIN_ROWS", 1)
+        monkeypatch.setattr(linear, "MIN_SIZE", 1)
 
 
 def layers(bias: bool) -> tuple[StepLinear, nn.Linear]:
@@ -26,7 +35,7 @@ def recurrence(layer: nn.Linear, start: Tensor) -> Tensor:
 
 
 def gradients(layer: nn.Linear, start: Tensor) -> list[Tensor]:
-    with deferred_weight_gradients(layer):
+    with deferred_weight_gradients(layer, 5):
         total = recurrence(layer, start)
     total.backward()
     return [part.grad for part in (start, *layer.parameters()) if part.grad is not None]
@@ -60,7 +69,7 @@ def test_a_frozen_weight_lets_gradients_through_and_learns_nothing() -> None:
 
 def test_reference_takes_the_librarys_layer() -> None:
     mine, theirs = layers(True)
-    with kernels.reference(), deferred_weight_gradients(mine):
+    with kernels.reference(), deferred_weight_gradients(mine, 5):
         assert mine._sequence is None
         gradients = [torch.autograd.grad(recurrence(layer, torch.ones(5, 4)), layer.weight) for layer in (mine, theirs)]
     assert torch.equal(*(gradient for (gradient,) in gradients))
@@ -68,9 +77,9 @@ def test_reference_takes_the_librarys_layer() -> None:
 
 def test_without_gradients_and_outside_a_sequence_it_is_the_librarys_layer() -> None:
     mine, theirs = layers(True)
-    with torch.no_grad(), deferred_weight_gradients(mine):
+    with torch.no_grad(), deferred_weight_gradients(mine, 5):
         assert torch.equal(mine(torch.ones(5, 4)), theirs(torch.ones(5, 4)))
-    with pytest.raises(RuntimeError, match="stop"), deferred_weight_gradients(mine):
+    with pytest.raises(RuntimeError, match="stop"), deferred_weight_gradients(mine, 5):
         raise RuntimeError("stop")
     mine(torch.ones(5, 4)).sum().backward()
     theirs(torch.ones(5, 4)).sum().backward()

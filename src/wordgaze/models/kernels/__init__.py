@@ -1,6 +1,8 @@
 """Fast paths of the decoder, each with a plain twin that computes the same values and gradients.
 
 - ``additive_energy``: the energies of additive attention without one tanh per pair of key and query;
+- ``dropout``: a quarter of the random bits;
+- ``linear``: products in single precision by oneDNN instead of MKL;
 - ``step_linear``: one weight gradient per sequence instead of one per step;
 - ``packing``: teacher forcing over the real words alone, without padding.
 

@@ -30,14 +30,16 @@ class Packing(NamedTuple):
     """A batch of captions (B, R, T) as the M rows that are computed, ordered by step, then image, then caption.
 
     ``order`` (B, R): the caption ``order[b, r]`` of image b is computed as its r-th; ``inputs`` (M,): the words that
-    are read; ``counts``: the number of rows of each step, ``steps`` what else is to be known of them; ``real`` (N,):
-    the rows that are real words, None for all; of the real words alone ``targets`` (N,), the words to be predicted,
-    and ``positions`` (N,), (b · R + r) · T + t, where T is the length of the longest caption."""
+    are read; ``counts``: the number of rows of each step, ``steps`` what else is to be known of them; ``rows`` assigns
+    the rows of all steps to the images; ``real`` (N,): the rows that are real words, None for all; of the real words
+    alone ``targets`` (N,), the words to be predicted, and ``positions`` (N,), (b · R + r) · T + t, where T is the
+    length of the longest caption."""
 
     order: Tensor
     inputs: Tensor
     counts: list[int]
     steps: list[StepRows]
+    rows: RowIndex
     real: Tensor | None
     targets: Tensor
     positions: Tensor
@@ -76,7 +78,8 @@ def _packed(captions: Tensor) -> Packing:
         steps.append(StepRows(keep, row_index))
         previous = rows
     inputs, targets = _shifted(captions)[image, rank, step], captions[image, rank, step]
-    return Packing(order, inputs, counts, steps, None, targets, caption * len(counts) + step)
+    rows_of_all = _row_index(image, batch_size)
+    return Packing(order, inputs, counts, steps, rows_of_all, None, targets, caption * len(counts) + step)
 
 
 def _padded(captions: Tensor) -> Packing:
@@ -88,8 +91,19 @@ def _padded(captions: Tensor) -> Packing:
     order = torch.arange(num_captions, device=captions.device).expand(batch_size, -1)
     inputs = _shifted(captions.T).T.flatten()
     steps = [StepRows(None, None)] * length
-    real = step * rows + caption
-    return Packing(order, inputs, [rows] * length, steps, real, captions.flatten()[real], caption * length + step)
+    image = torch.arange(batch_size, device=captions.device).repeat_interleave(num_captions).repeat(length)
+    row_index, real = _row_index(image, batch_size), step * rows + caption
+    return Packing(
+        order, inputs, [rows] * length, steps, row_index, real, captions.flatten()[real], caption * length + step
+    )
+
+
+def _row_index(image: Tensor, batch_size: int) -> RowIndex:
+    """image (M,), of each row → the index that assigns the rows to the images."""
+    counts, order = torch.bincount(image, minlength=batch_size), image.argsort(stable=True)
+    rank = torch.arange(len(image), device=image.device) - (counts.cumsum(0) - counts)[image[order]]
+    width = int(counts.max())
+    return RowIndex((image * width).index_add(0, order, rank), width)
 
 
 def _shifted(captions: Tensor) -> Tensor:
