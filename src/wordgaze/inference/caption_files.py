@@ -96,8 +96,9 @@ def caption_files(
     """Captions image files with the captioners in ``folders``, which form an ensemble if there are several.
 
     Yields one result per image, in order, except for images that an earlier run has done. An image that cannot be
-    opened, or whose companions cannot be written, yields its error and is left out of the tables. At most one batch of
-    images is held in memory. Shows its progress if there are several images.
+    opened, or whose companions cannot be written, yields its error and is left out of the tables. One image per core is
+    held in memory, or one batch of images where sheets of attention are written. Shows its progress if there are
+    several images.
 
     Raises ImageError for a path that does not exist and for an unusable ``attention`` or ``embed``, CaptionsError for
     an unusable table, ModelError for a folder without a captioner and for a confidence that the captioner lacks, and

@@ -17,6 +17,7 @@ from torch import Tensor
 from wordgaze.core.errors import DataError
 from wordgaze.core.parallel import available_cpus, map_ahead
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.outputs import Caption
 from wordgaze.inference.caption_stream import CaptionedImage
 from wordgaze.inference.captioner import Captioner, generate_ensemble
 from wordgaze.inference.inputs import BATCH_SIZE, batches, image_key
@@ -48,16 +49,26 @@ def caption_ahead(
     threads = available_cpus()
     encode = partial(_encode, captioners, generation_config.strategy in _SAMPLING)
     parts = map_ahead(encode, batches(sources, lambda _: 0, CPU_BATCH), threads, threads + 1)
-    for batch in batches(chain.from_iterable(parts), lambda _: 0, BATCH_SIZE):
-        encoded = [image for image in batch if image.error is None]
-        keys, features = [image.key for image in encoded], zip(*(image.features for image in encoded), strict=True)
-        with _one_core():
-            together = [torch.cat(rows) for rows in features]
-            captions = iter(generate_ensemble(captioners, together, generation_config, keys, seed) if encoded else ())
-        yield from (
-            CaptionedImage("", None, [], image.error) if image.error else CaptionedImage("", None, next(captions))
-            for image in batch
-        )
+    cores = torch.get_num_threads()
+    try:
+        for batch in batches(chain.from_iterable(parts), lambda _: 0, BATCH_SIZE):
+            encoded = [image for image in batch if image.error is None]
+            captions = iter(_generate(captioners, encoded, generation_config, seed) if encoded else ())
+            yield from (
+                CaptionedImage("", None, [], image.error) if image.error else CaptionedImage("", None, next(captions))
+                for image in batch
+            )
+    finally:
+        parts.close()
+        torch.set_num_threads(cores)  # also of threads that start later: they take the number that was set last
+
+
+def _generate(
+    captioners: Sequence[Captioner], encoded: Sequence[_Encoded], generation_config: GenerationConfig, seed: int
+) -> list[list[Caption]]:
+    with _one_core():
+        features = [torch.cat(rows) for rows in zip(*(image.features for image in encoded), strict=True)]
+        return generate_ensemble(captioners, features, generation_config, [image.key for image in encoded], seed)
 
 
 def _encode(captioners: Sequence[Captioner], needs_key: bool, sources: Sequence[ImageSource]) -> list[_Encoded]:
