@@ -19,10 +19,13 @@ from PIL import Image
 from tests.cli.conftest import CHECKOUT, Refused, Run, files
 from tests.disk import full_disk
 from tests.inference.metadata import read_metadata, read_sidecar
+from wordgaze.core.parallel import available_cpus
 from wordgaze.core.tables import unguard_formula
 from wordgaze.inference import caption_files
-from wordgaze.inference.caption_stream import caption_stream
+from wordgaze.inference.encode_ahead import caption_ahead
+from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.inference.xmp import new_packet
+from wordgaze.vision.encoders import CPU_BATCH
 from wordgaze.vision.images import load_image
 
 
@@ -94,7 +97,7 @@ def test_nothing_to_caption_is_a_wrong_command_line(run: Run, refused: Refused, 
 
 
 def test_the_first_caption_does_not_wait_for_the_last_file(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are opened, and even asked for their size, one batch at a time."""
+    """Files are opened, and even asked for their size, a batch and a few images per core at a time."""
     picture = (tree / "a.jpg").read_bytes()
     for n in range(100):
         (tree / f"deep/{n:03}.jpg").write_bytes(picture)
@@ -107,7 +110,7 @@ def test_the_first_caption_does_not_wait_for_the_last_file(tree: Path, monkeypat
     monkeypatch.setattr(caption_files, "load_image", load)
     results = run_library(tree, tables=(Path("t.csv"),))
     next(results)
-    assert len(opened) <= 17
+    assert len(opened) <= BATCH_SIZE + CPU_BATCH * (available_cpus() + 1)
     results.close()
 
 
@@ -245,12 +248,12 @@ def confident(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def stream(*arguments: Any, **options: Any) -> Iterator[Any]:
         number = 0
-        for result in caption_stream(*arguments, **options):
+        for result in caption_ahead(*arguments, **options):
             known = [dataclasses.replace(each, confidence=0.1 + 0.2 * number) for each in result.captions]
             number += bool(known)
             yield result._replace(captions=known)
 
-    monkeypatch.setattr(caption_files, "caption_stream", stream)
+    monkeypatch.setattr(caption_files, "caption_ahead", stream)
 
 
 @pytest.mark.usefixtures("confident")

@@ -16,7 +16,14 @@ from torch import Tensor
 
 from wordgaze.core.errors import ModelError
 from wordgaze.vision import networks
-from wordgaze.vision.encoders import Encoder, NetworkSpec, build_encoder, encoder_from_spec, fold_batch_norm
+from wordgaze.vision.encoders import (
+    CPU_BATCH,
+    Encoder,
+    NetworkSpec,
+    build_encoder,
+    encoder_from_spec,
+    fold_batch_norm,
+)
 
 CPU = torch.device("cpu")
 TINY = "timm/test_efficientnet"
@@ -530,3 +537,30 @@ def test_weights_that_cannot_be_downloaded_are_reported_with_the_way_out(
         ModelError, match=r"default weights of torchvision/resnet18 cannot be loaded: .*local weights file"
     ):
         build_encoder("torchvision/resnet18")
+
+
+def test_a_large_picture_is_resized_as_pillow_does_it() -> None:
+    encoder = build_encoder(TINY, "random", image_size=64)
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8))
+    for mode in ("bilinear", "bicubic"):
+        encoder.spec = encoder.spec.model_copy(update={"interpolation": mode})
+        resample = Image.Resampling[mode.upper()]
+        for size in ((150, 140), (400, 300), (1000, 200)):
+            picture = coarse.resize(size, Image.Resampling.BICUBIC)
+            expected = np.asarray(picture.resize((64, 64), resample)).astype(int)
+            difference = np.abs(encoder.pixels([picture])[0].permute(1, 2, 0).numpy() - expected)
+            assert difference.max() <= 1
+            assert difference.mean() < 0.02
+        small = coarse.resize((127, 200))
+        expected = np.asarray(small.resize((64, 64), resample)).astype(int)
+        assert np.array_equal(encoder.pixels([small])[0].permute(1, 2, 0).numpy(), expected)
+
+
+@torch.no_grad()
+def test_many_images_have_the_features_of_a_few() -> None:
+    encoder = build_encoder(TINY, "random", image_size=64).optimised(CPU, torch.float32)
+    batch = pixels(64, 2 * CPU_BATCH + 1)
+    together = encoder(batch)
+    assert together.shape[0] == len(batch)
+    for number in range(len(batch)):
+        torch.testing.assert_close(together[number], encoder(batch[number : number + 1])[0], rtol=1e-4, atol=1e-5)

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def map_ahead(function: Callable[[T], R], items: Iterable[T], threads: int, ahead: int) -> Iterator[R]:
+def map_ahead(function: Callable[[T], R], items: Iterable[T], threads: int, ahead: int) -> Generator[R, None, None]:
     """Yields ``function(item)`` in the order of ``items``, computed by ``threads`` threads.
 
     At most ``ahead`` results are computed before they are consumed, so memory stays bounded. An exception of

@@ -7,10 +7,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-from PIL import Image
 
 from wordgaze.core.errors import DataError, ImageError
 from wordgaze.core.files import atomic_write, fingerprint, sha256
@@ -23,6 +22,7 @@ from wordgaze.inference.caption_template import CaptionTemplate, required_confid
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.captioner_folder import CARD, WEIGHTS
 from wordgaze.inference.companions import Companion, Companions, check_replaceable, errors_of_one_image
+from wordgaze.inference.encode_ahead import ImageSource, caption_ahead
 from wordgaze.inference.journal import Journal, open_journal
 from wordgaze.inference.sidecar import Sidecar
 from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, write_table
@@ -96,8 +96,9 @@ def caption_files(
     """Captions image files with the captioners in ``folders``, which form an ensemble if there are several.
 
     Yields one result per image, in order, except for images that an earlier run has done. An image that cannot be
-    opened, or whose companions cannot be written, yields its error and is left out of the tables. At most one batch of
-    images is held in memory. Shows its progress if there are several images.
+    opened, or whose companions cannot be written, yields its error and is left out of the tables. One image per core is
+    held in memory, or one batch of images where sheets of attention are written. Shows its progress if there are
+    several images.
 
     Raises ImageError for a path that does not exist and for an unusable ``attention`` or ``embed``, CaptionsError for
     an unusable table, ModelError for a folder without a captioner and for a confidence that the captioner lacks, and
@@ -116,7 +117,7 @@ def caption_files(
                 _log.info("%s: continuing; %d images are done", journal.path, len(journal))
         report = None if files.total == 1 else stack.enter_context(counter("caption"))
         run = _Run(files, outputs, journal, report)
-        for result in caption_stream(captioners, run.images(), generation_config, seed=seed):
+        for result in _captioned(captioners, run.images(), generation_config, seed, outputs.attention is not None):
             yield run.finish(result)
         if journal is not None:
             for table in outputs.tables:
@@ -138,6 +139,25 @@ def check_inputs_are_kept(outputs: Iterable[Path], pictures: Iterable[Path]) -> 
             raise ImageError(f"{read[output.resolve()]} would be overwritten; choose another name for the output")
 
 
+def _captioned(
+    captioners: Sequence[Captioner],
+    sources: Iterator[ImageSource],
+    generation_config: GenerationConfig,
+    seed: int,
+    keep_images: bool,
+) -> Iterator[CaptionedImage]:
+    if not keep_images:
+        return caption_ahead(captioners, sources, generation_config, seed)
+    return caption_stream(captioners, map(_opened, sources), generation_config, seed=seed)
+
+
+def _opened(source: ImageSource) -> NamedImage:
+    try:
+        return NamedImage("", source if isinstance(source, DataError) else source())
+    except DataError as error:
+        return NamedImage("", error)
+
+
 class _Job(NamedTuple):
     """An image that is being captioned: its place in the tables, its id in the journal, and what is to be written."""
 
@@ -152,7 +172,7 @@ _NOT_DONE = -1
 
 
 class _Run:
-    """Opens images as they are needed, and writes what belongs to each as soon as it is captioned."""
+    """Finds images as they are needed, and writes what belongs to each as soon as it is captioned."""
 
     def __init__(self, files: ImageFiles, outputs: FileOutputs, journal: Journal | None, report: Report | None) -> None:
         self._files, self._outputs, self._journal, self._report = files, outputs, journal, report
@@ -161,7 +181,7 @@ class _Run:
         self._positions = array("q")  # the place of each image in the journal: 8 bytes instead of its path
         self._num_finished = 0
 
-    def images(self) -> Iterator[NamedImage]:
+    def images(self) -> Iterator[ImageSource]:
         """The images that are to be captioned, in order; each has a job."""
         for number, found in enumerate(self._files):
             self._positions.append(_NOT_DONE)
@@ -175,7 +195,7 @@ class _Run:
         """Writes what belongs to the image of the oldest job."""
         job = self._jobs.popleft()
         self._count()
-        if job.image is None or result.image is None:
+        if job.image is None or result.error is not None:
             return CaptionedFile(job.image and job.image.path, (), result.error)
         path = job.image.path
         rows = tuple(self._row(path, caption) for caption in result.captions)
@@ -200,8 +220,8 @@ class _Run:
         if kept := self._companions.kept:
             _log.info("texts, descriptions and copies that exist and were kept: %d; --overwrite replaces them", kept)
 
-    def _prepared(self, number: int, found: FoundImage) -> NamedImage | None:
-        """The opened image, or its error. None where nothing is to be done."""
+    def _prepared(self, number: int, found: FoundImage) -> ImageSource | None:
+        """What opens the image, or its error. None where nothing is to be done."""
         if isinstance(found, ImageError):
             return self._start(_Job(number, "", None, []), found)
         name = _id(found.path)
@@ -217,14 +237,13 @@ class _Run:
             if sheet is not None:
                 with errors_of_one_image(sheet):
                     check_replaceable(sheet, found.path)
-            image = load_image(found.path)
         except DataError as error:
             return self._start(_Job(number, name, found, []), error)
-        return self._start(_Job(number, name, found, missing, sheet), image)
+        return self._start(_Job(number, name, found, missing, sheet), partial(load_image, found.path))
 
-    def _start(self, job: _Job, image: Image.Image | DataError) -> NamedImage:
+    def _start(self, job: _Job, source: ImageSource) -> ImageSource:
         self._jobs.append(job)
-        return NamedImage("", image)
+        return source
 
     def _sheet(self, image: ImageFile) -> Path | None:
         if self._outputs.attention is None or not self._outputs.is_sheet_folder:

@@ -181,8 +181,12 @@ class Captioner:
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Encodes RGB images to features (B, L, D)."""
+        return self.encode(self.encoder.pixels(images))
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Encodes pixels (B, 3, S, S), the result of ``encoder.pixels``, to features (B, L, D)."""
         with torch.inference_mode():
-            return self.encoder(self.encoder.pixels(images).to(self.device))  # type: ignore[no-any-return]
+            return self.encoder(pixels.to(self.device))  # type: ignore[no-any-return]
 
     def force_decode(self, features: Tensor, words: Sequence[str]) -> tuple[Caption, Tensor]:
         """The log-probabilities of given words, by teacher forcing on the features (1, L, D) of one image.
@@ -244,11 +248,23 @@ def caption_ensemble(
     an ensemble have no ``confidence``, because it is calibrated for the captions of one decoder. Raises ModelError when
     the captioners have different vocabularies, and for a word of ``prefix`` that is not in them.
     """
+    features = [captioner.features(images) for captioner in captioners]
+    keys = [image_key(image) for image in images]
+    return generate_ensemble(captioners, features, generation_config, keys, seed, prefix)
+
+
+def generate_ensemble(
+    captioners: Sequence[Captioner],
+    features: Sequence[Tensor],
+    generation_config: GenerationConfig,
+    keys: Sequence[str],
+    seed: int = 0,
+    prefix: Sequence[str] = (),
+) -> list[list[Caption]]:
+    """As :func:`caption_ensemble`, for the features (B, L, D) of each captioner and the ``keys`` of the images."""
     first = captioners[0]
     if any(other.vocabulary != first.vocabulary for other in captioners):
         raise ModelError("an ensemble needs captioners with one vocabulary, and these differ; give a single captioner")
-    keys = [image_key(image) for image in images]
-    features = [captioner.features(images) for captioner in captioners]
     if len(captioners) == 1:
         return first.generate(features[0], generation_config, keys, seed, prefix)
     return generate(
