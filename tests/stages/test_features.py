@@ -16,9 +16,11 @@ from PIL import Image
 
 from wordgaze.config.params import FeaturesParams, Params
 from wordgaze.core import paths
+from wordgaze.core.parallel import map_ahead
 from wordgaze.data.records import Record, write_records
 from wordgaze.stages import features
 from wordgaze.vision import feature_extraction
+from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_store import FeatureStore
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -127,7 +129,24 @@ def test_unfinished_work_is_not_resumed_by_other_code(
     assert not list((project / ".scratch").glob("features-*"))
 
 
-def test_reading_uses_all_cpus_and_bounded_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_core_encodes_a_few_images(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The features depend on neither the number of cores nor that of the images that one encodes at a time."""
+    run_untracked()
+    expected = FeatureStore(paths.FEATURES).read(IMAGES)
+    calls: list[tuple[int, int]] = []
+
+    def watched(function: Any, items: Any, threads: int, ahead: int) -> Any:
+        calls.append((threads, ahead))
+        return map_ahead(function, items, threads, ahead)
+
+    monkeypatch.setattr(feature_extraction, "map_ahead", watched)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    run_untracked()
+    assert set(calls) == {(3, 4)}
+    assert torch.equal(FeatureStore(paths.FEATURES).read(IMAGES), expected)
+
+
+def test_for_a_gpu_all_cores_open_images_in_bounded_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 14: two reader threads on every machine, and a whole shard of pixels at once."""
     calls: list[tuple[int, int]] = []
 
@@ -135,19 +154,20 @@ def test_reading_uses_all_cpus_and_bounded_memory(project: Path, monkeypatch: py
         calls.append((threads, ahead))
         return map(function, items)
 
+    run_untracked()
+    expected = FeatureStore(paths.FEATURES).read(IMAGES)
+    encoder = build_encoder(SETTINGS.encoder, "random", SETTINGS.image_size).optimised(
+        torch.device("cpu"), torch.float32
+    )
+    files = [paths.RAW / "images" / name for name in IMAGES]
     monkeypatch.setattr(feature_extraction, "map_ahead", watched)
     monkeypatch.setattr(feature_extraction, "available_cpus", lambda: 11)
-    run_untracked()
-    assert set(calls) == {(11, 4)}
-    expected = FeatureStore(paths.FEATURES).read(IMAGES)
-    calls.clear()
-    monkeypatch.setattr(feature_extraction, "PIXEL_MEMORY", 3 * 64 * 64 * 3)
-    run_untracked()
-    assert set(calls) == {(11, 3)}
-    monkeypatch.undo()
-    monkeypatch.chdir(project)
-    run_untracked()
-    assert torch.equal(FeatureStore(paths.FEATURES).read(IMAGES), expected)
+    with torch.inference_mode():
+        actual = torch.cat(list(feature_extraction._with_gpu(encoder, files, 2)))
+        torch.testing.assert_close(actual, expected, atol=0.02, rtol=0.02)
+        monkeypatch.setattr(feature_extraction, "PIXEL_MEMORY", 3 * 64 * 64 * 3)
+        list(feature_extraction._with_gpu(encoder, files, 2))
+    assert calls == [(11, 4), (11, 3)]
 
 
 if __name__ == "__main__":  # one of the two processes
