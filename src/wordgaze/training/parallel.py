@@ -111,16 +111,18 @@ def _run_worker(train_step: TrainStep, gradients: list[Tensor], pipe: Connection
     torch.set_num_threads(num_threads)
     with suppress(EOFError, OSError):
         while True:
-            pipe.send(_step(train_step, gradients, *pipe.recv()))
+            shape, dtype, captions, rest, baseline, seed = pipe.recv()
+            features = torch.empty(shape, dtype=dtype)
+            pipe.recv_bytes_into(features.view(torch.uint8).flatten().numpy().data)
+            batch = Batch(features, torch.from_numpy(captions), *rest)
+            pipe.send(_step(train_step, gradients, batch, baseline, seed))
 
 
 def _step(
-    train_step: TrainStep, gradients: list[Tensor], features: Any, dtype: torch.dtype, captions: Any,
-    rest: tuple[Any, ...], baseline: float | None, seed: int,
-) -> tuple[float, dict[str, float], MeanReward | None] | str:  # fmt: skip
+    train_step: TrainStep, gradients: list[Tensor], batch: Batch, baseline: float | None, seed: int
+) -> tuple[float, dict[str, float], MeanReward | None] | str:
     """Writes the gradients of a step into ``gradients`` and returns its output, or the message of its error."""
     torch.manual_seed(seed)
-    batch = Batch(torch.from_numpy(features).view(dtype), torch.from_numpy(captions), *rest)
     try:
         output = train_step(batch, baseline)
     except Exception:
@@ -131,10 +133,12 @@ def _step(
 
 
 def _send(worker: _Worker, batch: Batch, baseline: float | None, seed: int) -> None:
-    # As bytes: a tensor would go by a shared file and a server of handles, for what is a megabyte. numpy has no bf16.
-    features, rest = batch.features.contiguous().view(torch.uint8).numpy(), (batch.images, batch.whole)
+    # As bytes: a tensor would go by a shared file and a server of handles, for what is a few megabytes, and a pickle
+    # would copy them twice at either end. numpy has no bf16.
+    features, rest = batch.features.contiguous(), (batch.images, batch.whole)
     try:
-        worker.pipe.send((features, batch.features.dtype, batch.captions.numpy(), rest, baseline, seed))
+        worker.pipe.send((features.shape, features.dtype, batch.captions.numpy(), rest, baseline, seed))
+        worker.pipe.send_bytes(features.view(torch.uint8).flatten().numpy().data)
     except OSError as error:
         raise _exited(worker) from error
 
