@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, dropout1d, linear, pad
+from torch.nn.functional import dropout1d, linear, pad
 
 from wordgaze.models.attention import Attention, AttentionOutput, Memory, RowIndex
 from wordgaze.models.config import DecoderConfig
+from wordgaze.models.kernels.dropout import dropout
 from wordgaze.models.kernels.packing import pack_captions
 from wordgaze.models.kernels.step_linear import StepLinear, deferred_weight_gradients
 from wordgaze.models.recurrent import CELLS, LayerState, RecurrentLayer

@@ -2,7 +2,8 @@
 
 - ``additive_energy``: the energies of additive attention without one tanh per pair of key and query;
 - ``step_linear``: one weight gradient per sequence instead of one per step;
-- ``packing``: teacher forcing over the real words alone, without padding.
+- ``packing``: teacher forcing over the real words alone, without padding;
+- ``dropout``: masks of 16 random bits per element.
 
 Within :func:`reference` the plain twins run. The tests compare both for every kind of decoder.
 """
