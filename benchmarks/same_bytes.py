@@ -1,7 +1,7 @@
 """The bytes of features, weights and reports under several settings of the processor's libraries, with and without
 ``reproducible: any_cpu``.
 
-    python benchmarks/same_bytes.py [--images 120] [--epochs 3] [--threads 1 2 4] [--seconds]
+    python benchmarks/same_bytes.py [--images 60] [--epochs 2] [--threads 1 2 4] [--seconds]
 
 Each setting is a process of its own, which draws a small data set of scenes, encodes it, trains, and evaluates. One
 line per output shows its checksum under each setting. With the option (columns marked ``any_cpu``) all columns must be
@@ -62,8 +62,8 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=int, default=120, help="scenes that are drawn")
-    parser.add_argument("--epochs", type=int, default=3, help="epochs of the training")
+    parser.add_argument("--images", type=int, default=60, help="scenes that are drawn")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of the training")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads to compare")
     parser.add_argument("--weights", default="random", help="weights of the encoder: random | default")
     parser.add_argument("--seconds", action="store_true", help="print the seconds of each output too")
@@ -230,7 +230,7 @@ def operations() -> dict[str, str]:
     import torch
     from torch.nn import functional
 
-    from wordgaze.models.kernels.dropout import dropout
+    from wordgaze.models import decoder
 
     rng = np.random.default_rng(1)  # uniform numbers of NumPy do not depend on the processor
 
@@ -259,7 +259,7 @@ def operations() -> dict[str, str]:
         "ATen: sum": line.sum,
         "ATen: normal": lambda: torch.randn(1000, generator=torch.Generator().manual_seed(1)),
         "ATen: dropout": lambda: _seeded(functional.dropout),
-        "wordgaze: dropout": lambda: _seeded(dropout),
+        "wordgaze: dropout": lambda: _seeded(decoder.dropout),
         "NumPy: exp": lambda: np.exp(line.double().numpy()),
         "NumPy: log": lambda: np.log(1 + np.abs(line.double().numpy())),
         "NumPy: product": lambda: square.numpy() @ square.numpy(),
