@@ -8,8 +8,7 @@ Shapes: B images, R captions per image, T words per caption, L cells, D features
 gates of the first layer; N rows, one for each caption that has a word at the step.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from torch.nn.functional import dropout, dropout1d, linear, pad
 
 from wordgaze.models.attention import Attention, AttentionOutput, Memory, RowIndex
 from wordgaze.models.config import DecoderConfig
-from wordgaze.models.kernels.packing import StepRows, pack_captions
+from wordgaze.models.kernels.packing import pack_captions
 from wordgaze.models.kernels.step_linear import StepLinear, deferred_weight_gradients
 from wordgaze.models.recurrent import CELLS, LayerState, RecurrentLayer
 from wordgaze.text.vocabulary import PAD
@@ -80,10 +79,6 @@ class DecoderOutput(NamedTuple):
     distribution: Tensor
     sample_log_prob: Tensor
     order: Tensor
-
-
-Recurrence: TypeAlias = Callable[[Sequence[Tensor], Sequence[StepRows], State, Memory], tuple[Tensor, ...]]
-"""The type of ``Decoder.unroll``."""
 
 
 class LMHead(nn.Module):
@@ -241,17 +236,25 @@ class Decoder(nn.Module):
         logits = self._logits(embedded, hidden, attention.context, weight, bias)
         return StepOutput(logits, state, attention.weights)
 
-    def forward(self, features: Tensor, captions: Tensor, recurrence: Recurrence | None = None) -> DecoderOutput:
-        """Teacher forcing: features (B, L, channels), captions (B, R, T), padded behind END with PAD. ``recurrence``
-        computes what :meth:`unroll` does."""
+    def forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
+        """Teacher forcing: features (B, L, channels), captions (B, R, T), padded behind END with PAD."""
         packing = pack_captions(captions)
         memory = self.encode(features)
         embedded = self.embedding_projection(self.embedding(packing.inputs))  # (M, E)
         embedded = dropout(embedded, self.config.dropout_embedding, self.training)
         state = self.init_state(memory, captions.shape[1])
         word_gates = self.word_to_gates(embedded).split(packing.counts)  # T times (N, G)
-        outputs = (recurrence or self.unroll)(word_gates, packing.steps, state, memory)
-        hidden, context, weights, distribution, sample_log_prob = (packing.words_only(part) for part in outputs)
+        outputs: list[tuple[Tensor, ...]] = []
+        with deferred_weight_gradients(self):
+            for gates, (keep, rows) in zip(word_gates, packing.steps, strict=True):
+                if keep is not None:
+                    state = state.select(keep)
+                step_inputs = self.prepare_step(state, memory, rows)
+                hidden, attention, state = self._recurrent_step(gates, step_inputs, memory, rows)
+                outputs.append((hidden, *attention))
+        hidden, context, weights, distribution, sample_log_prob = (
+            packing.words_only(torch.cat(part)) for part in zip(*outputs, strict=True)
+        )
         embedded = packing.words_only(embedded)
         logits = self._logits(embedded, hidden, context, *self._padded_output_layer())  # (N, V)
         return DecoderOutput(
@@ -263,21 +266,6 @@ class Decoder(nn.Module):
             packing.unpack(sample_log_prob),
             packing.order,
         )
-
-    def unroll(
-        self, word_gates: Sequence[Tensor], steps: Sequence[StepRows], state: State, memory: Memory
-    ) -> tuple[Tensor, ...]:
-        """The recurrence of teacher forcing: word_gates, T times (N, G) → the hidden states (M, H) and the parts of
-        AttentionOutput (M, …) of the rows of all steps."""
-        outputs: list[tuple[Tensor, ...]] = []
-        with deferred_weight_gradients(self):
-            for gates, (keep, rows) in zip(word_gates, steps, strict=True):
-                if keep is not None:
-                    state = state.select(keep)
-                step_inputs = self.prepare_step(state, memory, rows)
-                hidden, attention, state = self._recurrent_step(gates, step_inputs, memory, rows)
-                outputs.append((hidden, *attention))
-        return tuple(torch.cat(part) for part in zip(*outputs, strict=True))
 
     def _recurrent_step(
         self, word_gates: Tensor, step_inputs: StepInputs, memory: Memory, rows: RowIndex | None
