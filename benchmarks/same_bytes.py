@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ sys.path.insert(0, str(SOURCE))
 if TYPE_CHECKING:
     from wordgaze.config.params import Params
 
+BATCH_SIZE = 8  # images that are encoded at once
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
@@ -152,18 +153,29 @@ def draw(params: "Params") -> dict[str, str]:
 
 
 def encode(params: "Params") -> dict[str, str]:
-    """Computes the features of all images, as the stage features does."""
+    """Computes the features of all images on the CPU, as the stage features does."""
+    import torch
+
     from wordgaze.core import paths
+    from wordgaze.core.device import pick_dtype
     from wordgaze.core.files import write_tensors
     from wordgaze.data.records import read_records
-    from wordgaze.stages import features
     from wordgaze.vision.encoders import build_encoder
-    from wordgaze.vision.feature_store import TAGGER, write_manifest
+    from wordgaze.vision.feature_store import TAGGER, write_manifest, write_shards
+    from wordgaze.vision.images import load_image
 
-    settings = params.features
+    settings, device = params.features, torch.device("cpu")
     encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
+    fast = encoder.optimised(device, pick_dtype(settings.precision, device))
+
+    @torch.inference_mode()
+    def of_images(names: Sequence[str]) -> torch.Tensor:
+        pixels = [fast.pixels([load_image(paths.RAW / "images" / name)]) for name in names]
+        batches = [torch.cat(pixels[start : start + BATCH_SIZE]) for start in range(0, len(pixels), BATCH_SIZE)]
+        return torch.cat([fast(batch).bfloat16() for batch in batches])
+
     images = [record.image for record in read_records(paths.RAW / "captions.jsonl")]
-    index = features._compute(settings, encoder, images, paths.FEATURES)
+    index = write_shards(paths.FEATURES, images, settings.shard_size, of_images, lambda shards, total: shards)
     write_tensors(paths.FEATURES / "encoder.safetensors", encoder.state_dict())
     write_tensors(paths.FEATURES / TAGGER, {})
     write_manifest(paths.FEATURES, encoder.spec, "", index, "bfloat16")
@@ -181,8 +193,10 @@ def train(params: "Params") -> dict[str, str]:
     from wordgaze.vision.feature_store import FeatureStore
 
     prepared, store, outputs = _prepared(params), FeatureStore(paths.FEATURES), {}
-    stages = (("stage1", params.train_stage1, None, paths.STAGE1), ("stage2", params.train_stage2, paths.STAGE1, paths.STAGE2))
-    for stage, settings, start, folder in stages:
+    for stage, settings, start, folder in (
+        ("stage1", params.train_stage1, None, paths.STAGE1),
+        ("stage2", params.train_stage2, paths.STAGE1, paths.STAGE2),
+    ):
         task = TrainingTask(prepared, store, params.model, settings, params.prepare.max_words, params.seed, start=start)
         history = fit(task, Path("scratch") / stage, folder, lambda row: None, lambda done, total: None)
         write_curve(paths.REPORTS / f"train_{stage}.csv", history)
