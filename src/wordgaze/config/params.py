@@ -160,7 +160,7 @@ class Params(Settings):
     """
 
     seed: int = Field(1, ge=0, lt=2**31)
-    reproducible: Literal["same_machine", "any_cpu"] = "same_machine"
+    reproducible: Literal["same_machine", "any_cpu"] = "any_cpu"
     dataset: DatasetParams = DatasetParams()
     prepare: PrepareParams = PrepareParams()
     features: FeaturesParams = FeaturesParams()
