@@ -32,5 +32,5 @@ def test_the_kernels_do_not_depend_on_the_users_environment() -> None:
 def test_after_pytorch_it_is_too_late() -> None:
     import torch  # noqa: F401
 
-    with pytest.raises(ParamsError, match="torch.* is loaded already; run the stage as a process of its own"):
+    with pytest.raises(ParamsError, match=r"torch.* is loaded already; run the stage as a process of its own"):
         fix_cpu_kernels()
