@@ -28,7 +28,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 CHECKOUT = Path(__file__).parents[1]
 SOURCE = ("src", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".gitattributes")
 AUTHOR = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
-MINIATURE: dict[str, dict[str, Any]] = {
+MINIATURE: dict[str, Any] = {
+    "reproducible": "same_machine",  # any_cpu would give each process two threads
     "dataset": {"scenes": {"num_images": 60, "image_size": 64, "seed": 1}},
     "prepare": {"min_count": 2},
     "features": {"image_size": 64, "batch_size": 4, "shard_size": 4, "device": "cpu"},
@@ -165,14 +166,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
     return lambda: write_project(tmp_path_factory.mktemp("project"))
 
 
-def change_params(path: Path, sections: dict[str, dict[str, Any]]) -> None:
-    """Changes some keys of a params.yaml and leaves the rest as it is."""
+def change_params(path: Path, changes: dict[str, Any]) -> None:
+    """Changes some keys of a params.yaml, given as in the file, and leaves the rest as it is."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
     values = yaml.load(path.read_text(encoding="utf-8"))
-    for section, changes in sections.items():
-        values[section].update(changes)
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            values[name].update(change)
+        else:
+            values[name] = change
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
 

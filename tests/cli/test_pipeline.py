@@ -14,7 +14,7 @@ def test_an_unknown_encoder_is_reported_by_the_stage_that_needs_it(
     shutil.copy(empty_database, "mlflow.db")
     Path("data/raw/images").mkdir(parents=True)
     Path("data/raw/captions.jsonl").write_text('{"image": "a.png", "captions": ["a"], "objects": [], "split": null}\n')
-    Path("params.yaml").write_text("features: {encoder: timm/efficientnet_b00}")
+    Path("params.yaml").write_text("reproducible: same_machine\nfeatures: {encoder: timm/efficientnet_b00}")
     line = refused("features")
     assert line.startswith("encoder 'timm/efficientnet_b00' is unknown to timm; similar names: efficientnet_b0")
     assert not Path("data/features").exists()
@@ -35,5 +35,5 @@ def test_parameters_are_checked_before_any_work(refused: Refused) -> None:
     ("evaluate", "data/prepared/captions.parquet is missing; run dvc repro prepare"),
 ])  # fmt: skip
 def test_a_stage_without_its_input_names_the_stage_before(refused: Refused, stage: str, missing: str) -> None:
-    Path("params.yaml").write_text("seed: 1\n")
+    Path("params.yaml").write_text("reproducible: same_machine\n")
     assert refused(stage) == missing

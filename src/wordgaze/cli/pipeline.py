@@ -25,9 +25,13 @@ def _add(stage: str, summary: str) -> None:
 
         from wordgaze.config.params import Params, load_params
         from wordgaze.core import paths
+        from wordgaze.core.reproducibility import fix_cpu_kernels
 
+        params = load_params(paths.PARAMS)
+        if params.reproducible == "any_cpu":
+            fix_cpu_kernels()  # before the stage imports PyTorch
         run: Callable[[Params], None] = import_module(f"wordgaze.stages.{stage}").run
-        run(load_params(paths.PARAMS))
+        run(params)
 
 
 for _stage, _summary in STAGES.items():

@@ -153,9 +153,14 @@ class EvaluateParams(Settings):
 
 
 class Params(Settings):
-    """The whole of ``params.yaml``."""
+    """The whole of ``params.yaml``.
+
+    ``reproducible`` says where the same data and settings give the same bytes: ``same_machine``, or ``any_cpu``, every
+    x86-64 processor with AVX2, for which the kernels are fixed (``core/reproducibility.py``).
+    """
 
     seed: int = Field(1, ge=0, lt=2**31)
+    reproducible: Literal["same_machine", "any_cpu"] = "any_cpu"
     dataset: DatasetParams = DatasetParams()
     prepare: PrepareParams = PrepareParams()
     features: FeaturesParams = FeaturesParams()

@@ -36,7 +36,7 @@ def run(params: Params) -> None:
     with stage_run("features", {"features": settings.model_dump()}) as tracked:
         encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
         weights = _save_weights(encoder, paths.scratch("encoder") / f"{os.getpid()}.safetensors")
-        with shared_scratch(f"features-{_key(settings, source, weights)}") as folder:
+        with shared_scratch(f"features-{_key(params, source, weights)}") as folder:
             os.replace(weights, folder / "encoder.safetensors")
             tagger = Tagger.from_networks(encoder.spec, settings.weights)
             write_tensors(folder / TAGGER, tagger.tensors() if tagger else {})
@@ -64,11 +64,11 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _key(settings: FeaturesParams, source: Path, weights: Path) -> str:
+def _key(params: Params, source: Path, weights: Path) -> str:
     """The name of the scratch folder, a hash of everything that the features depend on."""
     images = [[path.name, path.stat().st_size, sha256(path)] for path in sorted((source.parent / "images").iterdir())]
     code = code_fingerprint("features")
-    return fingerprint(settings.model_dump(), sha256(source), sha256(weights), images, code)
+    return fingerprint(params.features.model_dump(), params.reproducible, sha256(source), sha256(weights), images, code)
 
 
 def _table(folder: Path, index: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wordgaze.config.params import Params, TrainParams
 from wordgaze.core import paths
-from wordgaze.core.files import atomic_write, sha256, write_json
+from wordgaze.core.files import atomic_write, fingerprint, sha256, write_json
 from wordgaze.core.progress import counter
 from wordgaze.core.source import code_fingerprint
 from wordgaze.data.prepared import Prepared
@@ -28,7 +28,12 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
     An interrupted training continues from its checkpoint, unless the data, the settings or the code have changed.
     """
     task = _task(stage, params, settings, start)
-    sections = {"seed": params.seed, "model": params.model.model_dump(), stage: settings.model_dump()}
+    sections = {
+        "seed": params.seed,
+        "reproducible": params.reproducible,
+        "model": params.model.model_dump(),
+        stage: settings.model_dump(),
+    }
     with stage_run(stage, sections) as run:
         run.metrics(task.vectors.metrics if task.vectors else {})
         scratch = paths.scratch(f"training-{task.key()}")
@@ -49,8 +54,8 @@ def _task(stage: str, params: Params, settings: TrainParams, start: Path | None)
         _log.info("word vectors: %s", vectors.summary())
     return TrainingTask(
         prepared, store, params.model, settings, params.prepare.max_words, params.seed,
-        start=start, vectors=vectors, image_folder=paths.RAW / "images", code=code_fingerprint(stage),
-        dataset=params.dataset.name,
+        start=start, vectors=vectors, image_folder=paths.RAW / "images",
+        code=fingerprint(code_fingerprint(stage), params.reproducible), dataset=params.dataset.name,
     )  # fmt: skip
 
 
