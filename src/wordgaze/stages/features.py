@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from wordgaze.config.params import FeaturesParams, Params
+from wordgaze.config.params import Params
 from wordgaze.core import paths
 from wordgaze.core.files import atomic_directory, fingerprint, sha256, write_tensors, write_text
 from wordgaze.core.scratch import shared_scratch
