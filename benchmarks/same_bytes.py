@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,6 @@ sys.path.insert(0, str(SOURCE))
 if TYPE_CHECKING:
     from wordgaze.config.params import Params
 
-BATCH_SIZE = 8  # images that are encoded at once
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
@@ -154,28 +153,17 @@ def draw(params: "Params") -> dict[str, str]:
 
 def encode(params: "Params") -> dict[str, str]:
     """Computes the features of all images on the CPU, as the stage features does."""
-    import torch
-
     from wordgaze.core import paths
-    from wordgaze.core.device import pick_dtype
     from wordgaze.core.files import write_tensors
     from wordgaze.data.records import read_records
     from wordgaze.vision.encoders import build_encoder
-    from wordgaze.vision.feature_store import TAGGER, write_manifest, write_shards
-    from wordgaze.vision.images import load_image
+    from wordgaze.vision.feature_extraction import extract_features
+    from wordgaze.vision.feature_store import TAGGER, write_manifest
 
-    settings, device = params.features, torch.device("cpu")
+    settings = params.features
     encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
-    fast = encoder.optimised(device, pick_dtype(settings.precision, device))
-
-    @torch.inference_mode()
-    def of_images(names: Sequence[str]) -> torch.Tensor:
-        pixels = [fast.pixels([load_image(paths.RAW / "images" / name)]) for name in names]
-        batches = [torch.cat(pixels[start : start + BATCH_SIZE]) for start in range(0, len(pixels), BATCH_SIZE)]
-        return torch.cat([fast(batch).bfloat16() for batch in batches])
-
     images = [record.image for record in read_records(paths.RAW / "captions.jsonl")]
-    index = write_shards(paths.FEATURES, images, settings.shard_size, of_images, lambda shards, total: shards)
+    index = extract_features(encoder, settings, paths.RAW / "images", images, paths.FEATURES)
     write_tensors(paths.FEATURES / "encoder.safetensors", encoder.state_dict())
     write_tensors(paths.FEATURES / TAGGER, {})
     write_manifest(paths.FEATURES, encoder.spec, "", index, "bfloat16")
