@@ -129,10 +129,15 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', ⌈H / stride⌉, ⌈W / stride⌉)."""
-        if self.stride[0] > 1:
-            (top, bottom), (left, right) = (self._margins(size) for size in input.shape[-2:])
-            input = pad(input, (left, right, top, bottom))
+        input = self.padded(input)
         return conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def padded(self, input: Tensor) -> Tensor:
+        """The input with the zeros around it that a stride needs besides ``padding``."""
+        if self.stride[0] == 1:
+            return input
+        (top, bottom), (left, right) = (self._margins(size) for size in input.shape[-2:])
+        return pad(input, (left, right, top, bottom))
 
     def _margins(self, size: int) -> tuple[int, int]:
         stride = self.stride[0]
