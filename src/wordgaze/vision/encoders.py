@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wordgaze.core.errors import ModelError
 from wordgaze.vision.efficientnet_lite import EfficientNetLite
+from wordgaze.vision.fused_convolution import fuse_convolutions
 from wordgaze.vision.networks import (
     build_network,
     feature_maps,
@@ -32,7 +33,6 @@ from wordgaze.vision.networks import (
     trainable_blocks,
     truncate,
 )
-from wordgaze.vision.packed_convolution import pack_convolutions
 from wordgaze.vision.weights import WeightsReference
 
 JOIN = "+"
@@ -142,8 +142,8 @@ class Encoder(nn.Module):
         return torch.from_numpy(np.array(image.resize(side, Image.Resampling[mode.upper()]))).permute(2, 0, 1)
 
     def optimised(self, device: torch.device, dtype: torch.dtype) -> "Encoder":
-        """A faster copy in ``dtype``, without gradients: batch normalisation folded into the convolutions, channels_last,
-        and on a CPU packed convolutions."""
+        """A faster copy in ``dtype`` without gradients: batch normalisation folded into the convolutions, channels_last, and
+        on a CPU convolutions that compute their activation."""
         fast = copy.deepcopy(self)
         fold_batch_norm(fast.bodies)
         # Folding assumes that a block runs its layers in the order of definition; if it does not, nothing is folded.
@@ -151,7 +151,7 @@ class Encoder(nn.Module):
         kept = fast if in_order or nearly_equal(self._probe(), fast._probe()) else copy.deepcopy(self)
         moved: Encoder = kept.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
-            pack_convolutions(moved.bodies, moved._probe)
+            fuse_convolutions(moved.bodies)
         return moved
 
     @torch.no_grad()

@@ -1,11 +1,11 @@
-"""Packed convolutions compute what PyTorch computes, with the activation and the padding of the original."""
+"""Fused convolutions compute what PyTorch computes, with the activation and the padding of the original."""
 
 import pytest
 import torch
 from torch import nn
 
 from wordgaze.vision.efficientnet_lite import SameConv2d
-from wordgaze.vision.packed_convolution import PackedConv2d, pack_convolutions
+from wordgaze.vision.fused_convolution import FusedConv2d, fuse_convolutions
 
 
 def block(conv: nn.Conv2d, activation: nn.Module | None) -> nn.Sequential:
@@ -32,13 +32,13 @@ def test_the_output_is_that_of_the_convolution_and_its_activation(
     plain = block(conv, activation).to(dtype, memory_format=torch.channels_last)
     images = [(4 * torch.randn(b, 3, s, s)).to(dtype, memory_format=torch.channels_last) for b, s in ((2, 33), (5, 20))]
     expected = [plain(image) for image in images]
-    packed = block(conv, activation).to(dtype, memory_format=torch.channels_last)
-    pack_convolutions(packed, lambda: packed(images[0]))
-    assert isinstance(packed[0], PackedConv2d)
-    assert isinstance(packed[1], nn.Identity) == (activation is not None and not isinstance(activation, nn.GELU))
+    fused = block(conv, activation).to(dtype, memory_format=torch.channels_last)
+    fuse_convolutions(fused)
+    assert isinstance(fused[0], FusedConv2d)
+    assert isinstance(fused[1], nn.Identity) == (activation is not None and not isinstance(activation, nn.GELU))
     for image, output in zip(images, expected, strict=True):
         tolerance = 1e-5 if dtype == torch.float32 else 0.03
-        torch.testing.assert_close(packed(image), output, atol=4 * tolerance, rtol=tolerance)
+        torch.testing.assert_close(fused(image), output, atol=4 * tolerance, rtol=tolerance)
 
 
 def test_other_convolutions_stay() -> None:
@@ -49,12 +49,6 @@ def test_other_convolutions_stay() -> None:
     convs = [Scaled(3, 4, 3), nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.Conv2d(3, 4, 3, padding="same")]
     for conv in convs:
         module = block(conv, nn.ReLU())
-        pack_convolutions(module, lambda module=module: module(torch.zeros(1, 3, 8, 8)))
+        fuse_convolutions(module)
         assert module[0] is conv
         assert isinstance(module[1], nn.Sequential)
-
-
-def test_a_convolution_that_does_not_run_stays() -> None:
-    module = nn.ModuleList([nn.Conv2d(3, 4, 1)])
-    pack_convolutions(module, lambda: None)
-    assert isinstance(module[0], nn.Conv2d)
