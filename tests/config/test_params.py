@@ -208,3 +208,19 @@ def test_options_of_a_search_are_checked_together() -> None:
         parse_generation_config(strategy="guess", max_new_tokens=0)
     assert "strategy: " in str(caught.value)
     assert "max_new_tokens: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reproducible", "dataset", "fixed"),
+    [
+        ("auto", "scenes", True),
+        ("auto", "flickr8k", False),
+        ("any_cpu", "flickr8k", True),
+        ("same_machine", "scenes", False),
+    ],
+)
+def test_the_kernels_are_fixed_for_the_embedded_data_set_or_where_asked(
+    reproducible: str, dataset: str, fixed: bool
+) -> None:
+    values = {"reproducible": reproducible, "dataset": {"name": dataset}}
+    assert Params.model_validate(values).fixes_kernels == fixed

@@ -28,7 +28,7 @@ def _add(stage: str, summary: str) -> None:
         from wordgaze.core.reproducibility import fix_cpu_kernels
 
         params = load_params(paths.PARAMS)
-        if params.reproducible == "any_cpu":
+        if params.fixes_kernels:
             fix_cpu_kernels()  # before the stage imports PyTorch
         run: Callable[[Params], None] = import_module(f"wordgaze.stages.{stage}").run
         run(params)

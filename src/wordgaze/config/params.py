@@ -156,11 +156,12 @@ class Params(Settings):
     """The whole of ``params.yaml``.
 
     ``reproducible`` says where the same data and settings give the same bytes: ``same_machine``, or ``any_cpu``, every
-    x86-64 processor with AVX2, for which the kernels are fixed (``core/reproducibility.py``).
+    x86-64 processor with AVX2, for which the kernels are fixed (``core/reproducibility.py``). ``auto`` is ``any_cpu``
+    for the embedded data set, which trains in minutes on two cores, and ``same_machine`` for all others.
     """
 
     seed: int = Field(1, ge=0, lt=2**31)
-    reproducible: Literal["same_machine", "any_cpu"] = "any_cpu"
+    reproducible: Literal["auto", "same_machine", "any_cpu"] = "auto"
     dataset: DatasetParams = DatasetParams()
     prepare: PrepareParams = PrepareParams()
     features: FeaturesParams = FeaturesParams()
@@ -169,6 +170,12 @@ class Params(Settings):
     train_stage2: FinetuneParams = FinetuneParams()
     generation: GenerationConfig = GenerationConfig()
     evaluate: EvaluateParams = EvaluateParams()
+
+    @property
+    def fixes_kernels(self) -> bool:
+        """Whether the stages fix the kernels of the CPU."""
+        is_embedded = self.dataset.name == "scenes"
+        return self.reproducible == "any_cpu" or (self.reproducible == "auto" and is_embedded)
 
     @model_validator(mode="after")
     def _stage2_has_more_images(self) -> Self:

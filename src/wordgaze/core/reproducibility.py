@@ -36,7 +36,7 @@ def fix_cpu_kernels() -> None:
     loaded = [name for name in ("torch", "numpy") if name in sys.modules]
     if loaded:
         raise ParamsError(
-            f"reproducible is any_cpu, but {' and '.join(loaded)} is loaded already; run the stage as a process of its "
-            "own, python -m pipeline STAGE, or set reproducible to same_machine"
+            f"reproducible asks for fixed kernels, but {' and '.join(loaded)} is loaded already; run the stage as a"
+            " process of its own, python -m pipeline STAGE, or set reproducible to same_machine"
         )
     os.environ.update(CPU_KERNELS)

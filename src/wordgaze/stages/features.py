@@ -68,7 +68,9 @@ def _key(params: Params, source: Path, weights: Path) -> str:
     """The name of the scratch folder, a hash of everything that the features depend on."""
     images = [[path.name, path.stat().st_size, sha256(path)] for path in sorted((source.parent / "images").iterdir())]
     code = code_fingerprint("features")
-    return fingerprint(params.features.model_dump(), params.reproducible, sha256(source), sha256(weights), images, code)
+    return fingerprint(
+        params.features.model_dump(), params.fixes_kernels, sha256(source), sha256(weights), images, code
+    )
 
 
 def _table(folder: Path, index: dict[str, Any]) -> Any:

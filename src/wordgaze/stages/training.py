@@ -55,7 +55,7 @@ def _task(stage: str, params: Params, settings: TrainParams, start: Path | None)
     return TrainingTask(
         prepared, store, params.model, settings, params.prepare.max_words, params.seed,
         start=start, vectors=vectors, image_folder=paths.RAW / "images",
-        code=fingerprint(code_fingerprint(stage), params.reproducible), dataset=params.dataset.name,
+        code=fingerprint(code_fingerprint(stage), params.fixes_kernels), dataset=params.dataset.name,
     )  # fmt: skip
 
 
