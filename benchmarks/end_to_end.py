@@ -16,6 +16,7 @@ the speed of a large convolution, measured in the same run.
 import argparse
 import csv
 import importlib.util
+import json
 import statistics
 import sys
 import tempfile
@@ -59,13 +60,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--strategies", nargs="+", default=["greedy", "beam", "photos"])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--profile", type=Path, help="a JSON file for the seconds of the stages of a picture")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         files = photographs(Path(folder) / "photos", args.images, args.photos)
-        measure(files, Path(folder) / "captions.csv", args.strategies, args.rounds)
+        measure(files, Path(folder) / "captions.csv", args.strategies, args.rounds, args.profile)
 
 
-def measure(files: Sequence[Path], table: Path, strategies: Sequence[str], rounds: int) -> None:
+def measure(files: Sequence[Path], table: Path, strategies: Sequence[str], rounds: int, profile: Path | None) -> None:
     folder = packaged_captioner(PHOTOS)
     assert folder is not None
     captioner, plain = Captioner.load(folder, "cpu"), plain_encoder(folder)
@@ -82,7 +84,10 @@ def measure(files: Sequence[Path], table: Path, strategies: Sequence[str], round
             "wordgaze": lambda config=config: with_wordgaze(captioner, files, table, config),
         }  # fmt: skip
         compare(strategy, ways, len(files), rounds)
-    print_stages(captioner, files, table)
+    seconds = stages(captioner, files, table)
+    print("one core, ms per picture: " + ", ".join(f"{name} {1000 * each:.1f}" for name, each in seconds.items()))
+    if profile:
+        profile.write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
     print_floor(plain)
 
 
@@ -225,8 +230,8 @@ def openvino(encoder: Encoder) -> Encode | None:
     return around(encoder, lambda normal: [compiled(normal)[i].copy() for i in range(len(compiled.outputs))])
 
 
-def print_stages(captioner: Captioner, files: Sequence[Path], table: Path) -> None:
-    """One after the other, each with one core."""
+def stages(captioner: Captioner, files: Sequence[Path], table: Path) -> dict[str, float]:
+    """The seconds per picture of the stages, one after the other, each with one core."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = {}
@@ -248,7 +253,7 @@ def print_stages(captioner: Captioner, files: Sequence[Path], table: Path) -> No
     rows = rows_of(files, captions)
     timed("write", lambda: [write_table(rows, table, FILE_COLUMNS)])
     torch.set_num_threads(threads)
-    print("one core, ms per picture: " + ", ".join(f"{n} {1000 * s / len(files):.1f}" for n, s in seconds.items()))
+    return {name: each / len(files) for name, each in seconds.items()}
 
 
 @torch.inference_mode()

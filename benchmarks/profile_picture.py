@@ -1,6 +1,6 @@
-"""Draws where a training step goes, from files that benchmarks/training.py wrote with --profile.
+"""Draws where the time goes, from files that benchmarks/training.py or benchmarks/end_to_end.py wrote with --profile.
 
-python benchmarks/profile_picture.py profile.svg before=before.json after=after.json
+python benchmarks/profile_picture.py profile.svg before=before.json after=after.json [--per "training step"]
 """
 
 import argparse
@@ -17,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path, help="the picture, .svg or .png")
     parser.add_argument("profiles", nargs="+", metavar="LABEL=FILE", help="one bar each")
+    parser.add_argument("--per", default="training step", help="what the seconds of the files are for")
     args = parser.parse_args()
     bars = [profile.split("=", 1) for profile in args.profiles]
     profiles = [json.loads(Path(file).read_text())["seconds"] for _, file in bars]
@@ -31,7 +32,7 @@ def main() -> None:
         axes.text(total, number, f" {total:.0f} ms", va="center")
     axes.invert_yaxis()
     axes.set_xlim(0, 1.1 * max(left))
-    axes.set_xlabel("milliseconds per training step")
+    axes.set_xlabel(f"milliseconds per {args.per}")
     axes.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.35), frameon=False)
     figure.savefig(args.picture, metadata={"Date": None} if args.picture.suffix == ".svg" else None)
 
