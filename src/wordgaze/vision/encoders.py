@@ -142,8 +142,8 @@ class Encoder(nn.Module):
         return torch.from_numpy(np.array(image.resize(side, Image.Resampling[mode.upper()]))).permute(2, 0, 1)
 
     def optimised(self, device: torch.device, dtype: torch.dtype) -> "Encoder":
-        """A faster copy in ``dtype`` without gradients: batch normalisation folded into the convolutions, channels_last, and
-        on a CPU convolutions that compute their activation."""
+        """A faster copy in ``dtype`` without gradients: batch normalisation folded into the convolutions,
+        channels_last, and on a CPU convolutions that compute their activation."""
         fast = copy.deepcopy(self)
         fold_batch_norm(fast.bodies)
         # Folding assumes that a block runs its layers in the order of definition; if it does not, nothing is folded.

@@ -5,7 +5,7 @@ convolution of 1 x 1 in single precision with oneDNN, but more slowly as a produ
 """
 
 from itertools import pairwise
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ _ACTIVATIONS: dict[type[nn.Module], Activation] = {
 }
 _FUSABLE = (nn.Conv2d, SameConv2d)  # these classes alone: others compute something else
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # type: ignore[no-untyped-call]
+_HAS_BF16: bool = _HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class FusedConv2d(nn.Module):
@@ -33,6 +34,13 @@ class FusedConv2d(nn.Module):
         super().__init__()
         self.conv, self.activation = conv, activation
         self.geometry = tuple(list(each) for each in (conv.padding, conv.stride, conv.dilation))
+
+    def __getattr__(self, name: str) -> Any:
+        """What some networks ask a convolution for when they run: its weight, its kernel size."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("conv"), name)
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H', W')."""
@@ -50,12 +58,15 @@ def fuse_convolutions(module: nn.Module) -> None:
 
     The activation is what remains of a folded batch normalisation: the next child of the convolution's parent, a
     sequence of one of the activations that oneDNN has. After any other child a convolution is replaced alone.
+    Convolutions in bf16 stay where the processor has no kernels for it, because oneDNN refuses them.
     """
     if not _HAS_ONEDNN:
         return
     children = list(module.named_children())
     following = dict(pairwise(name for name, _ in children))
     for name, child in children:
+        if isinstance(child, FusedConv2d):
+            continue
         if not _is_fusable(child):
             fuse_convolutions(child)
             continue
@@ -72,6 +83,7 @@ def _is_fusable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
         and type(module) in _FUSABLE
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
+        and (module.weight.dtype == torch.float32 or (module.weight.dtype == torch.bfloat16 and _HAS_BF16))
     )
 
 
