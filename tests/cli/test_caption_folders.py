@@ -19,9 +19,8 @@ from PIL import Image
 from tests.cli.conftest import CHECKOUT, Refused, Run, files
 from tests.disk import full_disk
 from tests.inference.metadata import read_metadata, read_sidecar
-from wordgaze.core.parallel import available_cpus
 from wordgaze.core.tables import unguard_formula
-from wordgaze.inference import caption_files
+from wordgaze.inference import caption_files, encode_ahead
 from wordgaze.inference.encode_ahead import caption_ahead
 from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.inference.xmp import new_packet
@@ -108,9 +107,10 @@ def test_the_first_caption_does_not_wait_for_the_last_file(tree: Path, monkeypat
         return load_image(path)
 
     monkeypatch.setattr(caption_files, "load_image", load)
+    monkeypatch.setattr(encode_ahead, "available_cpus", lambda: 3)
     results = run_library(tree, tables=(Path("t.csv"),))
     next(results)
-    assert len(opened) <= BATCH_SIZE + CPU_BATCH * (available_cpus() + 1)
+    assert len(opened) <= BATCH_SIZE + CPU_BATCH * (3 + 1)
     results.close()
 
 

@@ -1,6 +1,7 @@
 """Files that are encoded ahead in threads have the captions of one image at a time."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -85,5 +86,8 @@ def test_the_caller_computes_with_all_cores_again(tiny_captioner: Captioner, fil
     try:
         for _ in caption_ahead([tiny_captioner], sources(files), GREEDY):
             assert torch.get_num_threads() == 2
+        list(caption_ahead([tiny_captioner], [ImageError("cannot be read")], GREEDY))
+        with ThreadPoolExecutor(1) as later:  # a new thread takes the number that any thread has set last
+            assert later.submit(torch.get_num_threads).result() == 2
     finally:
         torch.set_num_threads(threads)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,6 +130,15 @@ def test_unfinished_work_is_not_resumed_by_other_code(
     assert not list((project / ".scratch").glob("features-*"))
 
 
+@pytest.fixture
+def own_threads() -> Iterator[None]:
+    """The number of threads that a test sets is that of the test alone."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("own_threads")
 def test_each_core_encodes_a_few_images(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The features depend on neither the number of cores nor that of the images that one encodes at a time."""
     run_untracked()
@@ -140,10 +150,18 @@ def test_each_core_encodes_a_few_images(project: Path, monkeypatch: pytest.Monke
         return map_ahead(function, items, threads, ahead)
 
     monkeypatch.setattr(feature_extraction, "map_ahead", watched)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    torch.set_num_threads(3)
     run_untracked()
     assert set(calls) == {(3, 4)}
     assert torch.equal(FeatureStore(paths.FEATURES).read(IMAGES), expected)
+
+
+@pytest.mark.usefixtures("project", "own_threads")
+def test_threads_that_start_later_compute_with_all_cores() -> None:
+    torch.set_num_threads(2)
+    run_untracked()
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == 2
 
 
 def test_for_a_gpu_all_cores_open_images_in_bounded_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

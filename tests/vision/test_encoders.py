@@ -83,6 +83,14 @@ def test_the_fast_encoder_gives_the_features_of_the_plain_one(name: str) -> None
     assert float((rough.float() - plain).norm() / plain.norm()) < 0.05
 
 
+@pytest.mark.parametrize("name", ["timm/edgenext_xx_small", "timm/xcit_nano_12_p16_224"])
+def test_networks_that_ask_a_convolution_for_its_weight_have_a_fast_encoder(name: str) -> None:
+    encoder = build_encoder(name, "random", image_size=64)
+    with torch.inference_mode():
+        fast = encoder.optimised(CPU, torch.float32)
+        torch.testing.assert_close(fast(pixels(64)), encoder(pixels(64)), atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize(("name", "size"), [(LITE0, 224), ("timm/tf_efficientnet_lite2", 260)])
 def test_the_packaged_weights_are_the_ones_that_imagenet_taught(name: str, size: int) -> None:
     encoder = build_encoder(name, image_size=64)

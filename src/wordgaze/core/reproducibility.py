@@ -6,6 +6,7 @@ server and desktop since about 2015 has, and a fixed number of threads, because 
 """
 
 import os
+import platform
 import sys
 
 from wordgaze.core.errors import ParamsError
@@ -32,7 +33,10 @@ CPU_KERNELS = {
 
 def fix_cpu_kernels() -> None:
     """Makes the libraries that this process loads from now on compute the same bytes on every x86-64 processor with
-    AVX2. It replaces what the user's environment says. Raises ParamsError if they are loaded already."""
+    AVX2, and does nothing on others. It replaces what the user's environment says. Raises ParamsError if they are
+    loaded already."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return
     loaded = [name for name in ("torch", "numpy") if name in sys.modules]
     if loaded:
         raise ParamsError(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from wordgaze.core.errors import DataError, ImageError
 from wordgaze.core.files import atomic_write, fingerprint, sha256
+from wordgaze.core.parallel import available_cpus
 from wordgaze.core.progress import Report, counter
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
@@ -26,6 +27,7 @@ from wordgaze.inference.encode_ahead import ImageSource, caption_ahead
 from wordgaze.inference.journal import Journal, open_journal
 from wordgaze.inference.sidecar import Sidecar
 from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, write_table
+from wordgaze.vision.encoders import CPU_BATCH
 from wordgaze.vision.image_files import FoundImage, ImageFile, ImageFiles
 from wordgaze.vision.images import load_image
 
@@ -117,7 +119,10 @@ def caption_files(
                 _log.info("%s: continuing; %d images are done", journal.path, len(journal))
         report = None if files.total == 1 else stack.enter_context(counter("caption"))
         run = _Run(files, outputs, journal, report)
-        for result in _captioned(captioners, run.images(), generation_config, seed, outputs.attention is not None):
+        # A core encodes a few images at a time; where there are fewer images than that, all cores share each image.
+        is_few = files.total is not None and files.total < CPU_BATCH * available_cpus()
+        one_by_one = is_few or outputs.attention is not None  # a sheet needs the image itself
+        for result in _captioned(captioners, run.images(), generation_config, seed, one_by_one):
             yield run.finish(result)
         if journal is not None:
             for table in outputs.tables:
@@ -144,11 +149,11 @@ def _captioned(
     sources: Iterator[ImageSource],
     generation_config: GenerationConfig,
     seed: int,
-    keep_images: bool,
+    one_by_one: bool,
 ) -> Iterator[CaptionedImage]:
-    if not keep_images:
-        return caption_ahead(captioners, sources, generation_config, seed)
-    return caption_stream(captioners, map(_opened, sources), generation_config, seed=seed)
+    if one_by_one:
+        return caption_stream(captioners, map(_opened, sources), generation_config, seed=seed)
+    return caption_ahead(captioners, sources, generation_config, seed)
 
 
 def _opened(source: ImageSource) -> NamedImage:

@@ -46,7 +46,7 @@ def caption_ahead(
     images for each core ahead of the results. Errors are those of
     :func:`wordgaze.inference.caption_stream.caption_stream`.
     """
-    threads = available_cpus()
+    threads = min(available_cpus(), torch.get_num_threads())
     encode = partial(_encode, captioners, generation_config.strategy in _SAMPLING)
     parts = map_ahead(encode, batches(sources, lambda _: 0, CPU_BATCH), threads, threads + 1)
     cores = torch.get_num_threads()

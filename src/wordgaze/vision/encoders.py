@@ -146,13 +146,12 @@ class Encoder(nn.Module):
         format channels_last, and on a CPU convolutions that compute their activation."""
         fast = copy.deepcopy(self)
         fold_batch_norm(fast.bodies)
-        # Folding assumes that a block runs its layers in the order of definition; if it does not, nothing is folded.
+        if device.type == "cpu":
+            fuse_convolutions(fast.bodies, dtype)
+        # Both assume that a block runs its layers in the order of definition; if it does not, it stays as it was.
         in_order = all(isinstance(body, EfficientNetLite) for body in self.bodies)
         kept = fast if in_order or nearly_equal(self._probe(), fast._probe()) else copy.deepcopy(self)
-        moved: Encoder = kept.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if device.type == "cpu":
-            fuse_convolutions(moved.bodies)
-        return moved
+        return kept.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     @torch.no_grad()
     def _probe(self) -> Tensor:

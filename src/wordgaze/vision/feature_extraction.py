@@ -53,7 +53,10 @@ def _with_cores(encoder: Encoder, files: Sequence[Path], size: int) -> Iterator[
             return encoder(encoder.pixels([load_image(file) for file in part])).to(torch.bfloat16)  # type: ignore[no-any-return]
 
     parts = (files[i : i + size] for i in range(0, len(files), size))
-    return map_ahead(encode, parts, threads, threads + 1)
+    try:
+        yield from map_ahead(encode, parts, threads, threads + 1)
+    finally:
+        torch.set_num_threads(threads)  # of threads that start later: they take the number that was set last
 
 
 def _with_gpu(encoder: Encoder, files: Sequence[Path], size: int) -> Iterator[Tensor]:

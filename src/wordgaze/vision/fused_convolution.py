@@ -5,7 +5,7 @@ convolution of 1 x 1 in single precision with oneDNN, but more slowly as a produ
 """
 
 from itertools import pairwise
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ _ACTIVATIONS: dict[type[nn.Module], Activation] = {
 }
 _FUSABLE = (nn.Conv2d, SameConv2d)  # these classes alone: others compute something else
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # type: ignore[no-untyped-call]
+_HAS_BF16: bool = _HAS_ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class FusedConv2d(nn.Module):
@@ -33,6 +34,13 @@ class FusedConv2d(nn.Module):
         super().__init__()
         self.conv, self.activation = conv, activation
         self.geometry = tuple(list(each) for each in (conv.padding, conv.stride, conv.dilation))
+
+    def __getattr__(self, name: str) -> Any:
+        """What some networks ask a convolution for when they run: its weight, its kernel size."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("conv"), name)
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H', W')."""
@@ -45,19 +53,22 @@ class FusedConv2d(nn.Module):
         return output
 
 
-def fuse_convolutions(module: nn.Module) -> None:
-    """Replaces the convolutions of ``module`` by fused ones, in place.
+def fuse_convolutions(module: nn.Module, dtype: torch.dtype) -> None:
+    """Replaces the convolutions of ``module``, which will compute in ``dtype``, by fused ones, in place.
 
     The activation is what remains of a folded batch normalisation: the next child of the convolution's parent, a
     sequence of one of the activations that oneDNN has. After any other child a convolution is replaced alone.
+    In bf16 nothing is replaced where the processor has no kernels for it, because oneDNN refuses that.
     """
-    if not _HAS_ONEDNN:
+    if not _HAS_ONEDNN or (dtype == torch.bfloat16 and not _HAS_BF16):
         return
     children = list(module.named_children())
     following = dict(pairwise(name for name, _ in children))
     for name, child in children:
+        if isinstance(child, FusedConv2d):
+            continue
         if not _is_fusable(child):
-            fuse_convolutions(child)
+            fuse_convolutions(child, dtype)
             continue
         after = following.get(name, "")
         activation = _activation(getattr(module, after)) if after else _NONE
