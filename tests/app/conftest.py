@@ -27,14 +27,17 @@ PATIENCE = 120  # seconds; the server imports torch and gradio
 SCRIPT = "<script>document.title='broken-in'</script>"
 """A word that the second captioner knows."""
 CODE = """
+import time
 from dataclasses import replace
 from wordgaze.cli import main
 from wordgaze.inference.captioner import Captioner
 
 generate = Captioner.generate
 
-def with_confidence(self, *args, **values):
-    captions = generate(self, *args, **values)
+def with_confidence(self, features, *args, **values):
+    captions = generate(self, features, *args, **values)
+    if len(features) > 8:
+        time.sleep(0.2)
     if "surely" not in self.vocabulary.words:
         return captions
     return [
@@ -46,7 +49,7 @@ Captioner.generate = with_confidence
 main()
 """
 """``wordgaze``, where a captioner that knows the word "surely" is 62 % sure of its best caption, 31 % of the others, and
-says why they name a cat."""
+says why they name a cat. More than 8 pictures at a time take a while, so that a batch can be cancelled on any machine."""
 SURE = {"strategy": "mbr", "num_beams": 4, "num_return_sequences": 2, "max_new_tokens": 7, "name_objects": True}
 """The decoding settings of that captioner."""
 
