@@ -6,6 +6,10 @@
 # FILES is the folder that benchmarks/gpu_files.py writes: the packages that such a machine lacks, and a project's images
 # and prepared captions. Without a GPU, --device cpu --rehearse runs the same commands at a small scale.
 set -u
+if [[ ! -d ${1:-}/wheels || ! -d $1/data/raw/images ]]; then
+  echo "${1:-nothing} is no folder of benchmarks/gpu_files.py with its zip files unpacked: benchmarks/gpu.sh FILES" >&2
+  exit 2
+fi
 files=$(realpath "$1"); shift
 device=cuda rehearse=
 while (($#)); do
@@ -18,6 +22,7 @@ done
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
 $python -m pip install --quiet --no-index --no-deps --no-compile --target "$site" "$files"/wheels/*.whl || exit 1
 export PYTHONPATH=$PWD/src:$PWD:$site PYTHONUNBUFFERED=1 WORDGAZE_TEST_DEVICE=$device
 failed=()
@@ -42,6 +47,5 @@ part features $python benchmarks/features.py --device "$device" --batches "${bat
 part training $python benchmarks/training.py --device "$device" --precision auto --steps $steps
 part decoding $python benchmarks/decoding.py --device "$device" --batches "${decoded[@]}" --images $images
 part recipe $python benchmarks/whole_recipe.py "$files" --device "$device" $rehearse
-rm -rf "$site"
 echo "failed: ${failed[*]:-none}"
 ((${#failed[@]} == 0))

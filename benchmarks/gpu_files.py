@@ -55,6 +55,10 @@ def main() -> None:
     parser.add_argument("--python", default="3.12", help="version of Python on the other machine")
     parser.add_argument("--part-mb", type=int, default=40)
     args = parser.parse_args()
+    if not all((args.project / "data" / name).is_dir() for name in ("prepared", "raw/images")):
+        parser.error(f"{args.project} has no data/raw and data/prepared; run dvc repro prepare there")
+    if args.folder.exists():
+        parser.error(f"{args.folder} exists; name a new folder")
     (args.folder / "wheels").mkdir(parents=True)
     write_wheels(args.folder / "wheels", args.python)
     shutil.copytree(args.project / "data" / "prepared", args.folder / "data" / "prepared")

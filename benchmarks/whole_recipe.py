@@ -123,6 +123,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="a folder that does not exist yet; by default a temporary one")
     parser.add_argument("--rehearse", action="store_true", help="a few images and one epoch")
     args = parser.parse_args()
+    if not all((args.project / folder).is_dir() for folder in (paths.RAW, paths.PREPARED)):
+        parser.error(f"{args.project} has no {paths.RAW} and {paths.PREPARED}; run dvc repro prepare there")
     params = params_of(args.recipe, args.device, args.precision, args.rehearse)
     prepared = Prepared.load(args.project / paths.PREPARED)
     prepared = smaller(prepared) if args.rehearse else prepared
