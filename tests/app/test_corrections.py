@@ -82,7 +82,7 @@ def test_the_loop_from_use_back_to_training_is_closed(corrections: Corrections, 
     assert corrections.export(tmp_path / "set") == 5
 
     params = DatasetParams(name="folder", source=str(tmp_path / "set"))
-    records = open_dataset(params, PrepareParams(), tmp_path / "cache").collect(tmp_path / "raw")
+    records = open_dataset(params, PrepareParams(), tmp_path / "cache").collect(tmp_path / "raw").records
     wanted: dict[str, list[str]] = {}
     for picture, caption in generated[:3] + generated[4:]:
         wanted.setdefault(hashlib.sha256(picture).hexdigest(), []).append(caption)

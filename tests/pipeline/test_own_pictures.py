@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def album(tmp_path: Path) -> Path:
     """Twenty images in two folders, one caption each in a CSV."""
     folder = tmp_path / "album"
-    drawn = Scenes(20, 96, 5).collect(tmp_path / "drawn")
+    drawn = Scenes(20, 96, 5).collect(tmp_path / "drawn").records
     with (tmp_path / "captions.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["image", "caption"])

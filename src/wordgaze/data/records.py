@@ -34,6 +34,17 @@ class Record:
     objects: tuple[Box, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Fault:
+    """A row that cannot be used and is left out: ``place`` is its file and line, ``reason`` a short clause."""
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Writes the records as JSON lines, in the order given, atomically."""
     lines = [json.dumps(asdict(record), ensure_ascii=False, sort_keys=True) for record in records]

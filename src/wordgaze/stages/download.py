@@ -24,7 +24,8 @@ def run(params: Params) -> None:
     sections = {"dataset": params.dataset.model_dump()}
     with stage_run("download", sections) as tracked, atomic_directory(paths.RAW) as folder:
         dataset = open_dataset(params.dataset, params.prepare, paths.scratch("downloads"))
-        records, report = audit(dataset.collect(folder), folder, params.dataset.max_faulty)
+        collected = dataset.collect(folder)
+        records, report = audit(collected.records, folder, params.dataset.max_faulty, collected.faults)
         _remove_unused(folder / "images", records)
         write_records(folder / RECORDS, records)
         write_json(folder / "audit.json", report.to_json())

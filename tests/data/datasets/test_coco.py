@@ -41,7 +41,7 @@ def zips(source: Path, year: str) -> Path:
 
 
 def collect(source: Path | str, folder: Path, **options: object) -> list[Record]:
-    return Coco(str(source), folder / "cache", **options).collect(folder / "raw")  # type: ignore[arg-type]
+    return Coco(str(source), folder / "cache", **options).collect(folder / "raw").records  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("year", ["2014", "2017"])

@@ -17,7 +17,7 @@ DEEP = "flickr30k_images/flickr30k_images/flickr30k_images/"
 
 
 def collect(source: Path | str, folder: Path, **options: object) -> list[Record]:
-    return Flickr30k(str(source), folder / "cache", **options).collect(folder / "raw")  # type: ignore[arg-type]
+    return Flickr30k(str(source), folder / "cache", **options).collect(folder / "raw").records  # type: ignore[arg-type]
 
 
 def loose_tokens(source: Path) -> Path | str:

@@ -61,7 +61,7 @@ def test_records_pictures_and_splits(tmp_path: Path, spelling: str, caplog: pyte
     (tmp_path / "mirror").mkdir()
     source = mirror(tmp_path / "mirror", spelling=spelling)
     with caplog.at_level(logging.INFO):
-        records = Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
+        records = Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw").records
     assert records == [
         Record("a.jpg", ("A dog .", "A brown dog ."), "train"),
         Record("absent.jpg.1", ("Nobody .",)),
@@ -76,7 +76,7 @@ def test_records_pictures_and_splits(tmp_path: Path, spelling: str, caplog: pyte
 def test_the_mirror_may_be_a_file_address_with_checksums(tmp_path: Path) -> None:
     source = mirror(tmp_path)
     (tmp_path / "SHA256SUMS").write_text(sums_of(tmp_path))
-    assert len(Flickr8k(tmp_path.as_uri() + "/", tmp_path / "cache").collect(tmp_path / "raw")) == 4
+    assert len(Flickr8k(tmp_path.as_uri() + "/", tmp_path / "cache").collect(tmp_path / "raw").records) == 4
     (tmp_path / "SHA256SUMS").write_text("0" * 64 + "  flickr8k/Flickr8k_Dataset.zip\n")
     with pytest.raises(DownloadError, match=r"Flickr8k_Dataset\.zip has the checksum"):
         Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
@@ -133,7 +133,7 @@ def test_zips_without_the_expected_files_are_refused(tmp_path: Path) -> None:
     reason="the real Flickr8k is not here: set WORDGAZE_SHARED to the folder that holds flickr8k/",
 )
 def test_the_real_flickr8k(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    records = Flickr8k(str((SHARED / "flickr8k").resolve()), tmp_path / "cache").collect(tmp_path / "raw")
+    records = Flickr8k(str((SHARED / "flickr8k").resolve()), tmp_path / "cache").collect(tmp_path / "raw").records
     kept, report = audit(records, tmp_path / "raw", max_faulty=0.02)
     assert caplog.text == ""
     assert Counter(record.split for record in kept) == {"train": 6000, "dev": 1000, "test": 1000}

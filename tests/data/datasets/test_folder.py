@@ -16,7 +16,7 @@ RECORDS = [Record("a.jpg", ("A dog .",)), Record("b.jpg", ("A cat .", "A black c
 
 
 def collect(source: Path | str, folder: Path, captions: str = "", subset: Subset = Subset()) -> list[Record]:  # noqa: B008
-    return Folder(str(source), captions, folder / "cache", subset).collect(folder / "raw")
+    return Folder(str(source), captions, folder / "cache", subset).collect(folder / "raw").records
 
 
 def lines(*entries: dict[str, object]) -> str:

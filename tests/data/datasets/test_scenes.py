@@ -52,8 +52,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: 
 
 
 def test_a_larger_data_set_begins_with_the_pictures_of_a_smaller_one(tmp_path: Path) -> None:
-    few = Scenes(12, 64, 3).collect(tmp_path / "few")
-    assert few == Scenes(15, 64, 3).collect(tmp_path / "more")[:12]
+    few = Scenes(12, 64, 3).collect(tmp_path / "few").records
+    assert few == Scenes(15, 64, 3).collect(tmp_path / "more").records[:12]
     for record in few:
         pictures = [(tmp_path / folder / "images" / record.image).read_bytes() for folder in ("few", "more")]
         assert pictures[0] == pictures[1]
@@ -63,7 +63,7 @@ def test_collect_draws_square_rgb_jpegs_and_returns_the_records_that_need_no_dra
     scenes = Scenes(12, 96, 0)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "stale.jpg").touch()
-    collected = scenes.collect(tmp_path)
+    collected = scenes.collect(tmp_path).records
     assert collected == scenes.records()
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == [f"scene-{i:05d}.jpg" for i in range(12)]
     for record in collected:

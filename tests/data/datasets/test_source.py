@@ -49,7 +49,7 @@ def test_what_is_there_is_fetched_once(served: tuple[str, Path], tmp_path: Path)
     packed(web / "flickr30k-images.tar.gz", pictures([*TWO], "flickr30k-images/"))
     packed(web / "archive.zip", {"big": b"not needed"})
     for _ in range(2):
-        records = Flickr30k(address, tmp_path / "cache").collect(tmp_path / "raw")
+        records = Flickr30k(address, tmp_path / "cache").collect(tmp_path / "raw").records
         assert [record.image for record in records] == ["a.jpg", "b.jpg"]
         assert images(tmp_path / "raw").keys() == {"a.jpg", "b.jpg"}
     assert Handler.asked == ["/results_20130124.token", "/flickr30k-images.tar.gz"]
@@ -69,7 +69,7 @@ def test_archives_are_checked_against_their_checksums(served: tuple[str, Path], 
     archive = packed(web / "flickr30k-images.tar.gz", pictures([*TWO]))
     write(web, {"results_20130124.token": tokens(TWO)})
     write(web, {"SHA256SUMS": f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n"})
-    assert len(Flickr30k(str(web), tmp_path / "cache").collect(tmp_path / "raw")) == 2
+    assert len(Flickr30k(str(web), tmp_path / "cache").collect(tmp_path / "raw").records) == 2
     write(web, {"SHA256SUMS": f"{'0' * 64}  {archive.name}\n"})
     for place in (address, str(web)):
         with pytest.raises(DownloadError, match=r"flickr30k-images\.tar\.gz has the checksum"):

@@ -74,7 +74,7 @@ COUNT = st.integers(0, 4)
 def collect(base: Path, **values: object) -> list[Record]:
     prepare = PrepareParams(dev_share=0.3, test_share=0.3)
     dataset = open_dataset(DatasetParams.model_validate(values), prepare, base / "cache")
-    records = dataset.collect(base / "raw")
+    records = dataset.collect(base / "raw").records
     assert images(base / "raw").keys() == {record.image for record in records}
     return assign_splits(records, prepare.dev_share, prepare.test_share)
 

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from wordgaze.config.params import DatasetParams, PrepareParams
-from wordgaze.data.datasets.base import DataSet, Subset
+from wordgaze.data.datasets.base import Collected, DataSet, Subset
 from wordgaze.data.datasets.coco import Coco
 from wordgaze.data.datasets.flickr8k import Flickr8k
 from wordgaze.data.datasets.flickr30k import Flickr30k
 from wordgaze.data.datasets.folder import Folder
 from wordgaze.data.datasets.scenes import Scenes
-from wordgaze.data.records import Record
 
 
 def open_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> DataSet:
@@ -42,10 +41,10 @@ class _ScenesSubset:
     def __init__(self, scenes: Scenes, subset: Subset) -> None:
         self._scenes, self._subset = scenes, subset
 
-    def collect(self, folder: Path) -> list[Record]:
-        records = self._scenes.collect(folder)
+    def collect(self, folder: Path) -> Collected:
+        records = self._scenes.collect(folder).records
         names = {record.image for record in records}
         selected = self._subset.select(records, names)
         for name in names - {record.image for record in selected}:
             (folder / "images" / name).unlink()
-        return selected
+        return Collected(selected)

@@ -9,7 +9,7 @@ from typing import Any
 from wordgaze.core.errors import DataError, ImageError
 from wordgaze.core.parallel import available_cpus
 from wordgaze.core.progress import track
-from wordgaze.data.records import Record
+from wordgaze.data.records import Fault, Record
 from wordgaze.vision.images import load_image
 
 _NUM_NAMED = 3
@@ -27,12 +27,14 @@ class Finding:
 class AuditReport:
     """The result of :func:`audit`: ``seen`` = ``kept`` + all counts except ``blank_captions``.
 
-    ``seen`` counts records and images without a record. If a record has several faults, the first in the order of the
-    fields counts. Examples are image names, relative to ``images/``.
+    ``seen`` counts records, images without a record, and rows that were left out. If a record has several faults, the
+    first in the order of the fields counts. Examples are image names, relative to ``images/``, and for rows their place
+    and what is wrong.
     """
 
     seen: int
     kept: int
+    faulty_rows: Finding
     duplicate_records: Finding
     missing_pictures: Finding
     broken_pictures: Finding
@@ -50,8 +52,10 @@ class AuditReport:
         return {**asdict(self), "share": self.share}
 
 
-def audit(records: Sequence[Record], folder: Path, max_faulty: float) -> tuple[list[Record], AuditReport]:
-    """The usable records, in their order and without blank captions, and a report about the others.
+def audit(
+    records: Sequence[Record], folder: Path, max_faulty: float, faults: Sequence[Fault] = ()
+) -> tuple[list[Record], AuditReport]:
+    """The usable records, in their order and without blank captions, and a report about the others and the ``faults``.
 
     Images are in ``folder/images``. Raises DataError if more than the fraction ``max_faulty`` is faulty or if no record
     is left. Files are not changed.
@@ -66,8 +70,9 @@ def audit(records: Sequence[Record], folder: Path, max_faulty: float) -> tuple[l
     kept = [record for record in sound if record.captions]
     unnamed = sorted(present - first.keys())
     report = AuditReport(
-        seen=len(records) + len(unnamed),
+        seen=len(records) + len(unnamed) + len(faults),
         kept=len(kept),
+        faulty_rows=_finding(list(map(str, faults))),
         duplicate_records=_finding(duplicates),
         missing_pictures=_finding([record.image for record in unique if record.image not in present]),
         broken_pictures=_finding(list(broken.values())),

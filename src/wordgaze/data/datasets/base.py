@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from wordgaze.core.errors import CaptionsError, DownloadError
 from wordgaze.core.files import atomic_directory, fingerprint
@@ -13,7 +13,7 @@ from wordgaze.data.datasets.archives import is_archive, members
 from wordgaze.data.datasets.fetch import fetch
 from wordgaze.data.datasets.source import Found, Source
 from wordgaze.data.readers.captions import ById, read_references
-from wordgaze.data.records import Record, Split, assign_splits, hash_fraction
+from wordgaze.data.records import Fault, Record, Split, assign_splits, hash_fraction
 
 _SPLITS: dict[str, Split] = {
     "train": "train",
@@ -28,12 +28,19 @@ _SPLITS: dict[str, Split] = {
 _log = logging.getLogger(__name__)
 
 
+class Collected(NamedTuple):
+    """The records of a data set, and the rows of its caption files that were left out."""
+
+    records: list[Record]
+    faults: Sequence[Fault] = ()
+
+
 class DataSet(Protocol):
     """The interface of a data set."""
 
     name: str
 
-    def collect(self, folder: Path) -> list[Record]:
+    def collect(self, folder: Path) -> Collected:
         """Writes the images to ``folder/images`` and returns the records.
 
         Records may name images that are missing or broken, and images may have no record: the audit counts and drops

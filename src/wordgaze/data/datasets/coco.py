@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import ALL, Subset, gather, karpathy_records
+from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
 from wordgaze.data.datasets.folder import matched_pictures
 from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
 from wordgaze.data.readers.captions import ById, read_references
@@ -48,11 +48,11 @@ class Coco:
             self._source = Source(address, cache, _NAMES)
         self._cache, self._karpathy, self._subset = cache, karpathy, subset
 
-    def collect(self, folder: Path) -> list[Record]:
+    def collect(self, folder: Path) -> Collected:
         """The selected records, sorted by image name. Raises DownloadError if captions or images are missing, and
         CaptionsError if a caption file is broken or train and val share an image."""
         records, pictures = self._found()
-        return gather(self._source, records, pictures, self._subset, folder)
+        return Collected(gather(self._source, records, pictures, self._subset, folder))
 
     def _found(self) -> tuple[list[Record], dict[str, Found]]:
         if self._karpathy:

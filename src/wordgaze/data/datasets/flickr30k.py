@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import ALL, Subset, gather, karpathy_records
+from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
 from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
 from wordgaze.data.readers.captions import decoded, read_references
 from wordgaze.data.records import Record
@@ -51,7 +51,7 @@ class Flickr30k:
         self._source = Source(source, cache, (TOKENS, TABLE, *ARCHIVES))
         self._cache, self._karpathy, self._subset = cache, karpathy, subset
 
-    def collect(self, folder: Path) -> list[Record]:
+    def collect(self, folder: Path) -> Collected:
         """The selected records, sorted by image name.
 
         Raises DownloadError if captions or images are missing, and CaptionsError if a line is broken. Rows of
@@ -65,7 +65,7 @@ class Flickr30k:
         pictures = by_name(self._source.find(lambda path: is_picture(path) and path.suffix.lower() == ".jpg"))
         if not pictures:
             raise DownloadError(f"{self._source.address} has no *.jpg, neither loose nor in an archive; add the images")
-        return gather(self._source, records, pictures, self._subset, folder)
+        return Collected(gather(self._source, records, pictures, self._subset, folder))
 
     def _captions(self) -> dict[str, list[str]]:
         for name, read in ((TOKENS, _from_tokens), (TABLE, _from_table)):

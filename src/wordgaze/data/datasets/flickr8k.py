@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import ALL, Subset, gather, karpathy_records
+from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
 from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
 from wordgaze.data.readers.captions import decoded, read_references
 from wordgaze.data.records import Record, Split
@@ -43,7 +43,7 @@ class Flickr8k:
         self._source = Source(address, cache, (TEXT_ZIP, IMAGES_ZIP), pinned=CHECKSUMS if address == PUBLIC else None)
         self._cache, self._karpathy, self._subset = cache, karpathy, subset
 
-    def collect(self, folder: Path) -> list[Record]:
+    def collect(self, folder: Path) -> Collected:
         """The selected records of the official splits, sorted by image name.
 
         Captioned images outside the official lists are omitted, and their number is logged. Captions without an image
@@ -61,7 +61,7 @@ class Flickr8k:
             records = karpathy_records(self._karpathy, self.name, self._cache)
         else:
             records = self._official(pictures.keys())
-        return gather(self._source, records, pictures, self._subset, folder)
+        return Collected(gather(self._source, records, pictures, self._subset, folder))
 
     def _official(self, available: Collection[str]) -> list[Record]:
         tokens = self._file(_TOKENS)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from wordgaze.core.errors import CaptionsError, DownloadError
 from wordgaze.core.files import fingerprint
-from wordgaze.data.datasets.base import ALL, Subset, gather, split_of
+from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, split_of
 from wordgaze.data.datasets.fetch import local_path
 from wordgaze.data.datasets.source import Found, Source, is_picture
 from wordgaze.data.readers.captions import ById, holds_captions, read_references
@@ -36,7 +36,7 @@ class Folder:
         self._source = Source(source, cache)
         self._named, self._subset = captions, subset
 
-    def collect(self, folder: Path) -> list[Record]:
+    def collect(self, folder: Path) -> Collected:
         """The selected records, sorted by image name. If there are several ``a.jpg``, ``sub/a.jpg`` becomes
         ``sub__a.jpg``.
 
@@ -46,7 +46,7 @@ class Folder:
         file = self._captions_file()
         references = read_references(file.label, data=file.read())
         records, pictures = matched_pictures(references, self._source, file.path.parent)
-        return gather(self._source, records, pictures, self._subset, folder)
+        return Collected(gather(self._source, records, pictures, self._subset, folder), references.faults)
 
     def _captions_file(self) -> Found:
         """The file of ``dataset.captions``, or the only candidate. Raises CaptionsError if there is none or several."""

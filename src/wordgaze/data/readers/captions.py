@@ -31,6 +31,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.core.tables import unguard_formula
+from wordgaze.data.records import Fault
 
 ID_NAMES = ("image_id", "image", "image_name", "file_name", "filename", "id", "name")
 CAPTION_NAMES = ("caption", "beam", "greedy", "text", "comment", "sentence", "prediction")
@@ -48,20 +49,30 @@ _NAMED = 3  # ids in an error message
 _HEAD = 4096  # bytes
 
 V = TypeVar("V")
+_Aliases = dict[str, dict[str, str]]
 
 
 class ById(dict[str, V], Generic[V]):
     """Values by image id.
 
-    ``names`` maps other names of the same images to their ids, ``places`` maps an id to its first occurrence (file and
-    line), and ``splits`` maps an id to the splits that the file names, as written, each with its place.
+    ``aliases`` has the other names of the same images: for each other column or key that may name an image, its values,
+    each with the id of the image. ``places`` maps an id to its first occurrence (file and line), and ``splits`` maps an
+    id to the splits that the file names, as written, each with its place. ``faults`` are the rows that were left out,
+    and ``layout`` describes in one line per file what was understood.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.names: dict[str, str] = {}
+        self.aliases: dict[str, dict[str, str]] = {}
         self.places: dict[str, str] = {}
         self.splits: dict[str, dict[str, str]] = {}
+        self.faults: list[Fault] = []
+        self.layout: list[str] = []
+
+    @property
+    def names(self) -> dict[str, str]:
+        """All other names of the images, each with the id of the image."""
+        return {name: key for names in self.aliases.values() for name, key in names.items()}
 
 
 class _Entry(NamedTuple):
@@ -89,7 +100,7 @@ def read_captions(path: Path, column: str | None = None) -> dict[str, str]:
     """
     captions: ById[str] = ById()
     source = _source(path, (*CAPTION_NAMES, *SEVERAL_NAMES), column)
-    for place, key, texts, _ in _entries(source, captions.names):
+    for place, key, texts, _ in _entries(source, captions.aliases):
         if key in captions:
             raise CaptionsError(f"{place}: the id {key!r} is repeated; keep one caption per id")
         if len(texts) != 1:
@@ -106,7 +117,7 @@ def read_references(path: Path, data: bytes | None = None) -> ById[list[str]]:
     """
     references: ById[list[str]] = ById()
     source = _source(path, (*SEVERAL_NAMES, *CAPTION_NAMES), None, data)
-    for place, key, texts, split in _entries(source, references.names):
+    for place, key, texts, split in _entries(source, references.aliases):
         references.setdefault(key, []).extend(texts)
         references.places.setdefault(key, place)
         if split:
@@ -159,7 +170,7 @@ def _renamed(own: Mapping[str, V], other: Mapping[str, Any]) -> ById[V]:
     """``own`` with the ids that ``other`` uses for the same images."""
     names: dict[str, str] = other.names if isinstance(other, ById) else {}
     result: ById[V] = ById()
-    result.names = own.names if isinstance(own, ById) else {}
+    result.aliases = own.aliases if isinstance(own, ById) else {}
     for key, value in own.items():
         new = key if key in other else names.get(key, key)
         if new in result:
@@ -182,17 +193,17 @@ def _source(path: Path, wanted: tuple[str, ...], column: str | None, data: bytes
     return _Source(path, text, wanted if column is None else (column,))
 
 
-def _entries(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
-    """The entries of a file in any format; other names of its images are added to ``names``."""
+def _entries(source: _Source, aliases: _Aliases) -> Iterator[_Entry]:
+    """The entries of a file in any format; other names of its images are added to ``aliases``."""
     empty = True
-    for entry in _reader(source)(source, names):
+    for entry in _reader(source)(source, aliases):
         empty = False
         yield entry
     if empty:
         raise CaptionsError(f"{source.path} holds no captions; give a file with at least one")
 
 
-def _reader(source: _Source) -> Callable[[_Source, dict[str, str]], Iterator[_Entry]]:
+def _reader(source: _Source) -> Callable[[_Source, _Aliases], Iterator[_Entry]]:
     first = _first_line(source.text)
     if _TOKEN.fullmatch(first):
         return _tokens
@@ -223,7 +234,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
-def _tokens(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
+def _tokens(source: _Source, aliases: _Aliases) -> Iterator[_Entry]:
     for number, line in _lines(source.text):
         match = _TOKEN.fullmatch(line.rstrip("\r"))
         if match is None:
@@ -233,16 +244,16 @@ def _tokens(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
         yield _Entry(f"{source.path}:{number}", match[1].strip(), [match[2].strip()])
 
 
-def _json_lines(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
+def _json_lines(source: _Source, aliases: _Aliases) -> Iterator[_Entry]:
     for number, line in _lines(source.text):
         place = f"{source.path}:{number}"
         yield _entry(place, _parsed(place, line), source.wanted)
 
 
-def _document(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
+def _document(source: _Source, aliases: _Aliases) -> Iterator[_Entry]:
     content, path = _parsed(str(source.path), source.text, _without_tokens), source.path
     if isinstance(content, dict) and "annotations" in content:
-        names |= _file_names(path, content)
+        aliases["file_name"] = _file_names(path, content)
         content = content["annotations"]
         path = Path(f"{path}: annotations")
     elif isinstance(content, dict) and "images" in content:
@@ -338,7 +349,7 @@ def _column(name: str) -> str:
     return name.strip().lower()
 
 
-def _table(source: _Source, names: dict[str, str]) -> Iterator[_Entry]:
+def _table(source: _Source, aliases: _Aliases) -> Iterator[_Entry]:
     rows = _rows(source)
     columns = [_column(name) for name in next(rows)[1]]
     id_at, at = _place(source.path, columns, ID_NAMES), _place(source.path, columns, source.wanted)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.files import atomic_directory
+from wordgaze.data.datasets.base import Collected
 from wordgaze.data.datasets.scenes.compose import Scene, compose
 from wordgaze.data.datasets.scenes.drawing import draw
 from wordgaze.data.datasets.scenes.grammar import describe
@@ -46,7 +47,7 @@ class Scenes:
         """The records that :meth:`collect` returns, without drawing."""
         return [_record(index, scene) for index, scene in enumerate(self._scenes())]
 
-    def collect(self, folder: Path) -> list[Record]:
+    def collect(self, folder: Path) -> Collected:
         """Replaces ``folder/images`` by the drawn images ``scene-00000.jpg``, ``scene-00001.jpg``, …"""
         records = []
         with atomic_directory(folder / "images", sync=False) as images:
@@ -54,7 +55,7 @@ class Scenes:
                 record = _record(index, scene)
                 draw(scene).save(images / record.image, quality=QUALITY, subsampling=0)
                 records.append(record)
-        return records
+        return Collected(records)
 
     def _scenes(self) -> list[Scene]:
         return [compose(self.seed, index, self.size) for index in range(self.pictures)]
