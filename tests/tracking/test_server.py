@@ -20,14 +20,16 @@ import pytest
 from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
+from wordgaze.tracking.names import CHAMPION
 from wordgaze.tracking.package import save_packaged
-from wordgaze.tracking.registry import CHAMPION, MODEL_NAME
 from wordgaze.tracking.server import serve
 from wordgaze.tracking.store import open_store
 from wordgaze.vision.images import load_image
 
 COMMAND = "import sys; from wordgaze.cli import main; sys.argv[0] = 'wordgaze'; main()"
 SOURCE = Path(__file__).parents[2] / "src"
+
+MODEL_NAME = "captioner"
 
 Ask = Callable[..., tuple[int, Any]]
 
