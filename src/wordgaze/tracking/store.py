@@ -154,6 +154,8 @@ def _prepare(database: Path) -> None:
     # MLflow tries for 100 seconds to open a database that cannot be opened; SQLite reports the cause at once.
     with closing(sqlite3.connect(database, timeout=_LOCK_TIMEOUT)) as connection:
         connection.execute("BEGIN IMMEDIATE")
+    if not os.access(database, os.W_OK):  # SQLite reports it at the first write only
+        raise TrackingError(f"the MLflow database {database} is read-only; {WRITABLE}")
     if database.stat().st_size == 0:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
