@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,26 @@ def test_a_browser_that_is_there_is_found(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("#!/bin/sh\n")
     (tmp_path / name).chmod(0o755)
     assert make(tmp_path, "browser", PATH=str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+def test_an_unpacked_archive_of_the_repository_works_without_git(tmp_path: Path, with_git: bool) -> None:
+    """Plain ``dvc`` refuses a folder that is not a git repository."""
+    (tmp_path / ".dvc").mkdir()
+    for name in ("requirements.lock", "pyproject.toml", ".venv/.ready"):  # the environment is there
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "dvc.yaml").write_text("stages:\n  hello:\n    cmd: echo well\n")
+    if with_git:
+        subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shown = make(tmp_path, "repository", PATH=path)
+    assert ("DVC works without one" in shown) != with_git
+    assert make(tmp_path, "repository", PATH=path) == ""
+    listed = subprocess.run(
+        [sys.executable, "-m", "dvc", "stage", "list", "--name-only"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert listed.stdout.split() == ["hello"], listed.stderr
 
 
 def test_help_lists_every_target(tmp_path: Path) -> None:

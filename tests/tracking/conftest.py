@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
             _wait_for(f"http://127.0.0.1:{port}", process, folder / "server.log")
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
 
 

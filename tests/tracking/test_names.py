@@ -36,5 +36,5 @@ def test_a_name_that_an_address_cannot_have_is_refused(params: Path, name: str) 
 
 def test_a_file_that_is_not_yaml_is_refused(params: Path) -> None:
     params.write_text("tracking: [")
-    with pytest.raises(ParamsError, match="params.yaml is not YAML"):
+    with pytest.raises(ParamsError, match=r"params\.yaml is not YAML"):
         model_name()
