@@ -50,12 +50,13 @@ def test_a_script_without_a_font_is_romanized_and_said_once(
             "CaoDe", "Cao", "neko", "U+E0FFF",
         )  # fmt: skip
         assert romanized("ཞི").isascii()
+        assert romanized("बिल्ली") == "billi"
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == (
         'no font has the script CJK: its words are drawn in Latin letters; pip install "wordgaze[fonts]"'
     )
-    assert [line.split(":")[0].split()[-1] for line in lines] == ["CJK", "HIRAGANA", "unnamed", "TIBETAN"]
-    assert lines[-1].endswith("install a font that has it, such as Noto Sans Tibetan, where the system keeps its fonts")
+    assert [line.split(":")[0].split()[-1] for line in lines] == ["CJK", "HIRAGANA", "unnamed", "TIBETAN", "DEVANAGARI"]
+    assert lines[3].endswith("install a font that has it, such as Noto Sans Tibetan, where the system keeps its fonts")
 
 
 def test_a_font_of_the_system_is_used_where_no_package_has_the_letters(

@@ -88,10 +88,10 @@ def romanized(text: str) -> str:
     """``text``, whose letters no font has, in Latin letters or as code points; the first of each script is logged."""
     from anyascii import anyascii
 
-    for char in text:
-        if not is_ignorable(char) and unicodedata.category(char)[0] != "M":
-            _log_missing(unicodedata.name(char, "unnamed").split("-")[0].split()[0])
-    return "".join(anyascii(char) or ("" if is_ignorable(char) else f"U+{ord(char):04X}") for char in text)
+    letters = [char for char in text if not is_ignorable(char) and unicodedata.category(char)[0] != "M"]
+    for char in letters:
+        _log_missing(unicodedata.name(char, "unnamed").split("-")[0].split()[0])
+    return "".join(anyascii(char) or (f"U+{ord(char):04X}" if char in letters else "") for char in text)
 
 
 @cache

@@ -133,10 +133,10 @@ def _shaped_buffer(run: _Run, language: str) -> Any:
 
 
 def _drawable(line: str) -> str:
-    """The line in composed form and without control characters, with what no font has in Latin letters."""
+    """The line in composed form, with plain spaces, and with what no font has in Latin letters."""
     composed = unicodedata.normalize("NFC", line)
-    text = "".join(" " if unicodedata.category(char) == "Cc" else char for char in composed)
-    parts = [(cluster, cluster.isspace() or find_typeface(cluster) is not None) for cluster in _clusters(text)]
+    text = "".join(" " if char.isspace() or unicodedata.category(char) == "Cc" else char for char in composed)
+    parts = [(cluster, find_typeface(cluster) is not None) for cluster in _clusters(text)]
     grouped = ((has, "".join(cluster for cluster, _ in group)) for has, group in groupby(parts, lambda part: part[1]))
     return "".join(part if has else romanized(part) for has, part in grouped)
 
@@ -166,14 +166,18 @@ def _runs(text: str, right_to_left: bool) -> list[_Run]:
 
 
 def _typefaces_of(text: str) -> list[Typeface]:
-    """The typeface of each character: one for a whole word where a font has it, else one for each cluster."""
-    chosen: list[Typeface] = []
-    for is_space, group in groupby(text, str.isspace):
-        word = "".join(group)
-        whole = find_typeface(" " if is_space else word, system=False)
-        for cluster in [word] if whole else _clusters(word):
-            chosen += [whole or find_typeface(cluster) or default_typeface()] * len(cluster)
-    return chosen
+    words = ("".join(group) for _, group in groupby(text, str.isspace))
+    return [typeface for word in words for typeface in _typefaces_of_word(word)]
+
+
+def _typefaces_of_word(word: str) -> list[Typeface]:
+    """One typeface for all characters if there is one, else one for each cluster; those of packages come first."""
+    clusters = list(_clusters(word))
+    for parts, system in (([word], False), (clusters, False), ([word], True), (clusters, True)):
+        found = [typeface for part in parts if (typeface := find_typeface(part, system))]
+        if len(found) == len(parts):
+            return [typeface for part, typeface in zip(parts, found, strict=True) for _ in part]
+    return [default_typeface()] * len(word)
 
 
 def _scripts_of(text: str) -> list[str]:
