@@ -64,7 +64,8 @@ def test_a_font_of_the_system_is_used_where_no_package_has_the_letters(
 ) -> None:
     [source] = [path for path in Path(str(fonts.files(FONT_PACKAGES[0]))).iterdir() if "Devanagari" in path.name]
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "Some.TTF").write_bytes(source.read_bytes())
+    for name in ("sub/Some.TTF", "LastResort.otf"):
+        (tmp_path / name).write_bytes(source.read_bytes())
     (tmp_path / "Broken.ttf").write_bytes(b"no font")
     (tmp_path / "Empty.otf").write_bytes(b"")
     fresh.setattr(fonts, "FONT_PACKAGES", ())
@@ -73,3 +74,4 @@ def test_a_font_of_the_system_is_used_where_no_package_has_the_letters(
         each.cache_clear()
     fresh.setattr(fonts, "SYSTEM_FOLDERS", (str(tmp_path / "missing"), str(tmp_path)))
     assert find_typeface("बिल्ली")
+    assert [path.name for path in fonts._system_files()] == ["Broken.ttf", "Empty.otf", "Some.TTF"]

@@ -28,6 +28,7 @@ SYSTEM_FOLDERS = (
 )
 _SUFFIXES = frozenset({".ttf", ".otf", ".ttc", ".otc"})
 _STYLES = ("italic", "oblique", "bold", "black", "heavy", "light", "thin", "condensed", "mono", "serif")
+_BOXES = ("lastresort", "blank", "tofu")  # fonts that have a box, or nothing, for every letter
 _OUTLINES = frozenset({"glyf", "CFF ", "CFF2"})  # a font of bitmaps alone cannot be drawn at every size
 _IN_EXTRA = frozenset({"CJK", "HANGUL", "HIRAGANA", "KATAKANA", "BOPOMOFO"})
 _REGULAR = 400
@@ -131,6 +132,7 @@ def _system_files() -> tuple[Path, ...]:
     """The font files of the system in a fixed order: regular styles first."""
     folders = [folder for name in SYSTEM_FOLDERS if (folder := Path(name).expanduser()).is_dir()]
     paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES]
+    paths = [path for path in paths if not any(name in path.name.lower() for name in _BOXES)]
     return tuple(sorted(paths, key=lambda path: sum(style in path.name.lower() for style in _STYLES)))
 
 
