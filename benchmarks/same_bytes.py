@@ -146,7 +146,7 @@ def draw(params: "Params") -> dict[str, str]:
     from wordgaze.data.records import write_records
 
     paths.RAW.mkdir(parents=True)
-    records = open_dataset(params.dataset, params.prepare, Path("downloads")).collect(paths.RAW)
+    records = open_dataset(params.dataset, params.prepare, Path("downloads")).collect(paths.RAW).records
     write_records(paths.RAW / "captions.jsonl", records)
     return {"images": _of_files(sorted((paths.RAW / "images").iterdir()))}
 

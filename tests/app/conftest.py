@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "
 PATIENCE = 120  # seconds; the server imports torch and gradio
 SCRIPT = "<script>document.title='broken-in'</script>"
 """A word that the second captioner knows."""
+ARABIC = ("أنا", "كلب", "قطة", "تجري", "تنام", "خارجا")
+"""The words of the captioner ``arabic``, in the order of those of the others."""
 CODE = """
 import time
 from dataclasses import replace
@@ -89,7 +92,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[..., Path]) -> Iterator[Served]:
     """``wordgaze app`` with two captioners; the name and a word of the second are HTML, and it has no neighbours. The
-    project has two more: one gives its confidence and has the settings SURE, the other one is broken."""
+    project has three more: one gives its confidence and has the settings SURE, one is Arabic, one is broken."""
     folder = tmp_path_factory.mktemp("page")
     first, second = (
         write_captioner(folder / "models" / "one", 10),
@@ -102,6 +105,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[.
         card["vocabulary"][-1] = word
         card["generation"] |= SURE if each == sure else {}
         (each / "captioner.json").write_text(json.dumps(card))
+    _translate(first, folder / "models" / "arabic", ARABIC)
     (broken / "weights.safetensors").write_bytes(b"no weights")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -175,6 +179,14 @@ def _sharpen(path: Path) -> None:
     for name, factor in (("energy", 100), ("query_projection", 10), ("key_projection", 10)):
         weights[f"decoder.attention.score.{name}.weight"] *= factor
     save_file(weights, path)
+
+
+def _translate(source: Path, folder: Path, words: Sequence[str]) -> None:
+    """Writes the captioner of ``source`` with other words to ``folder``."""
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    card = json.loads((source / "captioner.json").read_text())
+    card["vocabulary"][-len(words) :] = words
+    (folder / "captioner.json").write_text(json.dumps(card))
 
 
 def _wait_for(served: Served, process: subprocess.Popen[bytes]) -> None:

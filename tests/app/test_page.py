@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.app.conftest import SCRIPT, Served
+from tests.app.conftest import ARABIC, SCRIPT, Served
 from tests.browser import CHROMIUM, NO_CHROMIUM
 from wordgaze.app.controls import STRATEGIES
 from wordgaze.app.corrections import Corrections
@@ -545,3 +545,20 @@ def test_fifty_at_once_are_served_and_a_tab_closed_halfway_does_no_harm(
             give(leaving, photo)
         assert [each.result()[0] for each in asked] == [200] * 50
     captioned(page, photo)
+
+
+def test_an_arabic_caption_runs_from_right_to_left(page: Page, photo: Path) -> None:
+    choose(page, "arabic")
+    captioned(page, photo)
+    page.locator(".wg-row").first.click()
+    expect(page.locator(".wg-words")).to_be_visible()
+    words = page.locator(".wg-word:not(.wg-end)")
+    assert set(words.locator("span").all_inner_texts()) <= set(ARABIC)
+    edges = [box["x"] for box in map(Locator.bounding_box, page.locator(".wg-word").all()) if box]
+    assert len(edges) > 2 and edges == sorted(edges, reverse=True)
+    for part in (".wg-text", ".wg-sentence"):
+        assert page.locator(part).first.evaluate("node => node.matches(':dir(rtl)')"), part
+    words.first.focus()
+    page.keyboard.press("ArrowLeft")  # to the second word, which stands left of the first
+    expect(words.nth(1)).to_be_focused()
+    assert "“\u2068" in page.locator(".wg-status").inner_text()

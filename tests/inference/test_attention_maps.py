@@ -95,3 +95,38 @@ def ink(weights: list[float]) -> int:
 
 def test_attention_that_fell_on_no_cell_is_reported_under_the_panel() -> None:
     assert ink([0.1, 0.3]) > ink([0.25, 0.75]) == ink([0.5, 0.498])
+
+
+def labelled(words: tuple[str, ...], attention: float = 1.0) -> Caption:
+    weights = np.full((len(words), 2, 2), attention / 4, dtype=np.float32)
+    return Caption(words, -1.0, -1.0, (-0.5,) * len(words), weights, "end")
+
+
+def test_case_words_drawn_as_boxes_other_words_have_other_labels() -> None:
+    picture = Image.new("RGB", (60, 60), "white")
+    sheets = [attention_sheet(picture, labelled((word,))).tobytes() for word in ("Bär", "Bör", "кот", "кит", "قطة")]
+    assert len(set(sheets)) == 5
+
+
+def test_panels_of_a_right_to_left_caption_run_to_the_left() -> None:
+    picture = Image.new("RGB", (60, 60), "red")
+    sheet = attention_sheet(picture, labelled(("قطة",) * 6))
+    assert sheet.size == attention_sheet(picture, labelled(("cat",) * 6)).size
+    second = np.asarray(sheet)[sheet.height // 2 :]
+    assert (second[20:60, -60:-20, 0] > second[20:60, -60:-20, 1]).all()  # the seventh panel, at the right
+    assert (second[:, :900] == 255).all()
+    assert (second[-30:, -120:] < 128).any()  # its label, at the right too
+    comparison = comparison_sheet(picture, [("one", labelled(("قطة",))), ("two", labelled(("قطة",)))])
+    assert comparison.width == 2 * (PANEL + MARGIN) + MARGIN
+
+
+def test_labels_of_a_narrow_picture_do_not_cover_one_another() -> None:
+    sheet = attention_sheet(Image.new("RGB", (20, 100), "red"), labelled(("gegenüber",) * 3, 0.8))
+    below = (np.asarray(sheet)[-MARGIN - 48 :] < 128).any((0, 2))
+    gaps = np.diff(np.flatnonzero(below))
+    assert (gaps > 6).sum() >= 2
+
+
+def test_a_label_never_leaves_the_sheet() -> None:
+    sheet = attention_sheet(Image.new("RGB", (60, 60), "red"), labelled(("Donaudampfschifffahrtsgesellschaft" * 3,)))
+    assert (np.asarray(sheet)[:, -MARGIN:] == 255).all()

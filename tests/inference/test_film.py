@@ -120,3 +120,27 @@ def test_a_full_disk_leaves_the_film_that_was_there(tmp_path: Path) -> None:
     with full_disk(2_000), pytest.raises(OSError, match="File too large"):
         save_gif(tmp_path / "a.gif", photograph(), caption())
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.gif", b"the old one")]
+
+
+def box_edges(frames: list[Image.Image]) -> list[int]:
+    """The left edge of the box around the word of each frame that has one."""
+    return [corner[0] for frame in frames if (corner := marked(frame))]
+
+
+def test_words_of_a_right_to_left_caption_run_to_the_left_and_start_anew_at_the_right() -> None:
+    edges = box_edges(film(photograph(), caption(("قطة", "بيضاء", "تجلس", "على", "كرسي"))))
+    assert len(edges) == 5 and edges == sorted(edges, reverse=True)
+    assert edges[0] > 560
+    lines = box_edges(film(photograph(), caption(("بيضاء",) * 30)))
+    assert lines.count(lines[0]) > 1 and max(lines) == lines[0]
+
+
+def test_words_of_another_direction_keep_their_own_order() -> None:
+    cat, dvd, player, chair = box_edges(film(photograph(), caption(("قطة", "DVD", "player", "كرسي"))))
+    assert chair < dvd < player < cat
+
+
+def test_a_word_that_is_wider_than_the_frame_is_made_to_fit() -> None:
+    for word in ("Donaudampfschifffahrtsgesellschaft" * 3, "แมวสีขาวนั่งอยู่บนเก้าอี้" * 4):
+        last = np.asarray(film(photograph(), caption((word,)))[-1])
+        assert (last[-40:, -8:] == 255).all() and (last[-40:] < 128).any()

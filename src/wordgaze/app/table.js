@@ -14,8 +14,8 @@ watch("value", () => {
     const line = body.insertRow();
     const [picture, name, caption, confidence, probability] = Array.from({ length: 5 }, () => line.insertCell());
     if (row.picture) picture.append(Object.assign(new Image(), { src: row.picture, alt: "" }));
-    name.textContent = row.name;
-    caption.textContent = row.error || row.caption;
+    name.append(Object.assign(document.createElement("bdi"), { textContent: row.name, dir: "ltr" }));
+    Object.assign(caption, { textContent: row.error || row.caption, dir: "auto", lang: row.error ? "en" : "" });
     caption.classList.toggle("wg-wrong", Boolean(row.error));
     const sure = `${(100 * row.confidence).toFixed(0)}\u00a0%`;
     if (row.confidence !== null) confidence.textContent = row.unsure ? `unsure, ${sure}` : `${sure} sure`;

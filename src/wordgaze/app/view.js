@@ -8,6 +8,7 @@ const [view, canvas, words, status, alternatives, answers] =
   ["view", "canvas", "words", "status", "alternatives", "answers"].map(part);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const narrow = matchMedia("(max-width: 68rem)"); // as in page.css: the captions are below the picture
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u; // the blocks of its scripts
 const STEP = 1000; // milliseconds that a word is shown when the sentence is played
 const photo = new Image();
 const veil = document.createElement("canvas");
@@ -81,6 +82,9 @@ function request(event, more) {
   trigger(event, { ticket: ++ticket, model: explanation ? explanation.model.name : "", words: tokens(), ...more });
 }
 
+// Text of a caption within an English sentence, whose order it leaves alone.
+const isolated = (text) => (RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text);
+
 const tokens = () => (explanation ? explanation.words.map((word) => word.text) : []);
 
 function save({ name, type, data }) {
@@ -110,7 +114,7 @@ function row(model, caption) {
   const shaded = caption.words.flatMap((word) => [shade(make("span", {}, word.text), word.probability), " "]);
   const text = withheld(caption) ? ["unsure"] : shaded.length ? shaded : ["(no words)"];
   const button = make("button", { type: "button", className: "wg-row" },
-    make("span", { className: "wg-sentence" }, ...text),
+    make("span", { className: "wg-sentence", dir: "auto", lang: "" }, ...text),
     make("small", { title: `probability ${percent(caption.probability)}, log-probability ${caption.log_prob.toFixed(2)}` },
       caption.confidence === null ? percent(caption.probability) : confidence(caption)));
   button.dataset.key = `${model}\n${caption.caption}`;
@@ -152,7 +156,7 @@ function showCaption(given) {
   status.textContent = "";
   const caption = staged();
   part("sure").textContent = sureness(caption);
-  part("naming").replaceChildren(...(caption && caption.naming ? [make("b", {}, "Naming"), ` ${caption.naming}`] : []));
+  part("naming").replaceChildren(...(caption && caption.naming ? [make("b", {}, "Naming"), " ", make("bdi", { lang: "" }, caption.naming)] : []));
   const end = { text: "end", probability: explanation.end.probability, likeliest: explanation.end.likeliest };
   words.replaceChildren(...[...explanation.words, end].map((word, i) => {
     const button = shade(make("button", { type: "button", className: "wg-word", tabIndex: i ? -1 : 0 },
@@ -164,7 +168,7 @@ function showCaption(given) {
   words.lastChild.classList.add("wg-end");
   part("text").value = explanation.caption;
   canvas.setAttribute("aria-label",
-    `The photograph, ${explanation.size.join(" by ")} pixels. ${explanation.caption}. Use the arrow keys to move over its cells and list the words with attention there.`);
+    `The photograph, ${explanation.size.join(" by ")} pixels. ${isolated(explanation.caption)}. Use the arrow keys to move over its cells and list the words with attention there.`);
   mark();
   showAlternatives();
   draw();
@@ -187,7 +191,7 @@ function show(i) {
   if (word) {
     const seen = word.weights.flat();
     const away = word.elsewhere > 0.005 ? ` ${percent(word.elsewhere)} of the attention on no part of the picture.` : "";
-    status.textContent = `${i + 1} of ${explanation.words.length}: “${word.text}”, ${percent(word.probability)}, attention ${place(seen)}.${away}`;
+    status.textContent = `${i + 1} of ${explanation.words.length}: “${isolated(word.text)}”, ${percent(word.probability)}, attention ${place(seen)}.${away}`;
     move(seen);
   } else {
     status.textContent = `The caption ends here: ${percent(explanation.end.probability)}.`;
@@ -208,7 +212,7 @@ function showAlternatives() {
     button.onclick = () => word.text === step.text || request("complete", { words: [...before, word.text] });
     return button;
   });
-  alternatives.replaceChildren(make("span", {}, before.length ? `After “… ${before.at(-1)}”` : "First word"), ...buttons);
+  alternatives.replaceChildren(make("span", {}, before.length ? `After “… ${isolated(before.at(-1))}”` : "First word"), ...buttons);
 }
 
 function stop() {
@@ -350,7 +354,7 @@ function light(given) {
   if (region) {
     const seen = explanation.words.map((word, i) => [shares[i], word.text]).filter(([share]) => share > 1.25 * even).sort((a, b) => b[0] - a[0]);
     status.textContent = seen.length
-      ? `Words with attention here: ${seen.slice(0, 4).map(([share, text]) => `“${text}” ${percent(share)}`).join(", ")}.`
+      ? `Words with attention here: ${seen.slice(0, 4).map(([share, text]) => `“${isolated(text)}” ${percent(share)}`).join(", ")}.`
       : "No word has more attention here than elsewhere.";
   }
   draw();
@@ -399,7 +403,9 @@ canvas.onkeydown = (event) => {
 
 words.onkeydown = (event) => {
   const last = words.children.length - 1, here = [...words.children].indexOf(document.activeElement);
-  const next = { ArrowLeft: here ? here - 1 : last, ArrowRight: here < last ? here + 1 : 0, Home: 0, End: last }[event.key];
+  const [before, after] = [here ? here - 1 : last, here < last ? here + 1 : 0];
+  const [left, right] = words.matches(":dir(rtl)") ? [after, before] : [before, after];
+  const next = { ArrowLeft: left, ArrowRight: right, Home: 0, End: last }[event.key];
   if (next === undefined) return;
   event.preventDefault();
   stop();

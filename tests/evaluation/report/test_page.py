@@ -135,7 +135,7 @@ def test_the_best_strategy_of_each_score_is_bold_and_baselines_never_are() -> No
         "0.400", "0.300", "0.204", "0.450", "0.188", "0.500", "0.620",
     ]  # fmt: skip
     assert "<small>.471–.528</small>" in beam[-1]
-    assert "strong" not in "".join(constant + human) and "“a dog runs”" in rows[2] and "“" not in rows[3]
+    assert "strong" not in "".join(constant + human) and "“<bdi lang=\"\">a dog runs</bdi>”" in rows[2] and "“" not in rows[3]
 
 
 def test_examples_are_cards_by_kind_with_the_picture_inside(read: Reader) -> None:
@@ -336,6 +336,20 @@ def test_a_browser_shows_the_page_without_an_error_or_a_request(browser_page: tu
     assert page.get_by_role("table", name="Scores of the evaluated captions").is_visible()
     assert page.get_by_role("rowheader", name="beam", exact=True).first.is_visible()
     assert wrong == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+def test_captions_in_a_right_to_left_script_start_at_the_right(browser_page: tuple[Page, list[str]]) -> None:
+    page, _ = browser_page
+    examples = [
+        CaptionExample("ar.jpg", "قطة على كرسي .", ("قطة بيضاء .", "كلب"), 1.0, None, "best"),
+        CaptionExample("en.jpg", "a cat on a chair .", ("a white cat .", "a dog"), 1.0, None, "worst"),
+    ]
+    page.set_content(render_page(REPORT, DETAILS, examples, "Arabic"))
+    for part in (".card .text", ".card ul"):
+        starts = page.locator(part).evaluate_all("nodes => nodes.map(node => getComputedStyle(node).direction)")
+        assert starts == ["rtl", "ltr"], part
+    assert page.locator(".card .text").first.evaluate("node => node.matches(':lang(en)')") is False
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
