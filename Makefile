@@ -29,9 +29,15 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: pipeline
-pipeline: $(READY) ## run what has changed of the six stages, print the scores
+pipeline: $(READY) repository ## run what has changed of the six stages, print the scores
 	@dvc repro
 	@wordgaze summary
+
+.PHONY: repository
+repository: $(READY) # DVC needs git, unless it is told that there is none, as in an unpacked archive
+	@test -e .git || grep -qs no_scm .dvc/config.local || { dvc config --local core.no_scm true; \
+	  echo "There is no git repository here, so DVC works without one, and without experiments. To have them: git init," \
+	    "git add -A, git commit, and dvc config --local --unset core.no_scm"; }
 
 .PHONY: test
 test: $(READY) browser lint ## ruff, mypy, the documentation, pytest with coverage; CI=true as root installs Chromium

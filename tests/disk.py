@@ -1,8 +1,10 @@
-"""A disk that is full."""
+"""A disk that is full, and a folder that nobody may write."""
 
+import ctypes
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -14,3 +16,22 @@ def full_disk(limit: int) -> Iterator[None]:
         yield
     finally:  # before pytest goes on to write its own log
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing in ``folder`` can be written, except by root; see :func:`obey_permissions`."""
+    paths = [folder, *(path for path in folder.rglob("*") if not path.is_symlink())]
+    modes = {path: path.stat().st_mode for path in paths}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
+
+
+def obey_permissions() -> None:
+    """As ``preexec_fn`` of a subprocess: root has to obey the permissions of files there, as any other user."""
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE; fails for others, who need it not

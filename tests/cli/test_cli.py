@@ -139,7 +139,7 @@ def test_without_a_trained_model_the_way_out_is_named(
 ) -> None:
     monkeypatch.setattr("wordgaze.tracking.resolve.packaged_captioner", lambda name: None)
     line = (
-        "there is no captioner: the registry has no models:/captioner@champion and models/ has no trained model; "
+        "there is no captioner: the registry has no champion and models/ has no trained model; "
         "run `dvc repro` here, or name a captioner folder with --model"
     )
     Path("boxes.json").write_text("{}")

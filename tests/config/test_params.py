@@ -54,6 +54,14 @@ def test_the_project_s_own_file_has_the_defaults() -> None:
     assert flat(load_params(CHECKOUT / "params.yaml").model_dump()) == flat(Params().model_dump())
 
 
+def test_no_stage_depends_on_the_name_of_the_registered_model() -> None:
+    from ruamel.yaml import YAML
+
+    stages = YAML(typ="safe").load((CHECKOUT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    sections = {str(param).partition(".")[0] for stage in stages.values() for param in stage["params"]}
+    assert set(Params.model_fields) - sections == {"tracking"}
+
+
 def exists(key: str) -> bool:
     values: Any = Params().model_dump()
     for name in key.split("."):

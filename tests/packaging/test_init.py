@@ -54,6 +54,20 @@ def test_a_project_is_written_and_committed(tmp_path: Path) -> None:
     assert status.stdout.split() == ["code", *pipeline(CHECKOUT)["stages"]]
 
 
+@pytest.mark.parametrize("name", ["-p", "a b%41 it's é鸟", 'no#1 "why?"'])
+def test_the_next_command_works_in_a_folder_of_any_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    project.init(Path(name))
+    first, *others = capsys.readouterr().out.splitlines()
+    enter = first.partition("; next: ")[2].removesuffix(" && dvc repro")
+    shown = subprocess.run(["sh", "-c", f"{enter} && ls"], capture_output=True, text=True, check=True).stdout
+    assert "params.yaml" in shown.split()
+    assert git(tmp_path / name, "status", "--porcelain") == ""
+    assert ["DVC cannot queue experiments" in line for line in others] == ([True] if "?" in name else [])
+
+
 def test_the_stages_differ_from_the_checkouts_in_command_and_code_alone(tmp_path: Path) -> None:
     create_project(tmp_path)
     ours, theirs = pipeline(CHECKOUT), pipeline(tmp_path)

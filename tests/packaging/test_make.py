@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,11 +63,34 @@ def test_a_browser_that_is_there_is_found(tmp_path: Path, name: str) -> None:
     assert make(tmp_path, "browser", PATH=str(tmp_path)) == ""
 
 
+@pytest.mark.parametrize("with_git", [False, True])
+def test_an_unpacked_archive_of_the_repository_works_without_git(tmp_path: Path, with_git: bool) -> None:
+    """Plain ``dvc`` refuses a folder that is not a git repository."""
+    (tmp_path / ".dvc").mkdir()
+    for name in ("requirements.lock", "pyproject.toml", ".venv/.ready"):  # the environment is there
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "dvc.yaml").write_text("stages:\n  hello:\n    cmd: echo well\n")
+    if with_git:
+        subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shown = make(tmp_path, "repository", PATH=path)
+    assert ("DVC works without one" in shown) != with_git
+    assert make(tmp_path, "repository", PATH=path) == ""
+    listed = subprocess.run(
+        [sys.executable, "-m", "dvc", "stage", "list", "--name-only"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert listed.stdout.split() == ["hello"], listed.stderr
+
+
 def test_help_lists_every_target(tmp_path: Path) -> None:
     shown = make(tmp_path, "help")
     lines = (CHECKOUT / "Makefile").read_text(encoding="utf-8").splitlines()
     phony = {line.removeprefix(".PHONY: ") for line in lines if line.startswith(".PHONY: ")}
-    assert {line.split()[1] for line in shown.splitlines() if line.startswith("make ")} == phony - {"browser"}
+    assert {line.split()[1] for line in shown.splitlines() if line.startswith("make ")} == phony - {
+        "browser",
+        "repository",
+    }
 
 
 def test_ci_runs_make_test_and_nothing_else() -> None:

@@ -24,7 +24,8 @@ STAGES = ("download", "prepare", "features", "train_stage1", "train_stage2", "ev
 @pytest.fixture
 def runs(finished: "Project", monkeypatch: pytest.MonkeyPatch) -> "list[Run]":
     monkeypatch.setenv("DVC_ROOT", str(finished.root))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.delenv(name, raising=False)
     store = open_store(create=False)
     return list(store.client.search_runs([store.experiment]))
 
@@ -116,6 +117,7 @@ def test_the_evaluated_captioner_is_logged_as_a_model(finished: "Project", runs:
     by_name = {run.info.run_name: run for run in runs}
     evaluated = by_name["evaluate"]
     assert [output.model_id for output in evaluated.outputs.model_outputs]
+    assert len(evaluated.data.tags["evaluated_on.fingerprint"]) == 16
     assert evaluated.data.tags["train_run_id"] == by_name["train_stage2"].info.run_id
     assert evaluated.data.metrics["test/beam/cider"] == pytest.approx(report(finished).scores["beam"].cider, abs=1e-6)
     model = finished.root / "mlartifacts" / "models" / evaluated.outputs.model_outputs[0].model_id / "artifacts"

@@ -91,7 +91,9 @@ def test_pictures_come_as_paths_or_as_base64_in_a_table_or_a_list(
     best = generated(captioner, white_picture, GenerationConfig(max_new_tokens=1, length_penalty=0.0, num_beams=2))
     assert (short["caption"][0], short["score"][0]) == (best.text, pytest.approx(best.score, abs=1e-5))
     assert "sleeps" in message["caption"][0].split()
-    with pytest.raises(ImageError, match=r"picture 1: 'no-such-picture.png' is neither a file here nor valid base64"):
+    with pytest.raises(
+        ImageError, match=r"picture 1: 'no-such-picture.png' is not a file here, and is not valid base64"
+    ):
         model.predict([{"image": "no-such-picture.png"}])
     monkeypatch.setenv("WORDGAZE_PATHS", "0")
     with pytest.raises(ImageError, match="is not valid base64, and paths are not opened here"):

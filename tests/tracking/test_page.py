@@ -1,12 +1,5 @@
 """MLflow's own page, in a real browser, over a store that wordgaze has filled."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from tests.browser import CHROMIUM, NO_CHROMIUM
+from tests.tracking.conftest import PATIENCE, mlflow_server
 from wordgaze.tracking.package import log_captioner
 from wordgaze.tracking.registry import register
 from wordgaze.tracking.runs import StageRun, stage_run
@@ -21,7 +15,6 @@ from wordgaze.tracking.store import open_store
 
 QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--disable-quic", "--no-sandbox"]  # fmt: skip
-PATIENCE = 180  # seconds; the server imports all of MLflow
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 
@@ -40,22 +33,8 @@ def runs(captioner: Path, white_picture: Path) -> dict[str, StageRun]:
 
 @pytest.fixture
 def server(runs: dict[str, StageRun], project: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with (project / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--backend-store-uri", f"sqlite:///{project}/mlflow.db"],
-            stdout=log, stderr=log, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}, start_new_session=True,
-        )  # fmt: skip
-        try:
-            _wait_for(address, process, project / "server.log")
-            yield address
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait(30)
+    with mlflow_server(project) as address:
+        yield address
 
 
 @pytest.fixture
@@ -86,15 +65,3 @@ def test_the_page_shows_the_parent_its_children_a_curve_and_the_model(page: Page
     page.goto("/#/models/captioner")
     page.get_by_text("Version 1").first.wait_for()
     page.get_by_text("challenger").first.wait_for()
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    raise AssertionError(f"no answer from {address}: {log.read_text()}")

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from wordgaze.core.errors import TrackingError
+from wordgaze.tracking.fetch import fetch_model
 from wordgaze.tracking.package import log_captioner
-from wordgaze.tracking.registry import fetch_model, promote, register
+from wordgaze.tracking.registry import promote, register
 from wordgaze.tracking.runs import stage_run
 from wordgaze.tracking.store import open_store
 
@@ -16,10 +17,11 @@ Evaluate = Callable[..., None]
 def evaluate(captioner: Path, white_picture: Path, write_captioner: Callable[..., Path]) -> Evaluate:
     """What the evaluate stage logs, of a captioner whose weights come from ``seed``."""
 
-    def evaluate(cider: float, dataset: str = "scenes", seed: int = 1) -> None:
+    def evaluate(cider: float, dataset: str = "scenes", seed: int = 1, split: str = "") -> None:
         write_captioner(captioner, seed)
         with stage_run("evaluate", {}) as run:
             run.tag("dataset", dataset)
+            run.tag("evaluated_on.fingerprint", split or dataset)
             log_captioner(run, captioner, white_picture, {"test/beam/cider": cider})
 
     return evaluate
@@ -43,7 +45,9 @@ def test_a_challenger_must_not_score_below_the_champion(evaluate: Evaluate) -> N
     assert register() == promote() == 1
     evaluate(0.25, seed=2)
     register()
-    with pytest.raises(TrackingError, match=r"0\.25 on scenes, below the champion's 0\.5 .*--force"):
+    with pytest.raises(
+        TrackingError, match=r"2, scenes\) has test/beam/cider 0\.25, below 0\.5 of the champion \(.*--force"
+    ):
         promote()
     assert promote(force=True) == 2
     evaluate(0.25, seed=3)
@@ -51,7 +55,10 @@ def test_a_challenger_must_not_score_below_the_champion(evaluate: Evaluate) -> N
 
     evaluate(0.9, dataset="flickr8k", seed=4)
     register()
-    with pytest.raises(TrackingError, match=r"champion .*has no test/beam/cider on flickr8k"):
+    with pytest.raises(
+        TrackingError,
+        match=r"\(version 4, flickr8k\) and the champion \(version 3, scenes\) were not measured on the same",
+    ):
         promote()
     evaluate(0.8, dataset="flickr8k", seed=3)
     assert promote() == 4

@@ -36,6 +36,12 @@ def test_a_folder_is_itself(captioner: Path) -> None:
         _ = resolve("nowhere").version
 
 
+@pytest.mark.parametrize("mistyped", ["photoz", "photo", "Photos"])
+def test_a_mistyped_photos_is_suggested(project: Path, mistyped: str) -> None:
+    with pytest.raises(ModelError, match=f"{mistyped} is not a captioner folder; .* comes with wordgaze is photos"):
+        wordgaze.load(mistyped)
+
+
 def test_the_newest_folder_is_the_default_where_there_is_no_champion(
     captioner: Path, write_captioner: Callable[..., Path]
 ) -> None:

@@ -20,14 +20,16 @@ import pytest
 from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
+from wordgaze.tracking.names import CHAMPION
 from wordgaze.tracking.package import save_packaged
-from wordgaze.tracking.registry import CHAMPION, MODEL_NAME
 from wordgaze.tracking.server import serve
 from wordgaze.tracking.store import open_store
 from wordgaze.vision.images import load_image
 
 COMMAND = "import sys; from wordgaze.cli import main; sys.argv[0] = 'wordgaze'; main()"
 SOURCE = Path(__file__).parents[2] / "src"
+
+MODEL_NAME = "captioner"
 
 Ask = Callable[..., tuple[int, Any]]
 
@@ -74,7 +76,7 @@ def address(server: "subprocess.Popen[str]") -> str:
 def ask(address: str) -> Ask:
     """Sends a request; gives the status and the answer."""
 
-    def ask(body: bytes | dict[str, Any], **headers: str) -> tuple[int, Any]:
+    def ask(body: bytes | list[Any] | dict[str, Any], **headers: str) -> tuple[int, Any]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = Request(address, data, {"Content-Type": "application/json", **headers})
         try:
@@ -114,6 +116,14 @@ def test_the_champion_answers_over_http(
     assert row["words"] == list(best.words)
     assert row["word_log_probs"] == pytest.approx(best.word_log_probs, abs=1e-4)
 
+    text, lines = image["image"], base64.encodebytes(white_picture.read_bytes()).decode()
+    forms = [lines, text.rstrip("=").replace("+", "-").replace("/", "_"), f"data:image/png;base64,{text}", f" {text}\n"]
+    status, answer = ask({"dataframe_records": [{"image": form} for form in forms]})
+    assert (status, [row["caption"] for row in answer["predictions"]]) == (200, [best.text] * 4)
+    shell = b'{"dataframe_records": [{"image": "' + lines.encode() + b'"}]}'  # "$(base64 white.png)", not valid JSON
+    status, answer = ask(shell)
+    assert (status, [row["caption"] for row in answer["predictions"]]) == (200, [best.text])
+
     params = {
         "strategy": "sample",
         "num_return_sequences": 3,
@@ -136,6 +146,14 @@ def test_the_champion_answers_over_http(
         ({"dataframe_records": [{"image": str(white_picture)}]}, "is not valid base64, and paths are not opened here"),
         ({"dataframe_records": [image, {"image": "aGVsbG8="}]}, "picture 2: is not a JPEG"),
         (
+            {"dataframe_records": [image, {"image": "SECRET!" * 99}]},
+            "picture 2: is not valid base64, and paths are not",
+        ),
+        ({"dataframe_records": [{"image": "data:image/png,SECRET"}]}, "picture 1: is a data URL without ;base64"),
+        (b'{"dataframe_records": [{"image": "SECRET\\x"}]}', "the request is not valid JSON (Invalid \\escape"),
+        (b'{"dataframe_records": [{"image": "SECRET\xff"}]}', "the request is not valid JSON ('utf-8' codec can't"),
+        ([{"image": "SECRET"}], "Received a list"),
+        (
             {"dataframe_records": [image], "params": {"beamwidth": 3}},
             "beamwidth: not a valid parameter; valid are attention",
         ),
@@ -147,7 +165,7 @@ def test_the_champion_answers_over_http(
         status, answer = ask(body)
         assert status == 400
         assert message in answer
-        assert "Traceback" not in answer and "stack_trace" not in answer
+        assert not [word for word in ("Traceback", "stack_trace", "SECRET") if word in answer], answer
     assert ask(b"image\nx\n", **{"Content-Type": "text/csv"}) == (
         415, "send JSON, with the header Content-Type: application/json\n"
     )  # fmt: skip

@@ -9,14 +9,8 @@ from wordgaze.core import paths
 from wordgaze.core.errors import WordgazeError
 from wordgaze.inference.captioner_folder import CARD
 from wordgaze.inference.packaged import PHOTOS, packaged_captioner
-from wordgaze.tracking.resolve import (
-    CHAMPION_ADDRESS,
-    REGISTRY,
-    default_model,
-    is_registered,
-    registered_version,
-    resolve,
-)
+from wordgaze.tracking.names import REGISTRY
+from wordgaze.tracking.resolve import champion, default_model, is_registered, resolve
 
 
 class Offer(NamedTuple):
@@ -48,8 +42,8 @@ def _others() -> Iterator[str]:
     if packaged_captioner(PHOTOS) is not None:
         yield PHOTOS
     with suppress(WordgazeError):  # a registry that cannot be read does not keep the other captioners from the page
-        if registered_version(CHAMPION_ADDRESS) is not None:
-            yield CHAMPION_ADDRESS
+        if (registered := champion()) is not None:
+            yield registered
     yield from map(str, _trained())
 
 

@@ -1,5 +1,6 @@
 """The command line. Each module holds a group of commands, which import what they need when they run."""
 
+import errno
 import sys
 from typing import Annotated
 
@@ -37,6 +38,8 @@ DISTRIBUTIONS = {
 }
 """The optional packages: the distribution of each imported name. ``[app]`` has those of the page, ``[pipeline]`` all
 others."""
+
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 app = typer.Typer(
     name="wordgaze",
@@ -87,7 +90,8 @@ def main() -> None:
         _fail(_missing(error))
     except OSError as error:
         # A full disk, a missing permission: the message of the operating system with the file.
-        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        remedy = "; choose a place that you can write, or change its permissions" if error.errno in _DENIED else ""
+        _fail(f"{error.strerror or error}: {error.filename}{remedy}" if error.filename else str(error))
 
 
 def _missing(error: ModuleNotFoundError) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,9 +53,12 @@ app = typer.Typer()
 def init(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or an empty folder.")]) -> None:
     """Write a project into FOLDER: parameters and pipeline, with git and DVC initialised."""
     committed = create_project(folder)
-    typer.echo(f"{folder} is a wordgaze project; next: cd {folder} && dvc repro")
+    target = f"./{folder}" if str(folder).startswith("-") else str(folder)  # cd - is the previous folder
+    typer.echo(f"{folder} is a wordgaze project; next: cd {shlex.quote(target)} && dvc repro")
     if not committed:
         typer.echo("git has committed nothing; set its user.name and user.email, and run git commit before dvc exp run")
+    if set("?#") & set(str(folder.resolve())):
+        typer.echo("DVC cannot queue experiments below a folder with ? or # in its name; dvc repro and exp run work")
 
 
 @app.command("fingerprint", rich_help_panel=PANEL)

@@ -1,5 +1,6 @@
 """The commands of the model registry, register and promote, and pack, which writes a captioner to pass on."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,22 +15,26 @@ app = typer.Typer()
 
 @app.command(rich_help_panel=PANEL)
 def register() -> None:
-    """Register the evaluated captioner as captioner@challenger."""
+    """Register the evaluated captioner as the challenger of the model that tracking.model_name names."""
+    from wordgaze.tracking.names import model_name
     from wordgaze.tracking.registry import register as register_captioner
 
-    typer.echo(f"captioner version {register_captioner()} is the challenger; next: wordgaze promote")
+    typer.echo(f"{model_name()} version {register_captioner()} is the challenger; next: wordgaze promote")
 
 
 @app.command(rich_help_panel=PANEL)
 def promote(
-    force: Annotated[bool, typer.Option("--force", help="Promote even if the challenger scores lower.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Promote even if the challenger scores lower, or on other data."),
+    ] = False,
 ) -> None:
-    """Make the challenger the champion, if it scores at least as high on the same data set."""
+    """Make the challenger the champion, if it scores at least as high on the same images and references."""
+    from wordgaze.tracking.names import champion_address, model_name
     from wordgaze.tracking.registry import promote as promote_challenger
 
-    typer.echo(
-        f"captioner version {promote_challenger(force=force)} is the champion: --model models:/captioner@champion"
-    )
+    version = promote_challenger(force=force)
+    typer.echo(f"{model_name()} version {version} is the champion: --model {shlex.quote(champion_address())}")
 
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)

@@ -152,6 +152,12 @@ class EvaluateParams(Settings):
     bootstrap_resamples: int = Field(1000, ge=100, le=10**6)
 
 
+class TrackingParams(Settings):
+    """MLflow's registry; no stage depends on it. Two projects on one server take different names."""
+
+    model_name: str = Field("captioner", pattern=r"^\w([\w. -]*\w)?$", max_length=200)
+
+
 class Params(Settings):
     """The whole of ``params.yaml``.
 
@@ -170,6 +176,7 @@ class Params(Settings):
     train_stage2: FinetuneParams = FinetuneParams()
     generation: GenerationConfig = GenerationConfig()
     evaluate: EvaluateParams = EvaluateParams()
+    tracking: TrackingParams = TrackingParams()
 
     @property
     def fixes_kernels(self) -> bool:

@@ -55,7 +55,11 @@ def atomic_directory(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _sibling(path)
-    temporary.mkdir()  # the kernel applies the umask, as for any other directory
+    try:
+        temporary.mkdir()  # the kernel applies the umask, as for any other directory
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         yield temporary
         if sync:

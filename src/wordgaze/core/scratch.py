@@ -1,7 +1,9 @@
-"""A folder for unfinished work that several processes may need at the same time."""
+"""Folders for unfinished work, some of which several processes need at the same time."""
 
+import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from wordgaze.core import paths
+from wordgaze.core.files import fingerprint
 
 
 @contextmanager
@@ -31,6 +34,26 @@ def shared_scratch(name: str) -> Iterator[Path]:
                 shutil.rmtree(folder)
     finally:
         user.unlink(missing_ok=True)
+
+
+def writable_scratch(name: str) -> Path:
+    """The path ``name`` in the scratch folder; in a project that cannot be written, in a private temporary folder.
+
+    The folder exists afterwards, ``name`` need not. Raises OSError if another user owns the temporary folder.
+    """
+    path = paths.scratch(name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.access(path.parent, os.W_OK):
+            return path
+    except OSError:
+        pass
+    user = getattr(os, "getuid", int)()
+    folder = Path(tempfile.gettempdir()) / f"wordgaze-{user}-{fingerprint(str(paths.home()))}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != user:  # anybody may make a folder of this name
+        raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+    return folder / name
 
 
 def _is_running(process: str) -> bool:

@@ -11,7 +11,8 @@ from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256
 from wordgaze.evaluation.results import EvaluationReport
 from wordgaze.tracking.package import log_captioner
-from wordgaze.tracking.runs import DATASET, WEIGHTS_TAG, StageRun, find_stage_run, stage_run
+from wordgaze.tracking.runs import DATASET, EVALUATED_ON, WEIGHTS_TAG, StageRun, find_stage_run, stage_run
+from wordgaze.tracking.split_fingerprint import split_fingerprint
 
 LOGGED = ("evaluation.json", "details.json", "evaluation.html", "captions.csv", "attention")
 
@@ -19,10 +20,12 @@ LOGGED = ("evaluation.json", "details.json", "evaluation.html", "captions.csv", 
 def log_evaluation(run: StageRun) -> None:
     """Logs ``reports/`` and the captioner that was evaluated, with its scores as ``{split}/{strategy}/{score}``.
 
-    Raises DataError where ``reports/evaluation.json`` cannot be read.
+    Raises DataError where ``reports/evaluation.json`` or the data cannot be read, TrackingError where the data are not
+    those of the report.
     """
     report = EvaluationReport.load(paths.REPORTS / "evaluation.json")
     run.tag(DATASET, report.dataset)
+    run.tag(EVALUATED_ON, split_fingerprint(report))
     trained = find_stage_run(WEIGHTS_TAG, report.weights, stage="train_stage2")
     if trained:
         run.tag("train_run_id", trained)

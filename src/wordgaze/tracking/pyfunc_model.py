@@ -4,8 +4,6 @@ wordgaze itself travels in the model's ``code`` folder and is on the path only o
 imported when the model loads, not when this file is read.
 """
 
-import base64
-import binascii
 import math
 import os
 from pathlib import Path
@@ -24,6 +22,7 @@ PATHS = "WORDGAZE_PATHS"
 """The environment variable that allows requests to open files by path (1) or forbids it (0)."""
 
 BATCH = 16
+MAX_PATH = 255  # characters; a longer text is not shown in an error, for it is an image
 
 
 class ServedCaptioner(PythonModel):
@@ -38,7 +37,7 @@ class ServedCaptioner(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Captions every picture of the column ``image``: an encoded picture as base64, or a path.
+        """Captions every picture of the column ``image``: an encoded picture as base64 or as a data URL, or a path.
 
         Paths are opened where ``WORDGAZE_PATHS`` is 1; if it is not set, by a program that has loaded the model, and
         not by a server. ``params`` are fields of GenerationConfig, ``seed`` of what is sampled, and ``attention``.
@@ -80,24 +79,28 @@ def to_row(caption: "Caption", attention: bool) -> dict[str, Any]:
     return values | {"attention": caption.weights.tolist(), "grid": list(caption.grid)} if attention else values
 
 
-def decode_image(text: str, number: int) -> "Image":
-    """Decodes base64, or opens a path where that is allowed. Raises ImageError, which names the picture by number."""
+def decode_image(text: object, number: int) -> "Image":
+    """Decodes base64 or a data URL, or opens a path where that is allowed.
+
+    Raises ImageError, which names the picture by its number, and by its text only where that may be a path.
+    """
     from wordgaze.core.errors import ImageError
+    from wordgaze.inference.encoded_images import decode_base64
     from wordgaze.vision.images import load_image
 
+    if not isinstance(text, str):
+        raise ImageError(f"picture {number}: is not text; give an encoded picture as base64")
     try:
         if _paths_allowed() and os.path.isfile(text):
             return load_image(Path(text))
-        return load_image(base64.b64decode(text, validate=True))
-    except binascii.Error as error:
-        wanted = (
-            "neither a file here nor valid base64"
-            if _paths_allowed()
-            else "not valid base64, and paths are not opened here"
-        )
-        raise ImageError(f"picture {number}: {text[:60]!r} is {wanted}; give an encoded picture as base64") from error
+        return load_image(decode_base64(text))
     except ImageError as error:
-        raise ImageError(f"picture {number}: {str(error).removeprefix('the picture: ')}") from error
+        reason = str(error).removeprefix("the picture: ")
+        if _paths_allowed() and len(text) <= MAX_PATH and not os.path.isfile(text):
+            reason = f"{text!r} is not a file here, and {reason}"
+        elif not _paths_allowed():
+            reason = reason.replace("not valid base64;", "not valid base64, and paths are not opened here;")
+        raise ImageError(f"picture {number}: {reason}") from error
 
 
 def _paths_allowed() -> bool:

@@ -5,18 +5,16 @@ from typing import TYPE_CHECKING
 
 from wordgaze.core import paths
 from wordgaze.core.errors import TrackingError
-from wordgaze.core.files import atomic_directory, sha256
+from wordgaze.core.files import sha256
 from wordgaze.tracking.evaluation import log_finished_evaluation
-from wordgaze.tracking.package import ARTIFACT
-from wordgaze.tracking.runs import COMMIT, DATASET, STAGE, WEIGHTS_TAG, newest_run
+from wordgaze.tracking.names import CHALLENGER, CHAMPION, model_name
+from wordgaze.tracking.runs import COMMIT, DATASET, EVALUATED_ON, STAGE, WEIGHTS_TAG, newest_run
 from wordgaze.tracking.store import Store, lock, open_store, quoted, translate_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-MODEL_NAME = "captioner"
-CHALLENGER, CHAMPION = "challenger", "champion"
 GATE = "test/beam/cider"
 EVALUATE = "run `dvc repro -f -s evaluate`"
 
@@ -24,11 +22,12 @@ EVALUATE = "run `dvc repro -f -s evaluate`"
 def register(captioner_folder: Path | None = None) -> int:
     """Registers the model that ``evaluate`` logged for these weights as a version, and makes it the challenger.
 
-    The same weights give the same version again. An evaluation that DVC did not repeat, because its report was there
-    already, is logged first. Raises TrackingError where these weights were not evaluated.
+    The registered model has the name ``tracking.model_name`` of params.yaml. The same weights give the same version
+    again. An evaluation that DVC did not repeat, because its report was there already, is logged first. Raises
+    TrackingError where these weights were not evaluated.
     """
     folder = captioner_folder or paths.STAGE2
-    weights = folder / "weights.safetensors"
+    name, weights = model_name(), folder / "weights.safetensors"
     if not weights.is_file():
         raise TrackingError(f"{weights} is missing, so there is no captioner to register; run `dvc repro`")
     store = open_store()
@@ -39,13 +38,15 @@ def register(captioner_folder: Path | None = None) -> int:
     model_id = _model_of(run) if run else None
     if run is None or model_id is None:
         raise TrackingError(f"no finished evaluate run has logged the model of {weights}; {EVALUATE}")
-    tags = {key: run.data.tags[key] for key in (WEIGHTS_TAG, DATASET, COMMIT) if key in run.data.tags}
+    kept = (WEIGHTS_TAG, DATASET, EVALUATED_ON, COMMIT)
+    tags = {key: run.data.tags[key] for key in kept if key in run.data.tags}
     if DATASET not in tags:
         raise TrackingError(f"the evaluate run {run.info.run_id} has no tag {DATASET!r} to compare by; {EVALUATE}")
-    with translate_errors("register the captioner"), lock():
-        version = _registered(store, tags[WEIGHTS_TAG]) or _new_version(store, run.info.run_id, model_id, tags)
-        _describe(store, version, run, tags)
-        store.client.set_registered_model_alias(MODEL_NAME, CHALLENGER, str(version))
+    registered = _RegisteredModel(store, name)
+    with translate_errors(f"register {name}"), lock():
+        version = registered.with_weights(tags[WEIGHTS_TAG]) or registered.add(run.info.run_id, model_id, tags)
+        registered.describe(version, run, tags)
+        store.client.set_registered_model_alias(name, CHALLENGER, str(version))
     return version
 
 
@@ -53,95 +54,102 @@ def promote(force: bool = False) -> int:
     """Makes the challenger the champion and returns its version.
 
     Raises TrackingError where there is no challenger, and, without ``force``, where its test CIDEr is below the
-    champion's on the same data set, or where the two were not measured on the same one.
+    champion's, or where the two were not measured on the same split: the same images, references and tokenizer.
     """
-    store = open_store(create=False)
-    with translate_errors("promote the challenger"), lock():
-        challenger, champion = _version_of(store, CHALLENGER), _version_of(store, CHAMPION)
+    store, name = open_store(create=False), model_name()
+    registered = _RegisteredModel(store, name)
+    with translate_errors(f"promote the challenger of {name}"), lock():
+        challenger, champion = registered.version_of(CHALLENGER), registered.version_of(CHAMPION)
         if challenger is None:
-            raise TrackingError(f"{MODEL_NAME} has no {CHALLENGER}; run `wordgaze register` first")
+            raise TrackingError(f"{name} has no {CHALLENGER}; run `wordgaze register` first")
         if champion is not None and not force:
             _gate(store, challenger, champion)
-        store.client.set_registered_model_alias(MODEL_NAME, CHAMPION, challenger.version)
-        store.client.delete_registered_model_alias(MODEL_NAME, CHALLENGER)
+        store.client.set_registered_model_alias(name, CHAMPION, challenger.version)
+        store.client.delete_registered_model_alias(name, CHALLENGER)
     return int(challenger.version)
 
 
-def fetch_model(address: str) -> Path:
-    """The captioner folder inside a registered model: ``models:/captioner@champion``, ``models:/captioner/3``.
-
-    A model is brought here once and then kept in the scratch folder. Raises TrackingError for an unknown address.
-    """
-    open_store(create=False)
-    from mlflow.artifacts import download_artifacts
-    from mlflow.models import get_model_info
-
-    with translate_errors(f"find {address}", "see `mlflow ui` for what is registered, or run `wordgaze register`"):
-        info = get_model_info(address)
-    place: str | None = info.flavors.get("python_function", {}).get("artifacts", {}).get(ARTIFACT, {}).get("path")
-    if place is None:
-        raise TrackingError(
-            f"{address} is not a captioner; give the address of one, such as models:/{MODEL_NAME}@{CHAMPION}"
-        )
-    folder = paths.scratch("fetched") / info.model_id
-    with translate_errors(f"fetch {address}"), lock():
-        if not folder.exists():
-            with atomic_directory(folder) as temporary:
-                download_artifacts(f"{address}/{place}", dst_path=str(temporary))
-    return folder / place
-
-
-def _evaluation(store: Store, weights: str, **tags: str) -> "Run | None":
-    return newest_run(store, {STAGE: "evaluate", WEIGHTS_TAG: weights, **tags})
+def _evaluation(store: Store, weights: str) -> "Run | None":
+    return newest_run(store, {STAGE: "evaluate", WEIGHTS_TAG: weights})
 
 
 def _model_of(run: "Run") -> str | None:
     return run.outputs.model_outputs[-1].model_id if run.outputs and run.outputs.model_outputs else None
 
 
-def _registered(store: Store, weights: str) -> int | None:
-    found = store.client.search_model_versions(f"name = '{MODEL_NAME}' and tags.`{WEIGHTS_TAG}` = {quoted(weights)}")
-    return int(found[0].version) if found else None
+class _RegisteredModel:
+    """A registered model of the store and its versions."""
 
+    def __init__(self, store: Store, name: str) -> None:
+        self.client, self.name = store.client, name
 
-def _new_version(store: Store, run_id: str, model_id: str, tags: dict[str, str]) -> int:
-    client = store.client
-    if not client.search_registered_models(f"name = '{MODEL_NAME}'"):
-        client.create_registered_model(MODEL_NAME, description="Captions an image and shows where each word looked.")
-    version = client.create_model_version(MODEL_NAME, f"models:/{model_id}", run_id, tags, model_id=model_id)
-    return int(version.version)
+    def with_weights(self, weights: str) -> int | None:
+        """The version with these weights."""
+        wanted = f"name = {quoted(self.name)} and tags.`{WEIGHTS_TAG}` = {quoted(weights)}"
+        found = self.client.search_model_versions(wanted)
+        return int(found[0].version) if found else None
 
+    def add(self, run_id: str, model_id: str, tags: dict[str, str]) -> int:
+        """A new version; the registered model itself is made where it is missing."""
+        if not self.client.search_registered_models(f"name = {quoted(self.name)}"):
+            about = "Captions an image and shows where each word looked."
+            self.client.create_registered_model(self.name, description=about)
+        source = f"models:/{model_id}"
+        return int(self.client.create_model_version(self.name, source, run_id, tags, model_id=model_id).version)
 
-def _describe(store: Store, version: int, run: "Run", tags: dict[str, str]) -> None:
-    """Describes the version by its newest evaluation: a version registered earlier may have been evaluated again."""
-    for key, value in tags.items():
-        store.client.set_model_version_tag(MODEL_NAME, str(version), key, value)
-    score = run.data.metrics.get(GATE)
-    measured = "not measured" if score is None else f"{score:.3f}"
-    store.client.update_model_version(
-        MODEL_NAME, str(version), f"Test CIDEr on {tags[DATASET]} {measured} (beam); weights {tags[WEIGHTS_TAG][:12]}."
-    )
+    def describe(self, version: int, run: "Run", tags: dict[str, str]) -> None:
+        """Describes a version by its newest evaluation: one registered earlier may have been evaluated again."""
+        for key, value in tags.items():
+            self.client.set_model_version_tag(self.name, str(version), key, value)
+        score = run.data.metrics.get(GATE)
+        measured = "not measured" if score is None else f"{score:.3f}"
+        about = f"Test CIDEr on {tags[DATASET]} {measured} (beam); weights {tags[WEIGHTS_TAG][:12]}."
+        self.client.update_model_version(self.name, str(version), about)
 
-
-def _version_of(store: Store, alias: str) -> "ModelVersion | None":
-    models = store.client.search_registered_models(f"name = '{MODEL_NAME}'")
-    number = models[0].aliases.get(alias) if models else None
-    return store.client.get_model_version(MODEL_NAME, str(number)) if number else None
+    def version_of(self, alias: str) -> "ModelVersion | None":
+        """The version that has an alias."""
+        models = self.client.search_registered_models(f"name = {quoted(self.name)}")
+        number = models[0].aliases.get(alias) if models else None
+        return self.client.get_model_version(self.name, str(number)) if number else None
 
 
 def _gate(store: Store, challenger: "ModelVersion", champion: "ModelVersion") -> None:
-    dataset = challenger.tags[DATASET]
-    scores = []
-    for alias, version in ((CHALLENGER, challenger), (CHAMPION, champion)):
-        run = _evaluation(store, version.tags[WEIGHTS_TAG], **{DATASET: dataset})
-        if run is None or GATE not in run.data.metrics:
-            raise TrackingError(
-                f"the {alias} (version {version.version}) has no {GATE} on {dataset}, the challenger's data set; "
-                "evaluate it there, or promote with --force"
-            )
-        scores.append(run.data.metrics[GATE])
-    if not scores[0] >= scores[1]:  # a NaN fails the gate
+    """Raises TrackingError unless the challenger scores at least as high as the champion on the challenger's split."""
+    split = challenger.tags.get(EVALUATED_ON)
+    if split is None:
         raise TrackingError(
-            f"the challenger (version {challenger.version}) has {GATE} {scores[0]:.6g} on {dataset}, below the "
-            f"champion's {scores[1]:.6g} (version {champion.version}); promote it anyway with --force"
+            f"{_shown(CHALLENGER, challenger)} was evaluated by an older wordgaze, which did not record on which "
+            f"images; {EVALUATE} and `wordgaze register`, or promote with --force"
         )
+    if not _evaluations(store, champion, split):
+        raise TrackingError(
+            f"{_shown(CHALLENGER, challenger)} and {_shown(CHAMPION, champion)} were not measured on the same images "
+            "and references, so they are not comparable; evaluate both on the same ones, or promote with --force"
+        )
+    new, old = _score(store, CHALLENGER, challenger, split), _score(store, CHAMPION, champion, split)
+    if not new >= old:  # a NaN fails the gate
+        raise TrackingError(
+            f"{_shown(CHALLENGER, challenger)} has {GATE} {new:.6g}, below {old:.6g} of "
+            f"{_shown(CHAMPION, champion)}; promote it anyway with --force"
+        )
+
+
+def _evaluations(store: Store, version: "ModelVersion", split: str) -> "list[Run]":
+    """The newest evaluations of a version on a split, in this experiment and in that which it was registered from."""
+    tags = {STAGE: "evaluate", WEIGHTS_TAG: version.tags[WEIGHTS_TAG], EVALUATED_ON: split}
+    registered = store.client.get_run(version.run_id).info.experiment_id if version.run_id else ""
+    found = (newest_run(Store(store.client, each), tags) for each in dict.fromkeys([store.experiment, registered]))
+    return [run for run in found if run]
+
+
+def _score(store: Store, alias: str, version: "ModelVersion", split: str) -> float:
+    for run in _evaluations(store, version, split):
+        if GATE in run.data.metrics:
+            return float(run.data.metrics[GATE])
+    raise TrackingError(
+        f"{_shown(alias, version)} has no {GATE}; evaluate it with evaluate.split=test, or promote with --force"
+    )
+
+
+def _shown(alias: str, version: "ModelVersion") -> str:
+    return f"the {alias} (version {version.version}, {version.tags.get(DATASET, 'unknown data')})"

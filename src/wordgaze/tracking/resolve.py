@@ -5,6 +5,7 @@ Folders are found without mlflow and the other packages of the pipeline, which a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +17,8 @@ from wordgaze.core.files import sha256
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.captioner_folder import CARD, WEIGHTS, read_card
 from wordgaze.inference.packaged import PHOTOS, packaged_captioner
+from wordgaze.tracking.names import REGISTRY, champion_address
 
-REGISTRY = "models:/"
-CHAMPION_ADDRESS = "models:/captioner@champion"
 DRAWN = frozenset({"scenes"})
 """The data sets of drawn images. A captioner trained on one of them is not for photographs."""
 
@@ -70,8 +70,8 @@ def load(model: str | Path | None = None, device: Literal["auto", "cpu", "cuda"]
 def resolve_model(model: str | Path | None = None) -> Path:
     """The captioner folder of a folder, of an address of the registry, or of the default, as in :func:`load`.
 
-    A model of the registry is fetched once and then kept. Whether a folder holds a captioner is checked when it is
-    loaded.
+    A model of the registry that is on another machine is fetched once and then kept. Whether a folder holds a captioner
+    is checked when it is loaded.
     """
     return resolve(model).folder
 
@@ -85,10 +85,13 @@ def resolve(model: str | Path | None = None) -> ResolvedModel:
     """As :func:`resolve_model`, with the address."""
     address = default_model() if model is None else str(model)
     if not is_registered(address):
-        return ResolvedModel(address, packaged_captioner(address) or Path(address))
+        folder = packaged_captioner(address) or Path(address)
+        if address != PHOTOS and not folder.exists() and get_close_matches(address, [PHOTOS]):
+            raise ModelError(f"{address} is not a captioner folder; the captioner that comes with wordgaze is {PHOTOS}")
+        return ResolvedModel(address, folder)
     if find_spec("mlflow") is None:
         raise ModelError(f'{address} needs mlflow, which is not installed; pip install "wordgaze[pipeline]"')
-    from wordgaze.tracking.registry import fetch_model
+    from wordgaze.tracking.fetch import fetch_model
 
     return ResolvedModel(address, fetch_model(address))
 
@@ -96,12 +99,13 @@ def resolve(model: str | Path | None = None) -> ResolvedModel:
 def default_model() -> str:
     """The address of the captioner that is used where none is named.
 
-    It is the registry's champion, which somebody promoted; else the newest captioner folder under ``models/`` that was
-    trained on photographs; else ``photos``; else the newest folder of any kind. Raises ModelError when there is none of
-    them, TrackingError when the registry cannot be read.
+    It is the champion of the project's registered model, which somebody promoted; else the newest captioner folder
+    under ``models/`` that was trained on photographs; else ``photos``; else the newest folder of any kind. Raises
+    ModelError when there is none of them, TrackingError when the registry cannot be read, ParamsError when the name of
+    the registered model is not valid.
     """
-    if registered_version(CHAMPION_ADDRESS) is not None:
-        return CHAMPION_ADDRESS
+    if (registered := champion()) is not None:
+        return registered
     folder = paths.STAGE2.parent
     cards = sorted(folder.glob(f"*/{CARD}"), key=lambda card: (card.stat().st_mtime, str(card)), reverse=True)
     for_photographs = (card.parent for card in cards if not _is_drawn(card.parent))
@@ -112,9 +116,17 @@ def default_model() -> str:
     if cards:
         return str(cards[0].parent)
     raise ModelError(
-        f"there is no captioner: the registry has no {CHAMPION_ADDRESS} and {folder}/ has no trained model; "
+        f"there is no captioner: the registry has no champion and {folder}/ has no trained model; "
         "run `dvc repro` here, or name a captioner folder with --model"
     )
+
+
+def champion() -> str | None:
+    """The address of the registry's champion; None without one, or without a registry. Raises as default_model."""
+    if not _has_registry():
+        return None
+    address = champion_address()
+    return address if registered_version(address) is not None else None
 
 
 def _is_drawn(folder: Path) -> bool:
@@ -135,7 +147,7 @@ def registered_version(address: str) -> str | None:
     name, _, alias = address.removeprefix(REGISTRY).partition("@")
     if not alias:
         return name.partition("/")[2] or None
-    if find_spec("mlflow") is None or not _has_store():
+    if not _has_registry():
         return None
     from wordgaze.tracking.store import lacks_alias, open_store, quoted, translate_errors
 
@@ -147,8 +159,11 @@ def registered_version(address: str) -> str | None:
     return str(models[0].aliases[alias]) if models and alias in models[0].aliases else None
 
 
-def _has_store() -> bool:
-    from wordgaze.tracking.store import address
+def _has_registry() -> bool:
+    """Whether MLflow is installed and the project has a store."""
+    if find_spec("mlflow") is None:
+        return False
+    from wordgaze.tracking.store import local_database
 
-    database = address().removeprefix("sqlite:///")
-    return database == address() or Path(database).exists()
+    database = local_database()
+    return database is None or database.exists()

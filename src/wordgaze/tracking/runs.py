@@ -27,6 +27,7 @@ PIPELINE_TAG = "wordgaze.pipeline"  # the tag that names a parent
 STAGE = "stage"
 WEIGHTS_TAG = "weights.sha256"
 DATASET = "dataset"
+EVALUATED_ON = "evaluated_on.fingerprint"
 COMMIT = "git.commit"
 
 
@@ -97,7 +98,9 @@ def find_stage_run(tag: str, value: str, stage: str | None = None) -> str | None
 
 
 def newest_run(store: Store, tags: Mapping[str, str]) -> "Run | None":
-    """The newest finished run that carries all these tags."""
+    """The newest finished run of the experiment that carries all these tags."""
+    if not store.experiment:
+        return None
     wanted = ["attributes.status = 'FINISHED'"] + [f"tags.`{key}` = {quoted(value)}" for key, value in tags.items()]
     with translate_errors("search the runs"):
         newest = store.client.search_runs(

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,12 +18,9 @@ from wordgaze.tracking.resolve import is_registered, resolve
 from wordgaze.tracking.store import configure_mlflow, open_store, translate_errors
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc import PyFuncModel
-
-MAX_BODY = 256 * 2**20
-"""Bytes of a request."""
 
 SHUTDOWN_TIMEOUT = 10  # seconds for open requests to finish when the server stops
 
@@ -104,31 +101,13 @@ def _load(model: str) -> "PyFuncModel":
 
 
 def _app(model: "PyFuncModel") -> "FastAPI":
-    from fastapi import Request, Response
     from mlflow.pyfunc import scoring_server
 
+    from wordgaze.tracking.checked_requests import CheckedRequests
+
     app: FastAPI = scoring_server.init(ScoringModel(model))  # type: ignore[arg-type]
-
-    @app.middleware("http")
-    async def check(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        status, problem = _problem(request)
-        return Response(problem + "\n", status, media_type="text/plain") if problem else await answer(request)
-
+    app.add_middleware(CheckedRequests)
     return app
-
-
-def _problem(request: "Request") -> tuple[int, str]:
-    """The HTTP status and the message for a request that is refused before its body is read; '' if it is accepted."""
-    if request.method != "POST":
-        return 200, ""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return 415, "send JSON, with the header Content-Type: application/json"
-    length = request.headers.get("content-length")
-    if length is None:
-        return 411, "send the header Content-Length"
-    if int(length) > MAX_BODY:
-        return 413, f"the request has {length} bytes, {MAX_BODY} are allowed; send fewer pictures at once"
-    return 200, ""
 
 
 def _with_own_json(error: "MlflowException") -> "MlflowException":

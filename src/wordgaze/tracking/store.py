@@ -5,20 +5,22 @@ import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from filelock import FileLock
 
 from wordgaze.core import paths
 from wordgaze.core.errors import TrackingError
+from wordgaze.core.scratch import writable_scratch
+from wordgaze.tracking.experiment import artifact_location, find_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "wordgaze"
 WRITABLE = "make the store reachable and writable, or set MLFLOW_TRACKING_URI to another"
 _LOCK_TIMEOUT = 60.0  # seconds to wait for other processes
 
@@ -33,7 +35,7 @@ _MLFLOW_DEFAULTS = {
 
 @dataclass(frozen=True)
 class Store:
-    """An open MLflow store and the id of the experiment of all runs."""
+    """An open MLflow store and the id of the experiment of all runs, "" where a store that is only read has none."""
 
     client: "MlflowClient"
     experiment: str
@@ -42,7 +44,9 @@ class Store:
 def open_store(create: bool = True) -> Store:
     """Opens the store that MLFLOW_TRACKING_URI names, else ``mlflow.db`` and ``mlartifacts`` under the project's root.
 
-    Makes database and experiment where they are missing; with ``create=False`` a missing database is a TrackingError.
+    The runs are in the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID names, else in ``wordgaze``.
+    Makes database and experiment where they are missing. With ``create=False`` it writes nothing and takes no lock,
+    and a missing database is a TrackingError. So is an experiment that is deleted or whose id is unknown.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if not (create or given or _database().exists()):
@@ -52,14 +56,14 @@ def open_store(create: bool = True) -> Store:
     configure_mlflow()
     import mlflow
 
-    with translate_errors("open the store"), lock():
+    with translate_errors("open the store"), lock() if create else nullcontext():
         if not given:
-            _probe(_database())
+            _prepare(_database()) if create else _probe_reading(_database())
         mlflow.set_tracking_uri(given or address())
         if not given:  # set_tracking_uri exports it, and the next call would take it for the user's setting
             os.environ.pop("MLFLOW_TRACKING_URI", None)
         client = mlflow.MlflowClient()
-        return Store(client, _experiment(client))
+        return Store(client, find_experiment(client, address(), create))
 
 
 def configure_mlflow() -> None:
@@ -74,7 +78,24 @@ def configure_mlflow() -> None:
 
 def address() -> str:
     """The address of the store, as MLflow writes it."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_database()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or database_address(_database())
+
+
+def database_address(database: Path) -> str:
+    """The address of a SQLite database. SQLAlchemy decodes ``%`` and ends the path at ``?``, so both are encoded.
+
+    MLflow makes the parent folders of a ``sqlite:///`` address without decoding it. It leaves out the addresses that
+    name the driver, so an encoded path gets one.
+    """
+    path = database.as_posix()
+    encoded = path.replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{path}" if encoded == path else f"sqlite+pysqlite:///{encoded}"
+
+
+def local_database() -> Path | None:
+    """The file of the store, or None if the store is not a SQLite database."""
+    match = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]*)", address())
+    return Path(unquote(match[1])) if match else None
 
 
 def lacks_alias(name: str, alias: str) -> bool:
@@ -83,22 +104,20 @@ def lacks_alias(name: str, alias: str) -> bool:
     It is asked without MLflow, whose import takes longer than captioning an image. Whatever is unexpected counts as
     uncertain and is left to MLflow.
     """
-    path = address().removeprefix("sqlite:///")
-    if path == address():
+    path = local_database()
+    if path is None:
         return False
     query = "SELECT 1 FROM registered_model_aliases WHERE name = ? AND alias = ?"
     try:
-        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with _reading(path) as connection:
             return connection.execute(query, (name, alias)).fetchone() is None
-    except sqlite3.Error:
-        return False
+    except sqlite3.Error as error:
+        return "no such table" in str(error)  # the first stage has not filled it yet
 
 
 def lock() -> FileLock:
     """A lock to hold while something is looked up or else created, so that it is created once. It cannot be nested."""
-    path = paths.scratch("mlflow.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path, timeout=_LOCK_TIMEOUT)
+    return FileLock(writable_scratch("mlflow.lock"), timeout=_LOCK_TIMEOUT)
 
 
 @contextmanager
@@ -130,21 +149,31 @@ def _database() -> Path:
     return paths.home() / "mlflow.db"
 
 
-def _probe(database: Path) -> None:
+def _prepare(database: Path) -> None:
+    """Makes the tables of a new database. Raises an error of SQLite where the database cannot be written."""
     # MLflow tries for 100 seconds to open a database that cannot be opened; SQLite reports the cause at once.
     with closing(sqlite3.connect(database, timeout=_LOCK_TIMEOUT)) as connection:
         connection.execute("BEGIN IMMEDIATE")
+    if not os.access(database, os.W_OK):  # SQLite reports it at the first write only
+        raise TrackingError(f"the MLflow database {database} is read-only; {WRITABLE}")
+    if database.stat().st_size == 0:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        # MLflow's client would put the artifacts of its default experiment below the working directory, and it writes
+        # that path unquoted into SQL.
+        SqlAlchemyStore(database_address(database), artifact_location())  # type: ignore[no-untyped-call]
 
 
-def _experiment(client: "MlflowClient") -> str:
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        served = address().startswith(("http:", "https:", "databricks"))  # then the server keeps the artifacts
-        location = None if served else (paths.home() / "mlartifacts").as_uri()
-        return client.create_experiment(EXPERIMENT, artifact_location=location)
-    number: str = experiment.experiment_id
-    if experiment.lifecycle_stage == "deleted":
-        raise TrackingError(
-            f"the experiment {EXPERIMENT!r} is deleted; run `mlflow experiments restore --experiment-id {number}`"
-        )
-    return number
+def _probe_reading(database: Path) -> None:
+    """Opens the database without a write. Raises TrackingError for a database that MLflow would have to fill first."""
+    with _reading(database) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+            raise TrackingError(
+                f"the MLflow database {database} is empty; run `dvc repro` here, or set MLFLOW_TRACKING_URI"
+            )
+
+
+@contextmanager
+def _reading(database: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        yield connection

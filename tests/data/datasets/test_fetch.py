@@ -278,6 +278,16 @@ def test_nobody_at_the_address_is_a_download_error(tmp_path: Path, monkeypatch: 
         fetch("http://127.0.0.1:9/data.zip", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a b", "50%41", "why?", "no#1", "é", "it's", "鸟"])
+@pytest.mark.parametrize("form", ["encoded", "as written", "one slash", "path"])
+def test_a_file_is_found_by_an_address_of_any_form(name: str, form: str, tmp_path: Path) -> None:
+    path = tmp_path / name / "data.zip"
+    path.parent.mkdir()
+    path.write_bytes(DATA)
+    address = {"encoded": path.as_uri(), "as written": f"file://{path}", "one slash": f"file:{path}", "path": str(path)}
+    assert fetch(address[form], tmp_path / "cache") == path
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [

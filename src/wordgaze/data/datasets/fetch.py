@@ -33,6 +33,7 @@ PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
 
 _CHUNK = 2**20
 _CHECKSUM_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
+_FILE_SCHEME = re.compile(r"file:(//(localhost)?)?(?=/)", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d+)")
 _ALGORITHMS = {32: "md5", 64: "sha256"}  # by the number of hexadecimal digits
@@ -112,7 +113,8 @@ def local_path(address: str) -> Path | None:
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise DownloadError(f"{address} names the machine {parts.netloc!r}; write file:/// and an absolute path")
-        return Path(url2pathname(parts.path))
+        as_written = Path(_FILE_SCHEME.sub("", address))  # a name may have a % or a # that nobody has encoded
+        return as_written if as_written.exists() else Path(url2pathname(parts.path))
     if "://" in address:
         raise DownloadError(f"{address} starts with {parts.scheme}://; give http(s)://, file:// or a path")
     return home() / Path(address).expanduser()
