@@ -49,7 +49,7 @@ def measure(folder: Path, num_images: int, num_broken: int, options: list[str]) 
     seconds = time.monotonic() - began
     print(f"run 3: exit code {done.returncode} after {seconds:.1f} s; {done.stderr.splitlines()[-1]}")
     with table.open(encoding="utf-8", newline="") as file:
-        captions = [(row["path"], row["caption"]) for row in csv.DictReader(file)]
+        captions = [(row["path"], row["caption"]) for row in csv.DictReader(file) if not row["error"]]
     repeated = sum(count > 1 for count in Counter(path for path, _ in captions).values())
     missing = len(good - {path for path, _ in captions})
     unlike = sum(sidecar(path) != caption for path, caption in captions)

@@ -23,6 +23,21 @@ def test_a_file_of_captions_is_scored(run: Run, refused: Refused) -> None:
     assert "nowhere.csv" in refused("score", "nowhere.csv", "truth.csv")
 
 
+def test_a_part_or_a_split_of_the_references_is_scored(run: Run, refused: Refused) -> None:
+    rows = "image,what,split\n1.jpg,a dog runs,test\n2.jpg,a red car,test\n3.jpg,a cat,train\n"
+    Path("truth.csv").write_text(rows)
+    Path("captions.csv").write_text("image,mine\n1,a dog runs\n2,a car there\n")
+    columns = ("--column", "mine", "--reference-column", "what")
+    assert "score the images that have one with --partial" in refused("score", "captions.csv", "truth.csv", *columns)
+    code, out, err = run("score", "captions.csv", "truth.csv", *columns, "--partial")
+    assert (code, err) == (0, "")
+    assert "1 images that have references and no caption are left out" in out
+    code, out, err = run("score", "captions.csv", "truth.csv", *columns, "--split", "test")
+    assert (code, err) == (0, "")
+    assert "truth.csv, 2 images" in out and "left out" not in out
+    assert "leave out --split" in refused("score", "captions.csv", "truth.csv", *columns, "--split", "dev")
+
+
 def test_attention_is_measured_against_a_file_of_boxes(
     run: Run, refused: Refused, captioner_folder: Path, picture: Path
 ) -> None:

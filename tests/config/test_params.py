@@ -124,6 +124,11 @@ def test_every_wrong_key_is_reported_at_once(load: Callable[[str], Params]) -> N
             "dataset: karpathy is for flickr8k, flickr30k and coco; clear it, or change name (scenes)",
         ),
         ("dataset: {name: folder, source: a, karpathy: a.json}", "or change name (folder)"),
+        ("dataset: {image_column: a}", "image_column is for the data set folder; clear it, or change name (scenes)"),
+        (
+            "dataset: {caption_column: a}",
+            "caption_column is for the data set folder; clear it, or change name (scenes)",
+        ),
         ("dataset: {max_train_images: -1}", "dataset.max_train_images: "),
         ("prepare: {dev_share: 0.6, test_share: 0.5}", "prepare: dev_share (0.6) and test_share (0.5)"),
         ("generation: {strategy: greedy, num_return_sequences: 2}", "generation: num_return_sequences (2)"),

@@ -1,8 +1,12 @@
 """No name breaks or reorders a line of the terminal."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
-from wordgaze.core.printable import printable
+from wordgaze.core.printable import escaped, printable
 
 
 @pytest.mark.parametrize("text", ["a dog.jpg", "Zürich 犬.jpg", "3.14.07\u202fPM.png", "👩\u200d🚀.jpg", ""])
@@ -13,3 +17,10 @@ def test_ordinary_text_is_kept(text: str) -> None:
 @pytest.mark.parametrize("unsafe", ["\n", "\r", "\t", "\x1b", "\x9b", "\u202e", "\u2066", "\u200f", "\u2028", "\udce9"])
 def test_what_could_break_or_reorder_the_line_is_replaced(unsafe: str) -> None:
     assert printable(f"a{unsafe}b.jpg") == "a�b.jpg"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its file names are Unicode")
+def test_case_file_name_not_utf8_is_text_with_the_bytes() -> None:
+    assert escaped(os.fsdecode(b"caf\xe9\xff.jpg")) == "caf\\xe9\\xff.jpg"
+    assert escaped(Path("x/caf\u00e9.jpg")) == "x/caf\u00e9.jpg"
+    assert escaped("half \ud83d of a pair") == "half \\ud83d of a pair"

@@ -159,7 +159,8 @@ def write_table(path: Path, rows: list[tuple[str, str]], column: str) -> None:
 
 
 def write_coco(root: Path, rows: list[dict[str, str]], references: dict[str, list[str]]) -> None:
-    """captions.json: COCO results; references.json: COCO annotations."""
+    """captions.json: COCO results; references.json: COCO annotations. test_captions.json, captions_val2014.json and
+    dataset_coco.json: the captions of the test part, and the references of all in the layouts of COCO and Karpathy."""
     numbers = {row["image"]: number for number, row in enumerate(rows, start=1)}
     results = [{"image_id": numbers[row["image"]], "caption": row["beam"]} for row in rows]
     annotations = {
@@ -170,3 +171,16 @@ def write_coco(root: Path, rows: list[dict[str, str]], references: dict[str, lis
     }
     (root / "captions.json").write_text(json.dumps(results), encoding="utf-8")
     (root / "references.json").write_text(json.dumps(annotations), encoding="utf-8")
+    half = len(rows) // 2
+    karpathy = [
+        {
+            "filename": image,
+            "cocoid": number,
+            "split": "test" if number <= half else "val",
+            "sentences": [{"raw": text} for text in references[image]],
+        }
+        for image, number in numbers.items()
+    ]
+    (root / "test_captions.json").write_text(json.dumps(results[:half]), encoding="utf-8")
+    (root / "captions_val2014.json").write_text(json.dumps(annotations), encoding="utf-8")
+    (root / "dataset_coco.json").write_text(json.dumps({"images": karpathy}), encoding="utf-8")

@@ -10,7 +10,8 @@ from PIL import Image
 
 from wordgaze.core.errors import CaptionsError, ScoreError
 from wordgaze.evaluation.results import ScoredFiles
-from wordgaze.evaluation.score import score, score_files
+from wordgaze.evaluation.score import ScoreSelection, score, score_files
+from wordgaze.inference.table import FILE_COLUMNS, Row, write_table
 from wordgaze.metrics.captions import score_captions
 from wordgaze.text.tokenizer import tokenize
 
@@ -109,7 +110,7 @@ def test_pictures_are_found_by_the_names_that_the_references_know(tmp_path: Path
     )
     photos.mkdir()
     Image.new("RGB", (1000, 500), "red").save(photos / "0007.jpg")
-    with pytest.raises(CaptionsError, match=r"p has no picture 0008.jpg; give --pictures the folder"):
+    with pytest.raises(CaptionsError, match=r"p has no picture 0008.jpg, but 0007.jpg; give --pictures the folder"):
         score_files(mine, tmp_path / "coco.json", output=page, pictures=photos)
     assert not page.exists()
     Image.new("RGB", (300, 500), "blue").save(photos / "0008.jpg")
@@ -189,3 +190,129 @@ print(round(report.bleu_1, 3), report.meteor, round(report.intervals.bleu_1.low,
     environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert (done.stderr, done.stdout) == ("", "1.0 None 1.0\n")
+
+
+def coco_and_karpathy(folder: Path) -> tuple[Path, Path]:
+    """References of twelve pictures with five in the split test, whose ids in COCO are 100 and more."""
+    names = {i: f"COCO_val2014_{100 + int(i):012}.jpg" for i in TRUTHS}
+    coco = {
+        "images": [{"id": 100 + int(i), "file_name": name} for i, name in names.items()],
+        "annotations": [{"image_id": 100 + int(i), "id": n, "caption": text} for i in TRUTHS for n, text in enumerate(TRUTHS[i])],
+    }  # fmt: skip
+    karpathy = {
+        "images": [
+            {"filename": name, "filepath": "val2014", "cocoid": 100 + int(i), "imgid": 11 - int(i),
+             "split": "test" if int(i) < 5 else "train", "sentences": [{"raw": text} for text in TRUTHS[i]]}
+            for i, name in names.items()
+        ]
+    }  # fmt: skip
+    (folder / "coco.json").write_text(json.dumps(coco))
+    (folder / "karpathy.json").write_text(json.dumps(karpathy))
+    return folder / "coco.json", folder / "karpathy.json"
+
+
+@pytest.mark.usefixtures("without_java")
+@pytest.mark.parametrize(
+    "form", ["{}", "{:012}", "COCO_val2014_{:012}.jpg", "{:012}.jpg", "val2014/COCO_val2014_{:012}"]
+)
+def test_case_score_a_part_of_the_references(tmp_path: Path, form: str) -> None:
+    coco, karpathy = coco_and_karpathy(tmp_path)
+    mine = written(tmp_path / "mine.json", {form.format(100 + i): SAID[str(i)] for i in range(5)})
+    expected = score([SAID[str(i)] for i in range(5)], [TRUTHS[str(i)] for i in range(5)], num_resamples=0)
+    for references, selection in ((coco, ScoreSelection(partial=True)), (karpathy, ScoreSelection(split="test"))):
+        scored = score_files(mine, references, selection=selection)
+        assert scored.summary.scores["mine"].cider == pytest.approx(expected.cider)
+        assert scored.summary.num_images == 5
+        assert scored.num_left_out == (7 if selection.partial else 0)
+    with pytest.raises(
+        CaptionsError, match=r"7 of 12 references have no caption .*; score the images that have one with --partial"
+    ):
+        score_files(mine, coco)
+
+
+@pytest.mark.usefixtures("without_java")
+def test_captions_of_all_splits_are_scored_on_one(tmp_path: Path) -> None:
+    _, karpathy = coco_and_karpathy(tmp_path)
+    mine = written(tmp_path / "mine.json", {str(100 + int(i)): text for i, text in SAID.items()})
+    assert score_files(mine, karpathy, selection=ScoreSelection(split="test")).summary.num_images == 5
+    with pytest.raises(
+        CaptionsError, match=r"karpathy\.json has the splits test, train, but not 'val'; leave out --split"
+    ):
+        score_files(mine, karpathy, selection=ScoreSelection(split="val"))
+
+
+def test_a_split_of_references_without_splits_is_refused(tmp_path: Path, references: Path) -> None:
+    with pytest.raises(CaptionsError, match=r"references\.jsonl has no splits, and so no 'test'; leave out --split"):
+        score_files(written(tmp_path / "mine.json", SAID), references, selection=ScoreSelection(split="test"))
+
+
+def test_case_karpathy_filepath_is_never_scored_against_two_pictures(tmp_path: Path) -> None:
+    truths = [
+        {"filepath": f"d{d}", "filename": f"{n}.jpg", "sentences": [{"raw": f"folder {d} picture {n}"}]}
+        for n in range(2)
+        for d in range(2)
+    ]
+    (tmp_path / "dataset.json").write_text(json.dumps({"images": truths}))
+    names_only = written(tmp_path / "names.json", {"0.jpg": "a", "1.jpg": "b"})
+    with pytest.raises(
+        CaptionsError, match=r"2 of 2 captions have no references .*'0.jpg' matches d0/0.jpg and d1/0.jpg"
+    ):
+        score_files(names_only, tmp_path / "dataset.json")
+    paths = written(
+        tmp_path / "paths.json", {f"d{d}/{n}.jpg": f"folder {d} picture {n}" for d in range(2) for n in range(2)}
+    )
+    assert score_files(paths, tmp_path / "dataset.json").summary.scores["paths"].bleu_1 == pytest.approx(1.0)
+
+
+@pytest.mark.usefixtures("without_java")
+def test_columns_are_named_for_each_file(tmp_path: Path) -> None:
+    mine, truths = tmp_path / "mine.csv", tmp_path / "truths.csv"
+    mine.write_text("who,what a,what b\na,a dog runs,a cat sits\nb,a cat sits,a dog runs\n")
+    truths.write_text("who,x,y\na,a dog runs,a\nb,a cat sits,b\n")
+    with pytest.raises(
+        CaptionsError, match=r"truths\.csv has no column of images among who, x, y; give .* with --image-column"
+    ):
+        score_files(mine, truths)
+    with pytest.raises(
+        CaptionsError, match=r"mine\.csv has several columns of text \(what a, what b\); give .* with --column"
+    ):
+        score_files(mine, truths, selection=ScoreSelection(image_column="who"))
+    for column, bleu in (("what a", 1.0), ("what b", 0.0)):
+        selection = ScoreSelection(column, "x", "who")
+        assert score_files(mine, truths, selection=selection).summary.scores["mine"].bleu_1 == pytest.approx(
+            bleu, abs=0.4
+        )
+
+
+@pytest.mark.usefixtures("without_java")
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_what_caption_writes_is_scored(tmp_path: Path, ending: str) -> None:
+    names = ["-1.jpg", "@x.jpg", "=3.jpg", "000123.jpg", "a b.jpg"]
+    rows = [Row(name, f"+ a dog, number {n}", -1.0, 0.3, path=f"photos/{name}") for n, name in enumerate(names)]
+    write_table(rows, tmp_path / f"said{ending}", FILE_COLUMNS)
+    truths = {name: [f"+ a dog, number {n}", "a dog"] for n, name in enumerate(names)}
+    (tmp_path / "truths.json").write_text(json.dumps(truths))
+    scored = score_files(tmp_path / f"said{ending}", tmp_path / "truths.json")
+    assert scored.summary.scores["said"].bleu_1 == pytest.approx(1.0)
+
+
+@pytest.mark.usefixtures("without_java")
+def test_the_pictures_of_the_report_are_found_as_people_name_them(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    for name in ("deep/A.JPG", "b.png"):
+        Image.new("RGB", (40, 30), "red").save(photos / name)
+    (tmp_path / "truths.json").write_text(json.dumps({"C:\\me\\a.jpg": ["a dog"], "b": ["a cat"]}))
+    score_files(
+        written(tmp_path / "mine.json", {"a.jpg": "a dog", "b": "a cat"}),
+        tmp_path / "truths.json", output=tmp_path / "a.html", pictures=photos,
+    )  # fmt: skip
+    assert (tmp_path / "a.html").read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 2
+
+
+def test_in_python_a_part_is_scored_on_request() -> None:
+    some = {i: SAID[i] for i in list(SAID)[:5]}
+    with pytest.raises(CaptionsError, match="score the images that have one with partial=True"):
+        score(some, TRUTHS)
+    assert score(some, TRUTHS, num_resamples=0, partial=True).num_images == 5
+    assert score({f"{i}.jpg": text for i, text in SAID.items()}, TRUTHS, num_resamples=0).num_images == 12

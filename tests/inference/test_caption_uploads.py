@@ -42,7 +42,7 @@ def test_a_broken_picture_is_a_row_and_the_rest_goes_on(tiny_captioner: Captione
     assert [first.name, broken.name, last.name] == ["a.png", "b.jpg", "day 2/c.png"]
     assert broken == Row(
         "b.jpg",
-        error="b.jpg: is not a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or JPEG XL image; convert or remove it",
+        error="b.jpg: is not a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, HEIC or JPEG XL image; convert or remove it",
     )
     [best] = tiny_captioner.caption([Image.new("RGB", (400, 20), "red")], DECODE)[0]
     assert (first.caption, first.error) == (best.text, None)

@@ -104,3 +104,14 @@ def test_a_second_run_at_the_same_time_is_refused_and_disturbs_nothing(tmp_path:
             ):
                 pass
         assert [row.caption for row in journal.rows([position])] == ["a dog"]
+
+
+def test_an_image_that_failed_has_rows_and_is_tried_again(tmp_path: Path) -> None:
+    table, failed = tmp_path / "t.csv", Row("b.png", error="b.png: is broken", path="x/b.png")
+    with pytest.raises(KeyboardInterrupt), open_journal(table, "key") as journal:
+        journal.add("one", ROWS)
+        position = journal.add("two", [failed], is_done=False)
+        assert list(journal.rows([position])) == [failed]
+        raise KeyboardInterrupt
+    with open_journal(table, "key") as journal:
+        assert (len(journal), journal.position("two")) == (1, None)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.data.readers.captions import read_captions
-from wordgaze.inference.table import Row, write_table
+from wordgaze.inference.table import Row, unique_names, write_table
 
 TABLE = [
     Row("=1+1.jpg", "@a dog", -2.5, 0.1, None, b"jpeg"),
@@ -62,3 +64,24 @@ def test_a_table_can_be_scored(tmp_path: Path, name: str) -> None:
 def test_any_file_name_survives_the_way_to_the_scores(tmp_path: Path, name: str) -> None:
     write_table([Row(name, "a dog", -1.0, 0.3), Row("b.jpg", "two men", -1.0, 0.3)], tmp_path / "t.csv")
     assert read_captions(tmp_path / "t.csv") == {name: "a dog", "b.jpg": "two men"}
+
+
+def test_names_tell_pictures_of_one_file_name_apart() -> None:
+    paths = ["a/0.jpg", "b/0.jpg", "x/a/0.jpg", "b/1.jpg", "0.jpg", "/data/a/2.jpg", "other/a/2.jpg"]
+    names = unique_names(paths)
+    assert list(map(names, paths)) == [
+        "a/0.jpg",
+        "b/0.jpg",
+        "x/a/0.jpg",
+        "1.jpg",
+        "0.jpg",
+        "data/a/2.jpg",
+        "other/a/2.jpg",
+    ]
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join), unique=True, max_size=12))
+def test_no_two_pictures_have_one_name_and_each_is_found_by_its_own(paths: list[str]) -> None:
+    names = unique_names(paths)
+    assert len(set(map(names, paths))) == len(paths)
+    assert all(path.endswith(names(path)) for path in paths)

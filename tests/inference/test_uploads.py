@@ -59,7 +59,7 @@ def test_odd_pictures_are_taken(data: bytes, size: tuple[int, int]) -> None:
     ("data", "message"),
     [
         (b"", "is empty (0 bytes)"),
-        (b"hello", "is not a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or JPEG XL image"),
+        (b"hello", "is not a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, HEIC or JPEG XL image"),
         (b"%PDF-1.7 <svg", "is not a JPEG, PNG"),
         (SVG, "is an SVG, which is a drawing and not a photograph; save it as PNG"),
         (b"\xef\xbb\xbf\n" + SVG, "is an SVG"),
@@ -127,7 +127,7 @@ def test_the_pictures_of_a_zip_come_one_after_the_other_and_the_rest_is_listed(z
     assert [(picture.name, picture.read()) for picture in found.each] == [("b.jpg", b"1"), ("trip/a.PNG", b"22")]
     assert [name for name, _ in found.skipped] == ["notes.txt", "__MACOSX/._b.jpg"]
     assert {reason for _, reason in found.skipped} == {
-        "does not have the name of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or JPEG XL image"
+        "does not have the name of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, HEIC or JPEG XL image"
     }
 
 

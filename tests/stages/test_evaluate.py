@@ -16,7 +16,7 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.data.readers.captions import read_captions, read_references
 from wordgaze.data.records import Box, Record, write_records
 from wordgaze.evaluation.results import EvaluationDetails, EvaluationReport
-from wordgaze.evaluation.score import score_files
+from wordgaze.evaluation.score import ScoreSelection, score_files
 from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
@@ -152,7 +152,7 @@ def test_the_captions_are_no_formulas_and_are_scored_again(reported: Callable[..
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
     assert list(read_captions(path)) == sorted(TEST)
     assert dict(read_references(path)) == {name: list(texts) for name, texts in TEST.items()}
-    scored = score_files(path, path, column="beam").summary
+    scored = score_files(path, path, selection=ScoreSelection(column="beam")).summary
     report = EvaluationReport.load(folder / "evaluation.json")
     again = scored.scores["captions"].model_copy(update={"meteor_toolkit": None})
     assert dict(again.items()) == pytest.approx(dict(report.scores["beam"].items()), abs=1e-6)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from wordgaze.core.errors import ImageError
 from wordgaze.vision import images
+from wordgaze.vision.formats import UnreadFormatError
 from wordgaze.vision.images import load_image
 
 
@@ -43,7 +44,7 @@ def near(pixel: object, wanted: tuple[int, int, int]) -> bool:
     return isinstance(pixel, tuple) and max(abs(a - b) for a, b in zip(pixel, wanted, strict=True)) < 40
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000"])
 def test_every_format_gives_the_same_picture(kind: str) -> None:
     image = load_image(encoded(halves(), kind))
     assert (image.mode, image.size) == ("RGB", (16, 8))
@@ -98,9 +99,28 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(kind: str) -> None:
     assert np.asarray(image)[0, :, 0].tolist() == [0, 1, 1, 128, 255]
 
 
-def test_grey_of_32_bits_is_refused() -> None:
-    with pytest.raises(ImageError, match="32-bit grey"):
-        load_image(encoded(Image.new("F", (4, 4), 0.5), "TIFF"))
+def test_a_wrong_extension_is_read(tmp_path: Path) -> None:
+    for name, kind in (("a.jpg", "PNG"), ("b.png", "WEBP"), ("c.svg", "JPEG"), ("d", "JPEG2000")):
+        (tmp_path / name).write_bytes(encoded(halves(), kind))
+        assert near(load_image(tmp_path / name).getpixel((2, 4)), (255, 0, 0))
+
+
+def test_case_folder_of_unread_formats_says_by_name_what_is_not_read(tmp_path: Path) -> None:
+    tiff = encoded(halves(), "TIFF")  # the thumbnail that a camera stores
+    unread = {"a.svg": b"<svg/>", "a.PSD": b"8BPS" * 9, "a.dng": tiff, "a.NEF": tiff, "a.dcm": b"\0" * 132 + b"DICM"}
+    for name, data in unread.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(
+            UnreadFormatError, match=r"is of a format that is not read \(\.\w+\); save it as JPEG or PNG"
+        ):
+            load_image(path)
+
+
+def test_jpeg_2000_and_its_streams_are_read(tmp_path: Path) -> None:
+    for name in ("a.jp2", "a.j2k"):
+        halves().save(tmp_path / name)
+        assert near(load_image(tmp_path / name).getpixel((13, 4)), (0, 0, 255))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -136,7 +156,7 @@ def test_what_is_no_picture_is_refused_with_one_line(tmp_path: Path) -> None:
     bad = {
         "empty.jpg": (b"", "0 bytes"),
         "text.jpg": (b"hello " * 50, "is not a JPEG"),
-        "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is not a JPEG"),
+        "drawing.jpg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is not a JPEG"),
         "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "is not a JPEG"),
         "cut.jpg": (jpeg[: len(jpeg) // 2], "is broken"),
     }
@@ -207,6 +227,7 @@ WHOLE = [
         ("WEBP", {}),
         ("GIF", {}),
         ("TIFF", {}),
+        ("JPEG2000", {}),
     ]
 ]
 

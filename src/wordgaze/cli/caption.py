@@ -22,7 +22,7 @@ from wordgaze.cli.options import (
     refuse_settings,
 )
 from wordgaze.core.errors import ImageError
-from wordgaze.core.printable import printable
+from wordgaze.core.printable import escaped, printable
 from wordgaze.inference.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def caption(
 
     Prints one line per caption: the file, a tab and the caption.
 
-    An image that cannot be opened is reported on standard error and left out. The exit code is then 1.
+    An image that cannot be captioned is reported on standard error, and has a row with the error in a table. The exit
+    code is then 1.
     """
     from wordgaze.inference.caption_files import FileOutputs, caption_files
     from wordgaze.inference.caption_template import CaptionTemplate
@@ -209,7 +210,7 @@ def _print_captions(results: "Iterable[CaptionedFile]", line: "Callable[[Caption
         total += 1
         if result.error is not None:
             failed += 1
-            typer.echo(f"wordgaze: {printable(str(result.error))}", err=True)
+            typer.echo(f"wordgaze: {printable(escaped(str(result.error)))}", err=True)
         for row in result.rows:
             typer.echo(line(result, row))
     if failed:
@@ -220,7 +221,7 @@ def _line(min_confidence: float | None, explain_naming: bool, result: "Captioned
     from wordgaze.inference.caption_files import UNSURE, is_unsure
 
     caption = UNSURE if is_unsure(row, min_confidence) else row.caption
-    line = f"{printable(str(result.path))}\t{caption}"
+    line = f"{printable(escaped(str(result.path)))}\t{caption}"
     return f"{line}\t{row.naming}" if explain_naming and row.naming else line
 
 

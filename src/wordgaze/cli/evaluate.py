@@ -16,13 +16,23 @@ app = typer.Typer()
 @app.command(rich_help_panel=PANEL)
 def score(
     captions: Annotated[
-        Path, typer.Argument(help="Captions: COCO results, CSV, JSON lines or a token file.", show_default=False)
+        Path,
+        typer.Argument(help="Captions: a table, JSON lines, COCO results or a token file.", show_default=False),
     ],
     references: Annotated[
-        Path, typer.Argument(help="References: COCO annotations, CSV, JSON lines or a token file.", show_default=False)
+        Path,
+        typer.Argument(help="References: a table, JSON lines, COCO or Karpathy's JSON, or tokens.", show_default=False),
     ],
     against: Annotated[Path | None, typer.Option(help="The captions of another system for the same images.")] = None,
-    column: Annotated[str | None, typer.Option(help="The column of the captions in a CSV that has several.")] = None,
+    column: Annotated[str, typer.Option(help="The column or key of the captions.", show_default="by name")] = "",
+    reference_column: Annotated[
+        str, typer.Option(help="The column or key of the references.", show_default="by name")
+    ] = "",
+    image_column: Annotated[
+        str, typer.Option(help="The column or key of the images, in all files.", show_default="by name")
+    ] = "",
+    split: Annotated[str, typer.Option(help="Score the images of this split of the references.")] = "",
+    partial: Annotated[bool, typer.Option("--partial", help="Leave out references that have no caption.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the report to this .html or .json file.")
     ] = None,
@@ -31,9 +41,13 @@ def score(
 ) -> None:
     """Score captions of any system as the COCO evaluation does, with confidence intervals."""
     from wordgaze.cli.console import print_scores
-    from wordgaze.evaluation.score import score_files
+    from wordgaze.evaluation.score import ScoreSelection, score_files
 
-    print_scores(score_files(captions, references, against, column, output, pictures, examples))
+    selection = ScoreSelection(column, reference_column, image_column, split, partial)
+    scored = score_files(captions, references, against, selection, output, pictures, examples)
+    print_scores(scored)
+    if scored.num_left_out:
+        typer.echo(f"{scored.num_left_out} images that have references and no caption are left out")
     if output is not None:
         typer.echo(f"the report is {output}")
 

@@ -31,11 +31,16 @@ class ScenesParams(Settings):
 
 
 class DatasetParams(Settings):
-    """Stage ``download``: the data set, its source, and the maximum number of images per split (0 for all)."""
+    """Stage ``download``: the data set, its source, and the maximum number of images per split (0 for all).
+
+    ``captions``, ``image_column`` and ``caption_column`` say what to read of a folder where that cannot be told.
+    """
 
     name: Literal["scenes", "flickr8k", "flickr30k", "coco", "folder"] = "scenes"
     source: str = ""
     captions: str = ""
+    image_column: str = ""
+    caption_column: str = ""
     karpathy: str = ""
     max_train_images: int = Field(0, ge=0)
     max_dev_images: int = Field(0, ge=0)
@@ -49,8 +54,9 @@ class DatasetParams(Settings):
             raise ValueError("scenes is built in and has no source; set name, or clear source")
         if self.name == "folder" and not self.source:
             raise ValueError("folder needs source, the folder of your images")
-        if self.name != "folder" and self.captions:
-            raise ValueError(f"captions is for the data set folder; clear it, or change name ({self.name})")
+        for key in ("captions", "image_column", "caption_column"):
+            if self.name != "folder" and getattr(self, key):
+                raise ValueError(f"{key} is for the data set folder; clear it, or change name ({self.name})")
         if self.name in ("scenes", "folder") and self.karpathy:
             raise ValueError(f"karpathy is for flickr8k, flickr30k and coco; clear it, or change name ({self.name})")
         return self

@@ -368,10 +368,11 @@ class EvaluationDetails(Result):
 
 
 class ScoredFiles(Result):
-    """What ``wordgaze score`` computes from files."""
+    """What ``wordgaze score`` computes from files. ``num_left_out`` counts the references that had no caption."""
 
     summary: ScoreSummary
     details: EvaluationDetails
+    num_left_out: int = 0
 
 
 class ScoreReport(Scores):

@@ -1,14 +1,18 @@
 """Scores captions of any system against references: from Python and from files."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from wordgaze.core.errors import CaptionsError, ScoreError
 from wordgaze.core.files import write_text
-from wordgaze.data.readers.captions import ById, matched, read_captions, read_references
+from wordgaze.data.picture_matching import PictureIndex
+from wordgaze.data.readers.captions import ById, ColumnNames, read_captions, read_references
 from wordgaze.evaluation.baselines import reference_baselines
 from wordgaze.evaluation.comparison import CIDER_DOCUMENT_FREQUENCIES, Comparison, diversity
+from wordgaze.evaluation.id_matching import MatchedIds, matched, of_split, without_other_splits
 from wordgaze.evaluation.results import (
     Baselines,
     EvaluationDetails,
@@ -19,6 +23,7 @@ from wordgaze.evaluation.results import (
 )
 from wordgaze.metrics.meteor import toolkit_meteor
 from wordgaze.text import tokenizer
+from wordgaze.vision.formats import EXTENSIONS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,7 +38,12 @@ V = TypeVar("V")
 
 
 def score(
-    captions: Captions, references: References, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    captions: Captions,
+    references: References,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+    partial: bool = False,
 ) -> ScoreReport:
     """Scores captions as the COCO caption evaluation does.
 
@@ -43,9 +53,11 @@ def score(
     Args:
         captions: one caption per image: a sequence of N strings, or a mapping from image id to string.
         references: the references of each image: a sequence of N lists of strings in the order of ``captions``, or a
-            mapping from the same image ids to lists of strings.
+            mapping from the same image ids to lists of strings. Ids match as the names of pictures do: a path, a
+            stem or a number with leading zeros matches a file name, if it matches no other.
         num_resamples: bootstrap resamples of the images for the 95 % confidence intervals; 0 computes no intervals.
         seed: random seed of the resamples.
+        partial: scores the images that have a caption, where references without one would otherwise be an error.
 
     Returns:
         A report with the attributes ``bleu_1`` … ``bleu_4`` (Papineni et al. 2002), ``rouge_l`` (Lin 2004) and
@@ -63,7 +75,7 @@ def score(
         >>> f"{report.bleu_1:.3f}"
         '1.000'
     """
-    texts, raw = _aligned(captions, references)
+    texts, raw = _aligned(captions, references, partial)
     comparison = Comparison({"captions": _tokenized(texts)}, list(map(_tokenized, raw)), num_resamples, seed)
     return ScoreReport(
         **comparison.scores()["captions"].model_dump(),
@@ -73,11 +85,27 @@ def score(
     )
 
 
+@dataclass(frozen=True)
+class ScoreSelection:
+    """What is read of the files and scored.
+
+    ``column`` and ``reference_column`` name the columns of the captions and of the references, and ``image_column``
+    that of the images in both files; "" leaves the choice to the reader. ``split`` takes the references of one split,
+    and the captions of these images. With ``partial``, references without a caption are left out.
+    """
+
+    column: str = ""
+    reference_column: str = ""
+    image_column: str = ""
+    split: str = ""
+    partial: bool = False
+
+
 def score_files(
     captions: Path,
     references: Path,
     against: Path | None = None,
-    column: str | None = None,
+    selection: ScoreSelection | None = None,
     output: Path | None = None,
     pictures: Path | None = None,
     num_examples: int = NUM_EXAMPLES,
@@ -93,22 +121,29 @@ def score_files(
         raise CaptionsError(f"{output} is not a valid report name; end it with .html or .json")
     if pictures is not None and (output is None or output.suffix == ".json"):
         raise CaptionsError(f"{pictures} is for a page, and none is written; give --output a name such as report.html")
-    truths = read_references(references)
+    selection = selection or ScoreSelection()
     system = captions.stem
     files = {system: captions} | ({_other_name(captions, against): against} if against else {})
-    aligned = {name: matched(read_captions(path, column), truths) for name, path in files.items()}
-    ids, texts, raw = aligned[system]
-    systems = {name: _tokenized(of_system) for name, (_, of_system, _) in aligned.items()}
-    comparison = Comparison(systems, list(map(_tokenized, raw)), NUM_RESAMPLES)
-    scored = ScoredFiles(summary=_summary(comparison, system, references), details=_details(comparison, system))
+    truths, aligned = _matched_files(files, references, selection)
+    first = aligned[system]
+    systems = {name: _tokenized(_in_order(found, first.ids)) for name, found in aligned.items()}
+    comparison = Comparison(systems, list(map(_tokenized, first.references)), NUM_RESAMPLES)
+    scored = ScoredFiles(
+        summary=_summary(comparison, system, references),
+        details=_details(comparison, system),
+        num_left_out=first.left_out,
+    )
     if output is not None and output.suffix == ".json":
         scored.save(output)
     elif output is not None:
         from wordgaze.evaluation.report.page import CaptionExample, render_page
 
         cider = comparison.per_image(system)["cider"].tolist()
+        thumbnail = _Thumbnails(pictures, truths)
         examples = [
-            CaptionExample(ids[i], texts[i], tuple(raw[i]), cider[i], _thumbnail(pictures, ids[i], truths), kind)
+            CaptionExample(
+                first.ids[i], first.captions[i], tuple(first.references[i]), cider[i], thumbnail(first.ids[i]), kind
+            )
             for kind, i in _chosen(cider, num_examples)
         ]
         title = f"{captions.name} against {references.name}"
@@ -116,7 +151,36 @@ def score_files(
     return scored
 
 
-def _aligned(captions: Captions, references: References) -> tuple[list[str], list[list[str]]]:
+def _matched_files(
+    files: Mapping[str, Path], references: Path, selection: ScoreSelection
+) -> tuple[ById[list[str]], dict[str, MatchedIds]]:
+    """The references, and the captions of each system matched with them."""
+    of_captions = ColumnNames(selection.image_column, selection.column, "--image-column", "--column")
+    of_references = replace(of_captions, caption=selection.reference_column, caption_option="--reference-column")
+    truths = all_truths = read_references(references, columns=of_references)
+    if selection.split:
+        truths = of_split(all_truths, selection.split, str(references))
+    way_out = "score the images that have one with --partial"
+    aligned = {}
+    for name, path in files.items():
+        captions = read_captions(path, of_captions)
+        if selection.split:
+            captions = without_other_splits(captions, truths, all_truths)
+        aligned[name] = matched(captions, truths, selection.partial, way_out)
+    ids = {name: set(found.ids) for name, found in aligned.items()}
+    if any(of_system != ids[next(iter(ids))] for of_system in ids.values()):
+        raise CaptionsError(
+            f"{' and '.join(map(str, files.values()))} have captions of different images; score each alone"
+        )
+    return truths, aligned
+
+
+def _in_order(found: MatchedIds, ids: Sequence[str]) -> list[str]:
+    by_id = dict(zip(found.ids, found.captions, strict=True))
+    return [by_id[key] for key in ids]
+
+
+def _aligned(captions: Captions, references: References, partial: bool) -> tuple[list[str], list[list[str]]]:
     """Captions and references in the order of the captions. Raises as :func:`score`."""
     if isinstance(captions, Mapping) != isinstance(references, Mapping):
         raise ScoreError("captions and references are a mapping and a sequence; give two mappings or two sequences")
@@ -124,8 +188,13 @@ def _aligned(captions: Captions, references: References) -> tuple[list[str], lis
     if not isinstance(captions, Mapping) and len(texts) != len(raw):
         raise ScoreError(f"{len(texts)} captions for the references of {len(raw)} images; give one caption per image")
     _check_texts(texts, raw)
-    _, ordered, of_images = matched(texts, {key: list(values) for key, values in raw.items()})
-    return ordered, of_images
+    found = matched(
+        texts,
+        {key: list(values) for key, values in raw.items()},
+        partial,
+        "score the images that have one with partial=True",
+    )
+    return found.captions, found.references
 
 
 def _by_id(name: str, values: Mapping[str, V] | Iterable[V]) -> dict[str, V]:
@@ -197,16 +266,35 @@ def _chosen(cider: Sequence[float], most: int) -> list[tuple[str, int]]:
     return [("best", i) for i in order[:most]] + [("worst", i) for i in order[::-1][:most]]
 
 
-def _thumbnail(folder: Path | None, key: str, truths: ById[list[str]]) -> "Image.Image | None":
-    """The image with this id, by the id or by a file name that the references give it."""
-    if folder is None:
-        return None
-    from wordgaze.vision.images import load_image
+class _Thumbnails:
+    """Small images of a folder by the ids of the references."""
 
-    names = [key, *(name for name, image_id in truths.names.items() if image_id == key)]
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
-    if path is None:
-        raise CaptionsError(f"{folder} has no picture {names[-1]}; give --pictures the folder that holds the pictures")
-    picture = load_image(path)
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return picture
+    def __init__(self, folder: Path | None, truths: ById[list[str]]) -> None:
+        self._folder, self._names = folder, defaultdict[str, list[str]](list)
+        if folder is None:
+            return
+        for name, key in truths.names.items():
+            self._names[key].append(name)
+        self._index = PictureIndex(
+            PurePosixPath(path.relative_to(folder).as_posix())
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in EXTENSIONS
+        )
+
+    def __call__(self, key: str) -> "Image.Image | None":
+        """The image with this id, by the id or by another name that the references give it; None without a folder."""
+        if self._folder is None:
+            return None
+        from wordgaze.vision.images import load_image
+
+        names = [key, *self._names[key]]
+        path = next((found for name in names if (found := self._index.find(name)) is not None), None)
+        if path is None:
+            nearest = self._index.nearest(names[-1])
+            there = f", but {nearest}" if nearest else ""
+            raise CaptionsError(
+                f"{self._folder} has no picture {names[-1]}{there}; give --pictures the folder that holds the pictures"
+            )
+        picture = load_image(self._folder / path)
+        picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        return picture

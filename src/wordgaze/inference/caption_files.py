@@ -1,7 +1,6 @@
 """Captions for image files, with tables that can be resumed, sidecars, and a sheet of attention per image."""
 
 import logging
-import os
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from wordgaze.core.errors import DataError, ImageError
 from wordgaze.core.files import atomic_write, fingerprint, sha256
 from wordgaze.core.parallel import available_cpus
+from wordgaze.core.printable import escaped
 from wordgaze.core.progress import Report, counter
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
@@ -26,7 +26,7 @@ from wordgaze.inference.companions import Companion, Companions, check_replaceab
 from wordgaze.inference.encode_ahead import ImageSource, caption_ahead
 from wordgaze.inference.journal import Journal, open_journal
 from wordgaze.inference.sidecar import Sidecar
-from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, write_table
+from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, unique_names, write_table
 from wordgaze.vision.encoders import CPU_BATCH
 from wordgaze.vision.image_files import FoundImage, ImageFile, ImageFiles
 from wordgaze.vision.images import load_image
@@ -42,8 +42,9 @@ UNSURE = "unsure"
 class FileOutputs:
     """What :func:`caption_files` writes.
 
-    ``tables`` hold one row per caption, as in :func:`wordgaze.inference.table.write_table`. Until they are complete the
-    rows are in ``TABLE.part`` beside the first of them. With ``resume``, a run that was interrupted continues from that
+    ``tables`` hold one row per caption, as in :func:`wordgaze.inference.table.write_table`, and one with the error for
+    an image that could not be captioned. Until they are complete the rows are in ``TABLE.part`` beside the first of
+    them. With ``resume``, a run that was interrupted continues from that
     file if captioners, settings and seed are the same; images that are done and unchanged are not captioned again.
 
     ``sidecars`` are files beside each image and ``embed`` is a folder for copies with the caption as description. They
@@ -98,7 +99,7 @@ def caption_files(
     """Captions image files with the captioners in ``folders``, which form an ensemble if there are several.
 
     Yields one result per image, in order, except for images that an earlier run has done. An image that cannot be
-    opened, or whose companions cannot be written, yields its error and is left out of the tables. One image per core is
+    opened, or whose companions cannot be written, yields its error, which is in the tables too. One image per core is
     held in memory, or one batch of images where sheets of attention are written. Shows its progress if there are
     several images.
 
@@ -125,8 +126,10 @@ def caption_files(
         for result in _captioned(captioners, run.images(), generation_config, seed, one_by_one):
             yield run.finish(result)
         if journal is not None:
+            names = unique_names(row.path for row in journal.rows(run.written()))
             for table in outputs.tables:
-                write_table(journal.rows(run.done()), table, FILE_COLUMNS)
+                rows = (replace(row, name=names(row.path)) for row in journal.rows(run.written()))
+                write_table(rows, table, FILE_COLUMNS)
         run.log_kept()
 
 
@@ -200,9 +203,11 @@ class _Run:
         """Writes what belongs to the image of the oldest job."""
         job = self._jobs.popleft()
         self._count()
-        if job.image is None or result.error is not None:
-            return CaptionedFile(job.image and job.image.path, (), result.error)
+        if job.image is None:
+            return CaptionedFile(None, (), result.error)
         path = job.image.path
+        if result.error is not None:
+            return self._failed(job, path, result.error)
         rows = tuple(self._row(path, caption) for caption in result.captions)
         try:
             if job.sheet is not None:
@@ -211,13 +216,20 @@ class _Run:
                 for companion in job.companions:
                     self._companions.write(companion, path, rows[0].caption)
         except ImageError as error:
-            return CaptionedFile(path, (), error)
+            return self._failed(job, path, error)
         if self._journal is not None:
             self._positions[job.number] = self._journal.add(job.id, rows)
         return CaptionedFile(path, rows)
 
-    def done(self) -> Iterator[int]:
-        """The positions in the journal of the images that are done, in the order of the images."""
+    def _failed(self, job: _Job, path: Path, error: DataError) -> CaptionedFile:
+        """The result of an image that could not be captioned, which has a row with the error in the tables."""
+        if self._journal is not None:
+            row = Row(escaped(path.name), error=escaped(str(error)), path=escaped(path))
+            self._positions[job.number] = self._journal.add(job.id, [row], is_done=False)
+        return CaptionedFile(path, (), error)
+
+    def written(self) -> Iterator[int]:
+        """The positions in the journal of the images that have rows, in the order of the images."""
         return (position for position in self._positions if position != _NOT_DONE)
 
     def log_kept(self) -> None:
@@ -256,12 +268,10 @@ class _Run:
         return self._companions.free_path((self._outputs.attention / image.name).with_suffix(".png"))
 
     def _row(self, path: Path, caption: Caption) -> Row:
-        name = os.fsencode(path.name).decode(errors="replace")  # no table takes a name that is not UTF-8
-        whole = os.fsencode(path).decode(errors="replace")
         text = self._outputs.template.fill(caption, path)
         row = Row(
-            name, text, caption.log_prob, caption.probability,
-            confidence=caption.confidence, path=whole, naming=caption.naming,
+            escaped(path.name), text, caption.log_prob, caption.probability,
+            confidence=caption.confidence, path=escaped(path), naming=caption.naming,
         )  # fmt: skip
         if self._outputs.min_confidence is not None:
             required_confidence(caption, "--min-confidence")

@@ -39,13 +39,16 @@ class Journal:
         """The position of the entry of an image, or None if it has none."""
         return self._positions.get(hash(image))
 
-    def add(self, image: str, rows: Iterable[Row]) -> int:
+    def add(self, image: str, rows: Iterable[Row], is_done: bool = True) -> int:
         """Appends the rows of an image and returns the position of the entry.
 
-        Raises OSError, which names the file, when they cannot be written.
+        The entry of an image that is not ``is_done`` is not found again: a second run captions the image. Raises
+        OSError, which names the file, when the rows cannot be written.
         """
-        position = self._write({"image": image, "rows": [cells(row, FILE_COLUMNS) for row in rows]})
-        self._positions[hash(image)] = position
+        entry = {"image": image if is_done else None, "rows": [cells(row, FILE_COLUMNS) for row in rows]}
+        position = self._write(entry)
+        if is_done:
+            self._positions[hash(image)] = position
         return position
 
     def rows(self, positions: Iterable[int]) -> Iterator[Row]:
@@ -63,7 +66,8 @@ class Journal:
                 return False
             end = file.tell()
             while entry := _parse(file.readline()):
-                self._positions[hash(entry["image"])] = end
+                if entry["image"] is not None:
+                    self._positions[hash(entry["image"])] = end
                 end = file.tell()
         self._file.truncate(end)
         return True

@@ -3,11 +3,12 @@
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from wordgaze.core.errors import CaptionsError
@@ -24,9 +25,9 @@ FILE_COLUMNS = (*COLUMNS, "path")
 class Row:
     """One caption of an image, its natural log-probability, its probability, and a small JPEG of the image.
 
-    ``error`` is the message for an image that could not be opened; the other fields are then empty. ``confidence`` is
-    None where the captioner has no calibration. ``path`` is that of the file, ``name`` its name, and
-    ``naming`` is that of the caption.
+    ``error`` is the message for an image that could not be captioned; the other fields are then empty. ``confidence``
+    is None where the captioner has no calibration. ``path`` is that of the file, ``name`` its name, and ``naming`` is
+    that of the caption. Both are valid UTF-8, see :func:`wordgaze.core.printable.escaped`.
     """
 
     name: str
@@ -61,6 +62,22 @@ def write_table(rows: Iterable[Row], path: Path, columns: Sequence[str] = COLUMN
     records = (cells(row, columns) for row in rows)
     with atomic_write(path) as temporary:
         _WRITERS[path.suffix.lower()](records, temporary, columns)
+
+
+def unique_names(paths: Iterable[str]) -> Callable[[str], str]:
+    """A function that gives each of these paths a name that no other has: its file name, or the last parts of the path
+    that tell it from others of the same file name."""
+    by_name: dict[str, set[str]] = {}
+    for path in paths:
+        by_name.setdefault(PurePath(path).name, set()).add(path)
+    names: dict[str, str] = {}
+    for group in (group for group in by_name.values() if len(group) > 1):
+        parts = {path: PurePath(path).parts for path in group}
+        for length in range(2, max(map(len, parts.values())) + 1):
+            tails = {path: str(PurePath(*parts[path][-length:])) for path in group - names.keys()}
+            counts = Counter(tails.values())
+            names |= {path: tail for path, tail in tails.items() if counts[tail] == 1}
+    return lambda path: names.get(path) or PurePath(path).name
 
 
 def cells(row: Row, columns: Sequence[str]) -> dict[str, Any]:

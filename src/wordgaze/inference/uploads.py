@@ -14,7 +14,8 @@ from PIL import Image
 from wordgaze.core.errors import DownloadError, ImageError
 from wordgaze.data.datasets.archives import members, read_members
 from wordgaze.data.datasets.source import is_picture
-from wordgaze.vision.images import FORMAT_NAMES, load_image
+from wordgaze.vision.formats import FORMAT_NAMES
+from wordgaze.vision.images import load_image
 
 MAX_BYTES = 64 * 2**20
 """The largest image file that is read."""

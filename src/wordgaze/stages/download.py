@@ -25,7 +25,9 @@ def run(params: Params) -> None:
     with stage_run("download", sections) as tracked, atomic_directory(paths.RAW) as folder:
         dataset = open_dataset(params.dataset, params.prepare, paths.scratch("downloads"))
         collected = dataset.collect(folder)
-        records, report = audit(collected.records, folder, params.dataset.max_faulty, collected.faults)
+        records, report = audit(
+            collected.records, folder, params.dataset.max_faulty, collected.faults, collected.advice
+        )
         _remove_unused(folder / "images", records)
         write_records(folder / RECORDS, records)
         write_json(folder / "audit.json", report.to_json())

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple, TypeAlias, cast
 
 from wordgaze.core.errors import ImageError
-from wordgaze.vision.images import EXTENSIONS
+from wordgaze.vision.formats import EXTENSIONS, UNREAD_EXTENSIONS
 
 STDIN = Path("-")
 _CHUNK = 65_536  # bytes of a list
@@ -114,7 +115,7 @@ class ImageFiles:
                 yield from self._expand(below, below_name, rest)
         elif part == "**":
             yield from self._search(folder, name)
-        elif has_magic(part):
+        elif has_magic(part) and not os.path.lexists(folder / part):  # a folder may be named like a pattern
             entries = _listing(folder)
             if isinstance(entries, ImageError):
                 yield entries
@@ -203,6 +204,16 @@ def _is_new(found: FoundImage, seen: set[int]) -> bool:
 
 def _nothing_found(path: Path) -> ImageError:
     if path.is_dir():
+        unread = Counter(
+            suffix
+            for file in path.rglob("*")
+            if (suffix := file.suffix.lower()) in UNREAD_EXTENSIONS and file.is_file()
+        )
+        if unread:
+            found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(unread.items()))
+            return ImageError(
+                f"{path}: the folder holds images of formats that are not read ({found}); save them as JPEG"
+            )
         return ImageError(f"{path}: the folder holds no images ({', '.join(sorted(EXTENSIONS))})")
     return ImageError(f"{path}: no image matches this pattern; check it")
 

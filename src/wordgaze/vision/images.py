@@ -9,20 +9,20 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from wordgaze.core.errors import ImageError
+from wordgaze.vision.depth import check_deep_colours, grey_8_bits, is_deep, rgb_of_lab, significant_bits
+from wordgaze.vision.formats import (
+    FORMAT_NAMES,
+    PILLOW_FORMATS,
+    RAW_EXTENSIONS,
+    UNREAD_EXTENSIONS,
+    UnreadFormatError,
+)
 from wordgaze.vision.plugins import jxl_size, plugin_format, register_plugin
 
 MAX_PIXELS = 64_000_000
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".jxl"}
-)
-FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or JPEG XL"
-
-# Untrusted bytes reach only these decoders: some of Pillow's other formats start programs (EPS: Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,13 +35,18 @@ _TRANSPOSES = {
 }
 
 
+class _NoImageError(ImageError):
+    """A file is of no known format."""
+
+
 def load_image(source: Path | bytes | BinaryIO) -> Image.Image:
     """Decodes an image completely and returns it in mode RGB.
 
-    The EXIF rotation is applied, transparency is composed on white, 16-bit grey is scaled to 8 bits, and of an
-    animation the first frame is taken. Raises ImageError for a file of another format than FORMAT_NAMES, for HEIC and
-    JPEG XL if their plug-in is not installed, and for a file that is broken or truncated, or whose header declares more
-    than ``MAX_PIXELS`` pixels.
+    The format is that of the content, whatever the extension says. The EXIF rotation is applied, transparency is
+    composed on white, 16-bit grey is scaled to 8 bits as in :func:`wordgaze.vision.depth.grey_8_bits`, and of an
+    animation the first frame is taken. Raises UnreadFormatError, an ImageError, for an image of another format than
+    FORMAT_NAMES, and for HEIC and JPEG XL if their plug-in is not installed. Raises ImageError for a file that is not
+    an image, broken or truncated, or whose header declares more than ``MAX_PIXELS`` pixels.
     """
     if not isinstance(source, Path):
         return _from_stream(BytesIO(source if isinstance(source, bytes) else source.read()), "the picture")
@@ -50,8 +55,14 @@ def load_image(source: Path | bytes | BinaryIO) -> Image.Image:
             raise ImageError(f"{source}: there is no such file; check the path")
         if not source.is_file():
             raise ImageError(f"{source}: is a folder or a device, not a file; give the path of an image")
+        if source.suffix.lower() in RAW_EXTENSIONS:  # its TIFF thumbnail is not the image
+            raise _unread(source)
         with source.open("rb") as stream:
             return _from_stream(stream, str(source))
+    except UnreadFormatError:
+        raise
+    except _NoImageError as error:
+        raise (_unread(source) if source.suffix.lower() in UNREAD_EXTENSIONS else error) from error
     except OSError as error:
         raise ImageError(f"{source}: cannot be opened ({error.strerror}); check its name and permissions") from error
 
@@ -62,19 +73,27 @@ def _from_stream(stream: BinaryIO, name: str) -> Image.Image:
     stream.seek(0)
     with _without_warnings():
         try:
+            bits = significant_bits(stream)
             with Image.open(stream, formats=_formats(stream, name)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ImageError(_too_large(name))
+                deep = is_deep(image)
                 image.load()  # before the EXIF is read: of a TIFF, Pillow applies and removes the rotation here
-                decoded = _flat(upright(image))
+                if deep:
+                    check_deep_colours(image)
+                turn = _transpose_of(image)
+                decoded = _flat(image, bits)
+                decoded = decoded if turn is None else decoded.transpose(turn)
                 decoded.info.clear()  # its orientation has been applied, and applies once
                 return decoded
+        except UnreadFormatError as error:
+            raise error if str(error).startswith(name) else UnreadFormatError(f"{name}: {error}") from error
         except ImageError:
             raise
         except Image.DecompressionBombError as error:
             raise ImageError(_too_large(name)) from error
         except UnidentifiedImageError as error:
-            raise ImageError(f"{name}: is not a {FORMAT_NAMES} image; convert or remove it") from error
+            raise _NoImageError(f"{name}: is not a {FORMAT_NAMES} image; convert or remove it") from error
         except Exception as error:  # Pillow's decoders raise arbitrary exceptions for broken bytes
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(f"{name}: is broken ({reason}); replace or remove it") from error
@@ -84,11 +103,15 @@ def _formats(stream: BinaryIO, name: str) -> tuple[str, ...]:
     """The formats to try: those of Pillow, or the one that needs a plug-in."""
     plugin = plugin_format(stream)
     if plugin is None:
-        return _FORMATS
+        return PILLOW_FORMATS
     register_plugin(plugin, name)
     if plugin == "JXL" and math.prod(jxl_size(stream)) > MAX_PIXELS:
         raise ImageError(_too_large(name))
     return (plugin,)
+
+
+def _unread(path: Path) -> UnreadFormatError:
+    return UnreadFormatError(f"{path}: is of a format that is not read ({path.suffix}); save it as JPEG or PNG")
 
 
 def _too_large(name: str) -> str:
@@ -98,16 +121,19 @@ def _too_large(name: str) -> str:
 def upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says."""
     # Not ImageOps.exif_transpose: it also rewrites the EXIF, and fails if another of its fields is broken.
-    transpose = _TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    transpose = _transpose_of(image)
     return image if transpose is None else image.transpose(transpose)
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode}: 32-bit grey has no defined white, save it with 8 or 16 bits")
-    if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.uint32)  # (height, width); Pillow's own convert would clip at 255
-        return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+def _transpose_of(image: Image.Image) -> Image.Transpose | None:
+    return _TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _flat(image: Image.Image, png_bits: int) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return grey_8_bits(image, png_bits).convert("RGB")  # Pillow's own convert would clip at 255
+    if image.mode == "LAB":
+        return rgb_of_lab(image)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

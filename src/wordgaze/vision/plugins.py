@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import BinaryIO, Literal, TypeAlias
 
-from wordgaze.core.errors import ImageError
+from wordgaze.vision.formats import UnreadFormatError
 
 PluginFormat: TypeAlias = Literal["HEIF", "JXL"]
 """The name by which the plug-in registers itself with Pillow."""
@@ -34,11 +34,13 @@ def plugin_format(stream: BinaryIO) -> PluginFormat | None:
 
 
 def register_plugin(name: PluginFormat, file: str) -> None:
-    """Makes Pillow read this format. Raises ImageError, which begins with ``file``, if the plug-in is not installed."""
+    """Makes Pillow read this format. Raises UnreadFormatError, which begins with ``file``, without the plug-in."""
     try:
         plugin = import_module(_MODULES[name])
     except ImportError as error:
-        raise ImageError(f'{file}: is {_LABELS[name]} image; pip install "wordgaze[formats]" to read it') from error
+        raise UnreadFormatError(
+            f'{file}: is {_LABELS[name]} image; pip install "wordgaze[formats]" to read it'
+        ) from error
     if name == "HEIF":  # the other one registers itself when it is imported
         plugin.register_heif_opener()
 

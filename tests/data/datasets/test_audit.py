@@ -1,6 +1,7 @@
 """The audit keeps what can be used, counts every kind of fault, and refuses a data set with too many."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,30 @@ def test_each_thing_seen_is_kept_or_counted_once(three_good_one_broken: Path, re
     assert report.seen == len(kept) + sum(fault.count for fault in faults)
     assert len({record.image for record in kept}) == len(kept)
     assert all(caption.strip() for record in kept for caption in record.captions)
+
+
+def test_case_folder_of_unread_formats_are_counted_apart_from_missing_and_broken_pictures(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folder_with(tmp_path, ("a.png",), ("cut.png",))
+    for name in ("b.svg", "c.NEF"):
+        (folder / "images" / name).write_text("<svg/>")
+    names = ["a.png", "b.svg", "c.NEF", "cut.png", "gone.heic"]
+    with caplog.at_level(logging.INFO):
+        kept, report = audit([Record(name, ("A dog .",)) for name in names], folder, max_faulty=0.9)
+    assert [record.image for record in kept] == ["a.png"]
+    assert report.unread_formats.count == 2
+    assert report.unread_formats.examples[0] == (
+        "b.svg: is of a format that is not read (.svg); save it as JPEG or PNG"
+    )
+    assert (report.missing_pictures.examples, report.broken_pictures.count) == (("gone.heic",), 1)
+    assert "left out of 5 images: 1 missing pictures (gone.heic); 2 unread formats (b.svg: " in caplog.text
+
+
+def test_the_advice_of_the_data_set_is_in_the_error(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, ("a.png",))
+    records = [Record("a.png", ("A dog .",)), Record("b.png", ("A dog .",))]
+    with pytest.raises(DataError, match=r"raise dataset\.max_faulty\. 'x/b\.png' is not there$"):
+        audit(records, folder, max_faulty=0.1, advice="'x/b.png' is not there")
+    with pytest.raises(DataError, match=r"1 missing pictures \(b\.png\)\. look$"):
+        audit(records[1:], tmp_path / "none", max_faulty=0.1, advice="look")

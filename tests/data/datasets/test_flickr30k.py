@@ -132,9 +132,9 @@ def test_a_karpathy_file_that_cannot_be_used_is_reported_in_one_line(tmp_path: P
     source = write(tmp_path / "source", pictures([*TWO]))
     good = karpathy(TWO, {"a.jpg": "test", "b.jpg": "val"})
     for text, reason in (
-        (good.replace("val", "vla"), r"images\[0\]: 'vla' is not a split; use one of train, restval, dev"),
+        (good.replace("val", "vla"), r"images\[0\]: 'vla' is not a split; use one of train, training, restval, dev"),
         (good.replace('"split": "val", ', ""), r"images\[0\]: 'b\.jpg' has no split"),
-        (good.replace("sentences", "words"), r"images\[0\] lacks sentences"),
+        (good.replace("sentences", "words"), r"images\[0\]: 'b\.jpg' has no sentences"),
         (good.replace("a.jpg", "b.jpg"), r"images\[1\]: 'b\.jpg' is in the split test, and in dev at .*images\[0\]"),
         (good[:-9], "broken JSON"),
     ):

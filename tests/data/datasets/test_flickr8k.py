@@ -112,13 +112,15 @@ def test_a_picture_in_two_splits_is_refused(tmp_path: Path) -> None:
 
 
 def test_captions_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
-    source = mirror(tmp_path, tokens=b"a.jpg#0\tA caf\xe9 .\n")
+    source = mirror(tmp_path, tokens=b"a.jpg#0\t\xb9\xb7\xb9\xb7 \xc0\xcc\xc0\xcc .\n")
     with pytest.raises(CaptionsError, match="not UTF-8"):
         Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
 
 
 def test_zips_without_the_expected_files_are_refused(tmp_path: Path) -> None:
     source = mirror(tmp_path, spelling="Elsewhere")
+    with zipfile.ZipFile(tmp_path / "Flickr8k_Dataset.zip", "w") as archive:
+        archive.writestr("Flicker8k_Dataset/readme.txt", "no picture")
     with pytest.raises(DownloadError, match=r"has no Flicker8k_Dataset/\*\.jpg"):
         Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
     mirror(tmp_path)
@@ -126,6 +128,21 @@ def test_zips_without_the_expected_files_are_refused(tmp_path: Path) -> None:
         archive.writestr("Flickr8k.token.txt", TOKENS)
     with pytest.raises(DownloadError, match=r"has no Flickr_8k\.trainImages\.txt"):
         Flickr8k(source, tmp_path / "cache").collect(tmp_path / "raw")
+
+
+@pytest.mark.parametrize("folder", ["flickr8k/IMAGES", "Flicker8k_Dataset/Flicker8k_Dataset", "pictures"])
+def test_folders_that_other_programs_unpacked_are_read(tmp_path: Path, folder: str) -> None:
+    with zipfile.ZipFile(Path(mirror(tmp_path)) / "Flickr8k_text.zip") as archive:
+        archive.extractall(tmp_path / "mine" / "TEXT")
+    for name in ("A.JPG", "b.jpeg", "c.jpg", "out.jpg", "._a.jpg", "Thumbs.db"):
+        path = tmp_path / "mine" / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg())
+    for path in (tmp_path / "mine" / "TEXT").glob("*.txt"):
+        path.rename(path.with_name(path.name.upper()))
+    records = Flickr8k(str(tmp_path / "mine"), tmp_path / "cache").collect(tmp_path / "raw").records
+    assert [record.image for record in records] == ["a.jpg", "absent.jpg.1", "b.jpg", "c.jpg"]
+    assert sorted(path.name for path in (tmp_path / "raw" / "images").iterdir()) == ["a.jpg", "b.jpg", "c.jpg"]
 
 
 @pytest.mark.skipif(

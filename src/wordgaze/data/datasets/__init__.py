@@ -30,7 +30,7 @@ def open_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> 
         case "coco":
             return Coco(params.source, cache, params.karpathy, subset)
         case "folder":
-            return Folder(params.source, params.captions, cache, subset)
+            return Folder(params.source, params.captions, cache, subset, params.image_column, params.caption_column)
 
 
 class _ScenesSubset:

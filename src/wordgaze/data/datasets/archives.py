@@ -1,4 +1,7 @@
-"""Safe reading of zip and tar archives. A member is only ever written to a path that the caller gives."""
+"""Safe reading of zip and tar archives, and of the pictures in Parquet files.
+
+A member is only ever written to a path that the caller gives.
+"""
 
 import errno
 import gzip
@@ -10,11 +13,14 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from io import BytesIO
 from pathlib import Path, PureWindowsPath
 from typing import IO, NamedTuple
 
 from wordgaze.core.errors import DownloadError
 from wordgaze.core.progress import Report
+from wordgaze.data.readers.captions.content import CaptionFile
+from wordgaze.data.readers.captions.parquet import embedded_pictures, opened
 
 MAX_ENTRY = 4 * 2**30
 MAX_TOTAL = 64 * 2**30
@@ -22,7 +28,7 @@ MAX_RATIO = 100
 
 _CHUNK = 2**20
 _HARMLESS = 64 * 2**20  # bytes that may be packed at any ratio: a short repetitive file is not a bomb
-_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".parquet")
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
     ValueError,
@@ -117,7 +123,7 @@ def _read(archive: Path, member: _Member) -> bytes:
 
 
 def _members(archive: Path, max_entry: int) -> Iterator[_Member]:
-    listed = _zipped if archive.suffix.lower() == ".zip" else _tarred
+    listed = _LISTED.get(archive.suffix.lower(), _tarred)
     with _broken_as_download_error(archive):
         for member in listed(archive):
             if member.size > max_entry:
@@ -147,6 +153,16 @@ def _tarred(archive: Path) -> Iterator[_Member]:
             if not info.isreg():
                 raise _refused(archive, name, "it is a link or a device")
             yield _Member(name, info.size, partial(_tar_file, opened, info))
+
+
+def _embedded(archive: Path) -> Iterator[_Member]:
+    """The pictures in the rows of a Parquet file."""
+    with opened(CaptionFile(archive)) as parquet:
+        for name, data in embedded_pictures(parquet):
+            yield _Member(name, len(data), partial(BytesIO, data))
+
+
+_LISTED: dict[str, Callable[[Path], Iterator[_Member]]] = {".zip": _zipped, ".parquet": _embedded}
 
 
 def _tar_file(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:

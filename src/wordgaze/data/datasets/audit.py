@@ -1,5 +1,6 @@
 """The audit of a data set: every image is decoded once, and faulty records and images are dropped and counted."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -10,9 +11,12 @@ from wordgaze.core.errors import DataError, ImageError
 from wordgaze.core.parallel import available_cpus
 from wordgaze.core.progress import track
 from wordgaze.data.records import Fault, Record
+from wordgaze.vision.formats import UnreadFormatError
 from wordgaze.vision.images import load_image
 
 _NUM_NAMED = 3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class AuditReport:
     """The result of :func:`audit`: ``seen`` = ``kept`` + all counts except ``blank_captions``.
 
     ``seen`` counts records, images without a record, and rows that were left out. If a record has several faults, the
-    first in the order of the fields counts. Examples are image names, relative to ``images/``, and for rows their place
-    and what is wrong.
+    first in the order of the fields counts. ``unread_formats`` are images that are there and sound, as far as can be
+    told, in a format that is not read. Examples are image names, relative to ``images/``, for rows their place, and for
+    images that cannot be opened the reason.
     """
 
     seen: int
@@ -37,6 +42,7 @@ class AuditReport:
     faulty_rows: Finding
     duplicate_records: Finding
     missing_pictures: Finding
+    unread_formats: Finding
     broken_pictures: Finding
     without_captions: Finding
     unnamed_pictures: Finding
@@ -47,26 +53,32 @@ class AuditReport:
         """The fraction of faulty records and images, from 0 to 1."""
         return (self.seen - self.kept) / self.seen if self.seen else 0.0
 
+    def __str__(self) -> str:
+        """One line that says what was left out and why; "" if nothing was."""
+        kinds = {name.replace("_", " "): value for name, value in vars(self).items() if isinstance(value, Finding)}
+        return "; ".join(f"{f.count} {kind} ({', '.join(f.examples)})" for kind, f in kinds.items() if f.count)
+
     def to_json(self) -> dict[str, Any]:
         """Values for :func:`wordgaze.core.files.write_json`, equal for equal data sets."""
         return {**asdict(self), "share": self.share}
 
 
 def audit(
-    records: Sequence[Record], folder: Path, max_faulty: float, faults: Sequence[Fault] = ()
+    records: Sequence[Record], folder: Path, max_faulty: float, faults: Sequence[Fault] = (), advice: str = ""
 ) -> tuple[list[Record], AuditReport]:
     """The usable records, in their order and without blank captions, and a report about the others and the ``faults``.
 
-    Images are in ``folder/images``. Raises DataError if more than the fraction ``max_faulty`` is faulty or if no record
-    is left. Files are not changed.
+    Images are in ``folder/images``. What is left out is logged in one line. Raises DataError, which gives the
+    ``advice`` if there is one, if more than the fraction ``max_faulty`` is faulty or if no record is left. Files are
+    not changed.
     """
     images = folder / "images"
     present = {path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()}
     first: dict[str, Record] = {}
     duplicates = [record.image for record in records if first.setdefault(record.image, record) is not record]
     unique = [replace(record, captions=_nonblank(record)) for record in first.values()]
-    broken = _broken([record.image for record in unique if record.image in present], images)
-    sound = [record for record in unique if record.image in present and record.image not in broken]
+    unread, broken = _unusable([record.image for record in unique if record.image in present], images)
+    sound = [record for record in unique if record.image in present - unread.keys() - broken.keys()]
     kept = [record for record in sound if record.captions]
     unnamed = sorted(present - first.keys())
     report = AuditReport(
@@ -75,12 +87,15 @@ def audit(
         faulty_rows=_finding(list(map(str, faults))),
         duplicate_records=_finding(duplicates),
         missing_pictures=_finding([record.image for record in unique if record.image not in present]),
+        unread_formats=_finding(list(unread.values())),
         broken_pictures=_finding(list(broken.values())),
         without_captions=_finding([record.image for record in sound if not record.captions]),
         unnamed_pictures=_finding(unnamed),
         blank_captions=_finding([r.image for r in first.values() for c in r.captions if not c.strip()]),
     )
-    _check(report, folder, max_faulty)
+    _check(report, folder, max_faulty, advice)
+    if left := str(report):
+        _log.info("left out of %d images: %s", report.seen, left)
     return kept, report
 
 
@@ -88,32 +103,34 @@ def _nonblank(record: Record) -> tuple[str, ...]:
     return tuple(caption for caption in record.captions if caption.strip())
 
 
-def _broken(names: list[str], images: Path) -> dict[str, str]:
-    """Decodes each image and returns the names of the broken ones, each with the reason."""
+def _unusable(names: list[str], images: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Decodes each image and returns those of a format that is not read, and the broken ones, each with the reason."""
 
-    def reason(name: str) -> str | None:
+    def error_of(name: str) -> ImageError | None:
         try:
             load_image(images / name)
         except ImageError as error:
-            return str(error).replace(str(images / name), name)  # without the folder, so the report is equal everywhere
+            return error
         return None
 
     with ThreadPoolExecutor(available_cpus()) as pool:
-        reasons = track(pool.map(reason, names), "check images", len(names))
-        return {name: why for name, why in zip(names, reasons, strict=True) if why is not None}
+        errors = dict(zip(names, track(pool.map(error_of, names), "check images", len(names)), strict=True))
+    # Without the folder, so that the report is equal everywhere.
+    reasons = {name: str(error).replace(str(images / name), name) for name, error in errors.items() if error}
+    unread = {name: why for name, why in reasons.items() if isinstance(errors[name], UnreadFormatError)}
+    return unread, {name: why for name, why in reasons.items() if name not in unread}
 
 
 def _finding(names: list[str]) -> Finding:
     return Finding(len(names), tuple(names[:_NUM_NAMED]))
 
 
-def _check(report: AuditReport, folder: Path, max_faulty: float) -> None:
-    kinds = {name.replace("_", " "): value for name, value in vars(report).items() if isinstance(value, Finding)}
-    faults = "; ".join(f"{f.count} {kind} ({', '.join(f.examples)})" for kind, f in kinds.items() if f.count)
+def _check(report: AuditReport, folder: Path, max_faulty: float, advice: str) -> None:
+    more = f". {advice}" if advice else ""
     if not report.kept:
-        raise DataError(f"{folder} has no usable image with a caption: {faults or 'it is empty'}")
+        raise DataError(f"{folder} has no usable image with a caption: {str(report) or 'it is empty'}{more}")
     if report.share > max_faulty:
         raise DataError(
             f"{folder}: {report.share:.2%} of {report.seen} images are faulty, more than dataset.max_faulty = "
-            f"{max_faulty:g}: {faults}; correct the data or raise dataset.max_faulty"
+            f"{max_faulty:g}: {report}; correct the data or raise dataset.max_faulty{more}"
         )

@@ -12,27 +12,20 @@ from wordgaze.core.progress import transfer
 from wordgaze.data.datasets.archives import is_archive, members
 from wordgaze.data.datasets.fetch import fetch
 from wordgaze.data.datasets.source import Found, Source
-from wordgaze.data.readers.captions import ById, read_references
+from wordgaze.data.readers.captions import ById, ColumnNames, read_references
+from wordgaze.data.readers.captions.names import SPLITS_BY_NAME
 from wordgaze.data.records import Fault, Record, Split, assign_splits, hash_fraction
-
-_SPLITS: dict[str, Split] = {
-    "train": "train",
-    "restval": "train",  # Karpathy's name for the part of COCO's val that belongs to train
-    "dev": "dev",
-    "val": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "test": "test",
-}
 
 _log = logging.getLogger(__name__)
 
 
 class Collected(NamedTuple):
-    """The records of a data set, and the rows of its caption files that were left out."""
+    """The records of a data set, the rows of its caption files that were left out, and what to do, in one sentence, if
+    few of its images were found."""
 
     records: list[Record]
     faults: Sequence[Fault] = ()
+    advice: str = ""
 
 
 class DataSet(Protocol):
@@ -123,7 +116,7 @@ def karpathy_records(address: str, name: str, cache: Path) -> list[Record]:
                 f"{path} does not contain {wanted}; give Karpathy's caption_datasets.zip or that file itself"
             )
         file = Found(path, inside[0], packed=True)
-    references = read_references(file.label, data=file.read())
+    references = read_references(file.label, file.read(), ColumnNames(image="image"))
     unsplit = next((key for key in references if key not in references.splits), None)
     if unsplit is not None:
         raise CaptionsError(
@@ -136,9 +129,11 @@ def split_of(references: ById[list[str]], keys: Sequence[str]) -> Split | None:
     """The split of the image with the ids ``keys``, if given. Raises CaptionsError if it is unknown or ambiguous."""
     splits: dict[Split, str] = {}
     for name, place in ((name, place) for key in keys for name, place in references.splits.get(key, {}).items()):
-        split = _SPLITS.get(name.lower())
+        split = SPLITS_BY_NAME.get(name.lower())
         if split is None:
-            raise CaptionsError(f"{place}: {name!r} is not a split; use one of {', '.join(_SPLITS)}, or leave it empty")
+            raise CaptionsError(
+                f"{place}: {name!r} is not a split; use one of {', '.join(SPLITS_BY_NAME)}, or leave it empty"
+            )
         splits.setdefault(split, place)
     if len(splits) > 1:
         (one, first), (other, second) = list(splits.items())[:2]

@@ -3,14 +3,15 @@
 The images of both years are the same; 2014 names them ``COCO_val2014_000000391895.jpg``, 2017 ``000000391895.jpg``.
 """
 
-import re
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from wordgaze.core.errors import CaptionsError, DownloadError
 from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
-from wordgaze.data.datasets.folder import matched_pictures
-from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
+from wordgaze.data.datasets.caption_files import read_captions_of
+from wordgaze.data.datasets.folder import collect_contents, read_contents
+from wordgaze.data.datasets.naming import pictures_by_name
+from wordgaze.data.datasets.source import Found, Source, is_picture
 from wordgaze.data.readers.captions import ById, read_references
 from wordgaze.data.records import SPLITS, Record, Split, hash_fraction
 
@@ -26,7 +27,6 @@ _PUBLIC_NAMES = ("annotations/annotations_trainval2017.zip", "zips/train2017.zip
 _ALIASES = ("http://images.cocodataset.org", "https://images.cocodataset.org")
 _YEARS = ("2017", "2014")
 _NAMES = tuple(f"{name}{year}.zip" for year in _YEARS for name in ("annotations_trainval", "train", "val"))
-_OF_2014 = re.compile(r"COCO_(?:train|val)2014_(\d{12}\.jpg)")
 
 
 class Coco:
@@ -51,26 +51,25 @@ class Coco:
     def collect(self, folder: Path) -> Collected:
         """The selected records, sorted by image name. Raises DownloadError if captions or images are missing, and
         CaptionsError if a caption file is broken or train and val share an image."""
-        records, pictures = self._found()
-        return Collected(gather(self._source, records, pictures, self._subset, folder))
-
-    def _found(self) -> tuple[list[Record], dict[str, Found]]:
         if self._karpathy:
             records = karpathy_records(self._karpathy, self.name, self._cache)
         elif parts := self._parts():
             records = _official(*parts)
         else:
-            file = self._single()
-            return matched_pictures(read_references(file.label, data=file.read()), self._source, file.path.parent)
-        pictures = {_number(name): file for name, file in by_name(self._pictures()).items()}
-        found = {r.image: pictures[_number(r.image)] for r in records if _number(r.image) in pictures}
+            captions = read_captions_of(self._source, str(self._single().path))
+            return collect_contents(read_contents(captions, self._source), self._source, self._subset, folder)
+        return Collected(gather(self._source, records, self._found(records), self._subset, folder))
+
+    def _found(self, records: list[Record]) -> dict[str, Found]:
+        """The pictures of the records. Raises DownloadError if a split has none."""
+        found = pictures_by_name((record.image for record in records), self._pictures())
         for split in SPLITS:
             if (named := [r.image for r in records if r.split == split]) and not found.keys() & set(named):
                 raise DownloadError(
                     f"{self._source.address} has no image of {split}; put train2017.zip and val2017.zip, or the "
                     "folders train2017/ and val2017/, beside the captions (or those of 2014)"
                 )
-        return records, found
+        return found
 
     def _parts(self) -> list[Found]:
         """The caption files of train and val of one year; empty if one of them is missing."""
@@ -82,7 +81,9 @@ class Coco:
         return []
 
     def _single(self) -> Found:
-        found = self._source.find(lambda path: path.name.startswith("captions") and path.suffix == ".json")
+        found = self._source.find(
+            lambda path: path.name.lower().startswith("captions") and path.suffix.lower() == ".json"
+        )
         if len(found) != 1:
             shown = f"{len(found)} files captions*.json" if found else "no captions*.json"
             raise DownloadError(
@@ -92,11 +93,11 @@ class Coco:
         return found[0]
 
     def _first(self, name: str) -> Found | None:
-        return next(iter(self._source.find(lambda path: path.name == name)), None)
+        return next(iter(self._source.find(lambda path: path.name.lower() == name)), None)
 
     def _pictures(self) -> list[Found]:
         def of(folder: str) -> list[Found]:
-            return self._source.find(lambda path: is_picture(path) and path.parent.name == folder)
+            return self._source.find(lambda path: is_picture(path) and path.parent.name.lower() == folder)
 
         parts = [next(filter(None, (of(part + year) for year in _YEARS)), []) for part in ("train", "val")]
         return list(chain(*parts)) or self._source.find(is_picture)
@@ -122,8 +123,3 @@ def _captions(file: Found) -> dict[str, tuple[str, ...]]:
     if unnamed is not None:
         raise CaptionsError(f"{references.places[unnamed]}: no image has the id {unnamed}; download the original file")
     return {names[key]: tuple(captions) for key, captions in references.items()}
-
-
-def _number(name: str) -> str:
-    match = _OF_2014.fullmatch(name)
-    return match[1] if match else name

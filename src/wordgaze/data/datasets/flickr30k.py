@@ -10,7 +10,8 @@ from pathlib import Path
 
 from wordgaze.core.errors import CaptionsError, DownloadError
 from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
-from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
+from wordgaze.data.datasets.naming import pictures_by_name
+from wordgaze.data.datasets.source import Found, Source, is_picture
 from wordgaze.data.readers.captions import decoded, read_references
 from wordgaze.data.records import Record
 
@@ -62,14 +63,15 @@ class Flickr30k:
         else:
             captions = self._captions()
             records = [Record(name, tuple(captions[name])) for name in sorted(captions)]
-        pictures = by_name(self._source.find(lambda path: is_picture(path) and path.suffix.lower() == ".jpg"))
-        if not pictures:
+        files = self._source.find(is_picture)
+        if not files:
             raise DownloadError(f"{self._source.address} has no *.jpg, neither loose nor in an archive; add the images")
+        pictures = pictures_by_name((record.image for record in records), files)
         return Collected(gather(self._source, records, pictures, self._subset, folder))
 
     def _captions(self) -> dict[str, list[str]]:
         for name, read in ((TOKENS, _from_tokens), (TABLE, _from_table)):
-            if found := self._source.find(lambda path, name=name: path.name == name):  # type: ignore[misc]
+            if found := self._source.find(lambda path, name=name: path.name.lower() == name):  # type: ignore[misc]
                 return read(found[0])
         raise DownloadError(f"{self._source.address} has neither {TOKENS} nor {TABLE}, neither loose nor in an archive")
 

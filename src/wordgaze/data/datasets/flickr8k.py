@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wordgaze.core.errors import CaptionsError, DownloadError
 from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
+from wordgaze.data.datasets.naming import pictures_by_name
 from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
 from wordgaze.data.readers.captions import decoded, read_references
 from wordgaze.data.records import Record, Split
@@ -23,7 +24,8 @@ _SPLIT_LISTS: dict[str, Split] = {
     "Flickr_8k.devImages.txt": "dev",
     "Flickr_8k.testImages.txt": "test",
 }
-_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images")  # the spelling of the original, and those of mirrors
+FOLDER = "Flicker8k_Dataset"
+_FOLDERS = (FOLDER.lower(), "flickr8k_dataset", "images")  # the spelling of the original, and those of mirrors
 
 _log = logging.getLogger(__name__)
 
@@ -50,17 +52,15 @@ class Flickr8k:
         remain as records, which the audit counts. Raises DownloadError if a zip cannot be fetched or lacks a file, and
         CaptionsError if a line of the captions or of a list is broken.
         """
-        pictures = by_name(
-            self._source.find(
-                lambda path: path.parent.name in _FOLDERS and is_picture(path) and path.suffix.lower() == ".jpg"
-            )
-        )
-        if not pictures:
-            raise DownloadError(f"{self._source.address} has no {_FOLDERS[0]}/*.jpg; download the original zip")
+        files = self._source.find(lambda path: path.parent.name.lower() in _FOLDERS and is_picture(path))
+        files = files or self._source.find(is_picture)
+        if not files:
+            raise DownloadError(f"{self._source.address} has no {FOLDER}/*.jpg; download the original zip")
         if self._karpathy:
             records = karpathy_records(self._karpathy, self.name, self._cache)
         else:
-            records = self._official(pictures.keys())
+            records = self._official(by_name(files).keys())
+        pictures = pictures_by_name((record.image for record in records), files)
         return Collected(gather(self._source, records, pictures, self._subset, folder))
 
     def _official(self, available: Collection[str]) -> list[Record]:
@@ -92,7 +92,7 @@ class Flickr8k:
         return splits
 
     def _file(self, name: str) -> Found:
-        found = self._source.find(lambda path: path.name == name and "__MACOSX" not in path.parts)
+        found = self._source.find(lambda path: path.name.lower() == name.lower())
         if not found:
             raise DownloadError(
                 f"{self._source.address} has no {name}, neither loose nor in {TEXT_ZIP}; download the original"

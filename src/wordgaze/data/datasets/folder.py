@@ -1,112 +1,149 @@
-"""Your own images: a folder of them with a caption file in any format that ``wordgaze score`` reads."""
+"""Your own images: a folder of them with caption files in any format that ``wordgaze score`` reads."""
 
 import logging
-from collections import Counter
-from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.core.files import fingerprint
+from wordgaze.core.errors import DownloadError
+from wordgaze.core.printable import escaped
 from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, split_of
+from wordgaze.data.datasets.caption_files import read_captions_of
 from wordgaze.data.datasets.fetch import local_path
+from wordgaze.data.datasets.naming import NamedPictures, flat_names, name_pictures
 from wordgaze.data.datasets.source import Found, Source, is_picture
-from wordgaze.data.readers.captions import ById, holds_captions, read_references
-from wordgaze.data.records import Record
+from wordgaze.data.picture_matching import PictureIndex
+from wordgaze.data.readers.captions import ById
+from wordgaze.data.records import Fault, Record
+from wordgaze.vision.formats import EXTENSIONS, UNREAD_EXTENSIONS
 
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".token", ".txt")
-
-_LONGEST = 200  # bytes of a file name; most file systems allow 255, and suffixes are added
-_SHOWN = 3
+_FEW = 0.5  # of the captioned images: fewer are a mistake in the names rather than missing files
 
 _log = logging.getLogger(__name__)
 
 
-class Folder:
-    """A local folder ``source`` with images, nested in any way, and a caption file.
+@dataclass(frozen=True)
+class FolderContents:
+    """What a folder of images and caption files holds.
 
-    ``captions`` is the path of that file, absolute or relative to ``source``; "" if it is the only one there. It names
-    images by their path in the folder or by their file name, and may have a column or key ``split``.
+    ``records`` are sorted by image name, also those without a picture. ``pictures`` maps ``Record.image`` to the file
+    of the picture, ``names`` maps it to the name as written in the caption file, and ``column`` is the column or key
+    that has these names ("" for the id). ``uncaptioned`` are pictures that no caption names, ``faults`` rows that are
+    left out, and ``layout`` describes each caption file. ``advice`` tells in one sentence what to do if few or none of
+    the pictures were found, and is "" otherwise.
+    """
+
+    records: list[Record]
+    pictures: dict[str, Found]
+    faults: list[Fault] = field(default_factory=list)
+    layout: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    column: str = ""
+    uncaptioned: list[Found] = field(default_factory=list)
+    advice: str = ""
+
+
+class Folder:
+    """A local folder ``source`` with images, nested in any way, and caption files.
+
+    ``captions`` is the path of the caption file, absolute or relative to ``source``; "" if the caption files there
+    belong together. They name images in any way that :class:`PictureIndex` understands, and may have a column or key
+    ``split``. ``image_column`` and ``caption_column`` name the columns where they cannot be told.
     """
 
     name = "folder"
 
-    def __init__(self, source: str, captions: str, cache: Path, subset: Subset = ALL) -> None:
+    def __init__(
+        self,
+        source: str,
+        captions: str,
+        cache: Path,
+        subset: Subset = ALL,
+        image_column: str = "",
+        caption_column: str = "",
+    ) -> None:
         if local_path(source) is None:
             raise DownloadError(f"dataset.source is {source}; the data set folder needs a local folder")
         self._source = Source(source, cache)
         self._named, self._subset = captions, subset
+        self._columns = (image_column, caption_column)
+
+    def read(self) -> FolderContents:
+        """What the folder holds; nothing is copied. Raises CaptionsError, which names file and row, if the captions
+        cannot be used."""
+        captions = read_captions_of(self._source, self._named, *self._columns)
+        return read_contents(captions, self._source)
 
     def collect(self, folder: Path) -> Collected:
         """The selected records, sorted by image name. If there are several ``a.jpg``, ``sub/a.jpg`` becomes
         ``sub__a.jpg``.
 
         Images without captions are omitted, and their number is logged. Raises CaptionsError, which names file and
-        row, if the captions cannot be used.
+        row, if the captions cannot be used, and DownloadError if none of their images is there.
         """
-        file = self._captions_file()
-        references = read_references(file.label, data=file.read())
-        records, pictures = matched_pictures(references, self._source, file.path.parent)
-        return Collected(gather(self._source, records, pictures, self._subset, folder), references.faults)
-
-    def _captions_file(self) -> Found:
-        """The file of ``dataset.captions``, or the only candidate. Raises CaptionsError if there is none or several."""
-        if self._named:
-            path = Path(self._named).expanduser()
-            if path.is_absolute():
-                return Found(path.parent, PurePosixPath(path.name))
-            found = self._source.find(lambda each: each == PurePosixPath(path.as_posix()))
-            if not found:
-                raise CaptionsError(f"dataset.captions is {self._named}, and {self._source.address} has no such file")
-            return found[0]
-        found = self._source.find(lambda each: each.suffix.lower() in TABLES)
-        candidates = [file for file in found if file.path.suffix.lower() != ".txt" or holds_captions(file.read())]
-        if len(candidates) != 1:
-            shown = ", ".join(str(file.path) for file in candidates[:_SHOWN]) + ", …" * (len(candidates) > _SHOWN)
-            what = f"{len(candidates)} possible caption files ({shown})" if shown else "no caption file"
-            raise CaptionsError(f"{self._source.address} has {what}; set dataset.captions to the right one")
-        return candidates[0]
+        return collect_contents(self.read(), self._source, self._subset, folder)
 
 
-def matched_pictures(
-    references: ById[list[str]], source: Source, beside: PurePosixPath
-) -> tuple[list[Record], dict[str, Found]]:
-    """Records for the images that a caption file names, sorted by image name, and the files of these images.
-
-    ``beside`` is the folder of the caption file in the source; paths may be relative to it. A name without an image
-    remains a record, which the audit counts. Raises CaptionsError if a file name matches several images.
-    """
-    by_path = {file.path: file for file in source.find(is_picture)}
-    by_file_name: dict[str, list[PurePosixPath]] = {}
-    for path in by_path:
-        by_file_name.setdefault(path.name, []).append(path)
-    file_names = {key: name for name, key in references.names.items()}
+def read_contents(captions: ById[list[str]], source: Source) -> FolderContents:
+    """The images that ``captions`` name and their files in ``source``."""
+    by_path = {file.path: file for file in source.find(_may_be_picture)}
+    others = {file.path: file for file in source.find(lambda path: not _may_be_picture(path))}
+    index = PictureIndex(by_path)
+    named = name_pictures(captions, index, PictureIndex(others))
     keys: dict[PurePosixPath, list[str]] = {}
-    for key in references:
-        name = PurePosixPath(file_names.get(key, key).replace("\\", "/"))
-        matches = [path for path in (name, beside / name) if path in by_path] or by_file_name.get(str(name), [name])
-        if len(set(matches)) > 1 and name not in by_path:
-            several = " and ".join(map(str, matches[:_SHOWN]))
-            raise CaptionsError(f"{references.places[key]}: {str(name)!r} matches {several}; write the path of one")
-        keys.setdefault(matches[0], []).append(key)
-    if left := len(by_path.keys() - keys.keys()):
-        _log.info("%d of %d images in %s have no captions and are omitted", left, len(by_path), source.address)
-    images = _flat_names(keys.keys())
-    records = [
-        Record(images[path], tuple(text for key in ids for text in references[key]), split_of(references, ids))
-        for path, ids in keys.items()
-    ]
-    pictures = {images[path]: by_path[path] for path in keys if path in by_path}
-    return sorted(records, key=lambda record: record.image), pictures
+    for key, name in named.names.items():
+        keys.setdefault(named.paths.get(key) or PurePosixPath(name.replace("\\", "/")), []).append(key)
+    images = flat_names(keys.keys())
+    files = by_path | {path: others[path] for path in named.paths.values() if path in others}
+    return FolderContents(
+        records=sorted(
+            (
+                Record(images[path], tuple(text for key in ids for text in captions[key]), split_of(captions, ids))
+                for path, ids in keys.items()
+            ),
+            key=lambda record: record.image,
+        ),
+        pictures={images[path]: files[path] for path in keys if path in files},
+        faults=[*captions.faults, *named.faults],
+        layout=captions.layout,
+        names={images[path]: named.names[ids[0]] for path, ids in keys.items()},
+        column=named.column,
+        uncaptioned=[by_path[path] for path in sorted(by_path.keys() - keys.keys())],
+        advice=_advice(captions, named, index, source),
+    )
 
 
-def _flat_names(paths: Collection[PurePosixPath]) -> dict[PurePosixPath, str]:
-    """A unique name for each path: the file name, or ``a__b.jpg`` for ``a/b.jpg`` if the file name is not unique."""
-    file_names = Counter(path.name for path in paths)
-    flat = {path: path.name if file_names[path.name] == 1 else "__".join(path.parts) for path in paths}
-    occurrences = Counter(flat.values())  # another file may be named a__b.jpg
-    return {
-        path: name
-        if occurrences[name] == 1 and len(name.encode()) <= _LONGEST
-        else fingerprint(str(path)) + path.suffix
-        for path, name in flat.items()
-    }
+def collect_contents(contents: FolderContents, source: Source, subset: Subset, folder: Path) -> Collected:
+    """Copies the selected pictures to ``folder/images``. Raises DownloadError if there is none at all."""
+    if contents.advice and not contents.pictures:
+        raise DownloadError(contents.advice)
+    if left := len(contents.uncaptioned):
+        total = left + len(contents.pictures)
+        _log.info("%d of %d images in %s have no captions and are omitted", left, total, source.address)
+    records = gather(source, contents.records, contents.pictures, subset, folder)
+    return Collected(records, contents.faults, contents.advice)
+
+
+def _advice(captions: ById[list[str]], named: NamedPictures, index: PictureIndex, source: Source) -> str:
+    """What to do where few of the pictures were found: a name as written beside a name that is there."""
+    if len(named.paths) >= _FEW * max(1, len(captions)):
+        return ""
+    missing = next((key for key in named.names if key not in named.paths), None)
+    if missing is None:
+        return f"{source.address} has {len(named.paths)} of the {len(captions)} captioned images; {named.faults[0]}"
+    nearest = index.nearest(named.names[missing])
+    if nearest is None:
+        known = ", ".join(sorted(EXTENSIONS))
+        there = f"it holds no images ({known}); set dataset.source to the folder that holds them"
+    else:
+        there = (
+            f"an image there is {escaped(str(nearest))!r}; set dataset.image_column to the column that has such names, "
+            "or dataset.source to the folder that holds the images"
+        )
+    what = f"{len(named.paths) or 'none'} of the {len(captions)} captioned images"
+    place = captions.places.get(missing, "")
+    return f"{source.address} has {what}: {place} names {named.names[missing]!r}, and {there}"
+
+
+def _may_be_picture(path: PurePosixPath) -> bool:
+    """Whether a file of this name is an image, of a format that is read or not."""
+    return is_picture(path) or (path.suffix.lower() in UNREAD_EXTENSIONS and is_picture(path.with_suffix(".png")))

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -13,27 +14,44 @@ from wordgaze.core.files import fingerprint
 from wordgaze.core.progress import counter, track, transfer
 from wordgaze.data.datasets.archives import extract, is_archive, members, read_member
 from wordgaze.data.datasets.fetch import NotThereError, checksums, fetch, local_path
-from wordgaze.vision.images import EXTENSIONS
+from wordgaze.data.readers.captions.names import SPLITS_BY_NAME
+from wordgaze.vision.formats import EXTENSIONS
 
 _log = logging.getLogger(__name__)
+
+_LITTER_PREFIXES = (".", "~$")  # hidden files and ._ of macOS, locks of Office
+_LITTER = frozenset(
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
+)
+_SPLIT_WORD = re.compile(rf"(?<![a-z])(?:{'|'.join(sorted(SPLITS_BY_NAME, key=len, reverse=True))})(?![a-z])")
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file: ``path`` is relative to ``place``, which is a folder or, if ``packed``, an archive."""
+    """A file: ``path`` is relative to ``place``, which is a folder or, if ``packed``, an archive.
+
+    Of several archives that belong together, such as the parts of a Parquet table, ``path`` begins with the name of the
+    archive; ``member`` is then the name in the archive.
+    """
 
     place: Path
     path: PurePosixPath
     packed: bool = False
+    member: str = ""
+
+    @property
+    def name_in_archive(self) -> str:
+        """The name of a packed file in its archive."""
+        return self.member or str(self.path)
 
     @property
     def label(self) -> Path:
         """The path to show in a message."""
-        return self.place / self.path
+        return self.place / self.name_in_archive
 
     def read(self) -> bytes:
         """The bytes of the file."""
-        return read_member(self.place, str(self.path)) if self.packed else self.label.read_bytes()
+        return read_member(self.place, self.name_in_archive) if self.packed else self.label.read_bytes()
 
 
 class Source:
@@ -65,9 +83,11 @@ class Source:
         """The files whose path is ``wanted``, the least nested first, then sorted by path; empty if there are none.
 
         All come from one place, and loose files precede archives: an archive often lies beside its unpacked files.
+        Archives whose names differ only by numbers and splits, such as ``train-00000.tar`` and ``val-00000.tar``, are
+        one place. Litter that other systems leave is never found.
         """
-        for place in chain([self._loose(wanted)], map(self._packed, self._archives)):
-            if found := [file for file in place if wanted(file.path)]:
+        for place in chain([self._loose(wanted)], map(self._parts, self._archives)):
+            if found := [file for file in place if not is_litter(file.path) and wanted(file.path)]:
                 return sorted(found, key=lambda file: (len(file.path.parts), file.path))
         return []
 
@@ -79,18 +99,29 @@ class Source:
         packed: dict[Path, dict[str, Path]] = {}
         for target, file in targets.items():
             if file.packed:
-                packed.setdefault(file.place, {})[str(file.path)] = target
+                packed.setdefault(file.place, {})[file.name_in_archive] = target
         for archive, wanted in packed.items():
             with counter(f"unpack {archive.name}") as report:
                 extract(archive, wanted, report)
 
     def _loose(self, wanted: Callable[[PurePosixPath], bool]) -> list[Found]:
-        if self._single:
-            return []
+        if self._single:  # a Parquet file is a table too
+            single = self._bring(self._names[0]) if self.address.lower().endswith(".parquet") else None
+            return [] if single is None else [Found(single.parent, PurePosixPath(single.name))]
         if self._folder is not None:
             return self._files
         fetched = [self._bring(name) for name in self._names if not is_archive(name) and wanted(PurePosixPath(name))]
         return [Found(path.parent, PurePosixPath(path.name)) for path in fetched if path is not None]
+
+    def _parts(self, names: Sequence[str]) -> list[Found]:
+        """The files of archives that belong together; those of several are in a folder for each archive."""
+        if len(names) == 1:
+            return self._packed(names[0])
+        return [
+            replace(file, path=without_extension(PurePosixPath(name)) / file.path, member=str(file.path))
+            for name in names
+            for file in self._packed(name)
+        ]
 
     def _packed(self, name: str) -> list[Found]:
         if name not in self._members:
@@ -100,13 +131,21 @@ class Source:
         return self._members[name]
 
     @cached_property
-    def _archives(self) -> list[str]:
-        """The archives to search, relative to the address: the expected ones first, then zips, which list quickly."""
+    def _archives(self) -> list[list[str]]:
+        """The archives to search, relative to the address: the expected ones first, then zips, which list quickly.
+
+        Those of a folder are grouped with the others of the same set.
+        """
         expected = [name for name in self._names if is_archive(name)]
         if self._folder is None or self._single:
-            return expected
-        there = [str(file.path) for file in self._files if len(file.path.parts) == 1 and is_archive(file.path.name)]
-        return sorted(there, key=lambda name: (name not in expected, not name.lower().endswith(".zip"), name))
+            return [[name] for name in expected]
+        there = [str(file.path) for file in self._files if is_archive(file.path.name) and not is_litter(file.path)]
+        there.sort(key=lambda name: (name not in expected, name.count("/"), not name.lower().endswith(".zip"), name))
+        groups: dict[str, list[str]] = {}
+        for name in there:
+            path = PurePosixPath(name)
+            groups.setdefault(name if name in expected else part_pattern(path) + path.suffix, []).append(name)
+        return list(groups.values())
 
     @cached_property
     def _files(self) -> list[Found]:
@@ -133,7 +172,30 @@ class Source:
 
 def is_picture(path: PurePosixPath) -> bool:
     """Whether a file of this name is an image, and not one of those that macOS adds to archives."""
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith("._") and "__MACOSX" not in path.parts
+    return path.suffix.lower() in EXTENSIONS and not is_litter(path)
+
+
+def is_litter(path: PurePosixPath) -> bool:
+    """Whether a file is left by a system or a program beside the files of a data set: caches, locks, metadata."""
+    return any(part.startswith(_LITTER_PREFIXES) or part.lower() in _LITTER for part in path.parts)
+
+
+def part_pattern(path: PurePosixPath) -> str:
+    """What the parts of one data set have in common: the path without extension, numbers and names of splits."""
+    return re.sub(r"\d+", "#", _SPLIT_WORD.sub("@", str(without_extension(path)).lower()))
+
+
+def split_in(path: PurePosixPath) -> str:
+    """The name of a split in the name of a file, or in that of one of its folders; "" if there is none."""
+    for part in reversed(without_extension(path).parts):
+        if match := _SPLIT_WORD.search(part.lower()):
+            return match[0]
+    return ""
+
+
+def without_extension(path: PurePosixPath) -> PurePosixPath:
+    """The path without its extension; for an archive of several, the folder that stands for it."""
+    return path.with_name(re.sub(r"(?i)(?<=.)(\.tar\.gz|\.[a-z0-9]+)$", "", path.name))
 
 
 def by_name(files: Iterable[Found]) -> dict[str, Found]:

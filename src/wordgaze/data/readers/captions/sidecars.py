@@ -1,0 +1,26 @@
+"""Captions in one file for each picture: ``a.txt`` beside ``a.jpg``, loose or in the tars of WebDataset."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wordgaze.core.errors import CaptionsError
+from wordgaze.data.readers.captions.encodings import decoded
+
+SIDECAR_SUFFIXES = (".txt", ".caption", ".captions", ".json")
+"""The endings of such files, the preferred one first: a picture may have text and metadata."""
+
+
+def sidecar_values(path: Path, data: bytes) -> dict[str, Any]:
+    """The values that the file of one picture has: each line of a text is a caption, and JSON is an object or captions.
+
+    Raises CaptionsError if it is not text or broken JSON.
+    """
+    text = decoded(path, data)
+    if path.suffix.lower() != ".json":
+        return {"captions": [line for line in text.split("\n") if line.strip()]}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CaptionsError(f"{path} is broken JSON ({str(error).splitlines()[0]}); correct it") from error
+    return value if isinstance(value, dict) else {"captions": value}
