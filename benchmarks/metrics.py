@@ -24,7 +24,7 @@ from wordgaze.metrics.base import Metric
 from wordgaze.metrics.bleu import Bleu
 from wordgaze.metrics.cider import Cider, document_frequencies
 from wordgaze.metrics.rouge import RougeL
-from wordgaze.text.tokenizer import tokenize
+from wordgaze.text.tokenizers.ptb import tokenize
 
 T = TypeVar("T")
 REFERENCES = 5

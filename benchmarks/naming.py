@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 import wordgaze
 from wordgaze.text.nouns import regular_plural
 from wordgaze.text.objects import singular
-from wordgaze.text.tokenizer import tokenize
+from wordgaze.text.tokenizers.ptb import tokenize
 from wordgaze.vision.class_words import Phrase, imagenet_words
 
 GENERAL = frozenset(

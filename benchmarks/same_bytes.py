@@ -213,7 +213,7 @@ def _prepared(params: "Params") -> Any:
     from wordgaze.core import paths
     from wordgaze.data.prepared import Prepared
     from wordgaze.data.records import assign_splits, read_records
-    from wordgaze.text.tokenizer import tokenize
+    from wordgaze.text.tokenizers.ptb import tokenize
     from wordgaze.text.vocabulary import Vocabulary
 
     settings = params.prepare

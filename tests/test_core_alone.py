@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
-EXTRAS = ("dvc", "mlflow", "great_expectations", "pandas", "nltk", "pyarrow", "gradio")
+EXTRAS = ("dvc", "mlflow", "great_expectations", "pandas", "nltk", "pyarrow", "gradio", "tokenizers", "sentencepiece")
 
 CODE = f"""
 import sys

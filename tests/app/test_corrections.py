@@ -57,6 +57,15 @@ def test_what_has_no_file_is_kept_as_png(corrections: Corrections) -> None:
 
 
 @pytest.mark.parametrize(
+    "caption",
+    ["一只狗在跑步。", "เด็กกำลังวิ่ง", "سگ می\u200cدود", "एक कुत्ता", "الكلب يجري،", "İki köpek", "강아지"],
+)
+def test_a_caption_in_any_language_is_kept(corrections: Corrections, caption: str) -> None:
+    corrections.add(RED, "a.jpg", "", caption, *MODEL)
+    assert [kept.accepted for kept in corrections.all()] == [caption]
+
+
+@pytest.mark.parametrize(
     "caption", ["", " \n", "...", "12", "NaN", "=SUM(A1) dogs", "@dog", "dog \x00 cat", "dog " * 400]
 )
 def test_a_caption_that_cannot_be_trained_on_is_refused(corrections: Corrections, caption: str) -> None:

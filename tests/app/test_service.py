@@ -26,7 +26,9 @@ from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.captioner import Captioner, caption_ensemble
 from wordgaze.inference.explanation import ENDED, Explanation, ModelVersion
-from wordgaze.text.vocabulary import SPECIAL
+from wordgaze.models.decoder import Decoder
+from wordgaze.text.tokenizers import get_tokenizer
+from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
 NAME = "tiny"
 SHORT = {"max_new_tokens": 6}
@@ -387,3 +389,17 @@ def test_a_registry_that_cannot_be_read_is_reported_and_not_passed_over(
     Path("mlflow.db").write_text("no database")
     with pytest.raises(TrackingError, match="file is not a database"):
         CaptionService.open()
+
+
+def test_captions_of_a_script_without_blanks_are_given_as_text(tiny_captioner: Captioner) -> None:
+    vocabulary = Vocabulary((*SPECIAL, *"一只狗在跑步"), get_tokenizer("characters"))
+    torch.manual_seed(2)
+    decoder = Decoder(tiny_captioner.decoder.config, tiny_captioner.encoder.spec.channels, len(vocabulary)).eval()
+    service = CaptionService([(ModelVersion(NAME, "one"), Captioner(decoder, vocabulary, tiny_captioner.encoder))])
+    explained = service.explain(NAME, noise(1), "一只狗。")
+    assert [word.text for word in explained.words] == ["一", "只", "狗"]
+    assert service.explain(NAME, noise(1), ["一", "只", "狗"]).to_dict() == explained.to_dict()
+    continued = service.continue_caption(NAME, noise(1), "一只狗", {**SHORT, "min_new_tokens": 5})
+    assert continued.caption.startswith("一只狗") and " " not in continued.caption and len(continued.words) >= 5
+    with pytest.raises(CaptionsError, match="has 102 words, more than"):
+        service.explain(NAME, noise(1), "狗" * 102)

@@ -44,6 +44,7 @@ def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) ->
     assert commands == [
         *("caption", "explain", "compare", "look"),
         *("score", "ground", "spread", "summary"),
+        "data",
         *("app", "serve", "corrections"),
         *("register", "promote", "pack"),
         *("init", "fingerprint"),
@@ -91,6 +92,7 @@ def test_completion_can_be_installed(run: Run) -> None:
         ("mlflow", "register", 'mlflow is not installed; pip install "wordgaze[pipeline]"'),
         ("great_expectations", "prepare", 'great-expectations is not installed; pip install "wordgaze[pipeline]"'),
         ("ruamel.yaml", "evaluate", 'ruamel-yaml is not installed; pip install "wordgaze[pipeline]"'),
+        ("imagehash", "data", 'imagehash is not installed; pip install "wordgaze[pipeline]"'),
         ("gradio", "app", 'gradio is not installed; pip install "wordgaze[app]"'),
         ("pyarrow", "app", 'pyarrow is not installed; pip install "wordgaze[app]"'),
     ],

@@ -58,7 +58,7 @@ def test_look_draws_a_row_a_captioner_for_the_same_words(run: Run, captioner_fol
 
 
 def test_look_asks_for_words_and_a_picture_to_write(refused: Refused, captioner_folder: Path, picture: Path) -> None:
-    assert "has no word in it; give --words a caption" in refused("look", picture, "--words", " .", "--output", "a.png")
+    assert "has no word in it; give a caption" in refused("look", picture, "--words", " .", "--output", "a.png")
     assert "give --output a name that ends with .png or .jpg" in refused(
         "look", picture, "--words", "w", "--output", "a.gif"
     )
@@ -89,7 +89,7 @@ def test_what_cannot_be_explained_is_one_line(refused: Refused, captioner_folder
     assert refused("explain", picture, "--gif", "a.png").startswith(
         "a.png does not end with .gif; give --gif a file name"
     )
-    assert "has no word in it; give --words a caption" in refused("explain", picture, "--words", "!", "--gif", "a.gif")
+    assert "has no word in it; give a caption" in refused("explain", picture, "--words", "!", "--gif", "a.gif")
     line = refused("explain", picture, "--words", "a dog", "--gif", "a.gif", "--num-beams", 3)
     assert line == "--num-beams has no effect on the given --words; leave it out"
     assert "does not know 'zebra'" in refused("explain", picture, "--words", "zebra", "--gif", "a.gif")

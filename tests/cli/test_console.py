@@ -1,6 +1,7 @@
 """Tables on the console, from files that an evaluation wrote."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,8 +79,11 @@ def test_the_spread_leaves_out_a_score_that_a_run_lacks(reports: Path, capsys: p
     assert "METEOR" not in header
 
 
-def test_evaluations_with_other_settings_are_not_averaged(reports: Path) -> None:
+@pytest.mark.parametrize("other", [{"generation": {"strategy": "beam", "num_beams": 5}}, {"tokenizer": "characters"}])
+def test_evaluations_with_other_settings_are_not_averaged(reports: Path, other: dict[str, Any]) -> None:
     evaluation_report().save(reports / "one.json")
-    evaluation_report(generation={"strategy": "beam", "num_beams": 5}).save(reports / "two.json")
-    with pytest.raises(DataError, match=r"two\.json has another data set, split or generation settings than"):
+    evaluation_report(**other).save(reports / "two.json")
+    with pytest.raises(
+        DataError, match=r"two\.json has another data set, split, tokenizer or generation settings than"
+    ):
         print_spread([reports / "one.json", reports / "two.json"])

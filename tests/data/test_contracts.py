@@ -20,7 +20,7 @@ CONTRACTS = contracts.CONTRACTS
 def records() -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "image": ["a.jpg", "b b.JPEG", "ç.png", "d.jpg"],
+            "image": ["a.jpg", "b b.JPEG", "ç.avif", "d"],
             "split": ["train", "dev", "test", None],
             "captions": [5, 1, 1000, 2],
             "width": [1, 640, 500, 3],
@@ -101,9 +101,9 @@ BREACHES: list[tuple[str, Breaches]] = [
         "records",
         {
             "image": (
-                ["a.txt", "up/b.jpg", "up\\c.jpg", "d.jpg\n"],
+                ["", "up/b.jpg", "up\\c.jpg", "/d.jpg"],
                 "column_values_to_match_regex",
-                "in 4 of 4 rows: row 0 (image='a.txt'",
+                "in 4 of 4 rows: row 0 (image=''",
             )
         },
     ),
@@ -236,7 +236,7 @@ def test_an_empty_table_is_a_breach_of_its_own(name: str) -> None:
 
 def test_all_breaches_are_reported_with_three_rows_each_and_long_values_cut() -> None:
     table = pd.concat([records()] * 3)  # an index with repetitions: rows are reported by their number
-    table["image"] = [f"{i:x}" * 60 + ".txt" for i in range(12)]
+    table["image"] = [f"{i:x}" * 60 + "/a.jpg" for i in range(12)]
     table["width"] = 0
     breaches = message("records", table).split("; ")
     assert ["fails in 12 of 12 rows" in breach for breach in breaches] == [True, True, False]

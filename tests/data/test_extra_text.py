@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wordgaze.core.errors import DataError
 from wordgaze.data.extra_text import MAX_CROWDING, pair_with_images, read_sentences
+from wordgaze.text.vocabulary import PTB
 
 CAPTIONS = {
     "kitchen.jpg": [["a", "man", "cooks", "in", "a", "kitchen"], ["a", "cook", "at", "the", "stove"]],
@@ -32,9 +33,9 @@ def test_sentences_are_read_from_a_text_file_plain_or_compressed(tmp_path: Path)
     text = "A giraffe stands in a field.\n\nToo short\nTwo zebras drink.\n"
     (tmp_path / "text.txt").write_text(text)
     (tmp_path / "text.txt.gz").write_bytes(gzip.compress(text.encode()))
-    plain = read_sentences(tmp_path / "text.txt")
+    plain = read_sentences(tmp_path / "text.txt", PTB)
     assert plain == [["a", "giraffe", "stands", "in", "a", "field"], ["two", "zebras", "drink"]]
-    assert read_sentences(tmp_path / "text.txt.gz") == plain
+    assert read_sentences(tmp_path / "text.txt.gz", PTB) == plain
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,6 @@ def test_a_file_that_cannot_be_used_is_one_line_that_names_it(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        read_sentences(tmp_path / name)
+        read_sentences(tmp_path / name, PTB)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -15,6 +15,8 @@ from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
+from wordgaze.text.tokenizers import get_tokenizer
+from wordgaze.text.vocabulary import Vocabulary
 
 NOUNS = ("a", "dog", "cat", "runs", "sleeps", "outside")  # every word of the tiny captioner
 GENERATION = GenerationConfig(num_beams=2, min_new_tokens=2, max_new_tokens=4)
@@ -97,3 +99,12 @@ def test_batches_do_not_change_the_scores(pictures: Path, boxes: Path, tiny_capt
 def test_images_without_boxes_are_refused(pictures: Path, boxes: Path, tiny_captioner: Captioner) -> None:
     with pytest.raises(DataError, match="has no boxes of these pictures"):
         ground_pictures([pictures / "2.png"], boxes, tiny_captioner, GENERATION)
+
+
+def test_a_captioner_of_another_language_names_no_objects(
+    tiny_captioner: Captioner, pictures: Path, boxes: Path
+) -> None:
+    vocabulary = Vocabulary(tiny_captioner.vocabulary.words, get_tokenizer("unicode"))
+    captioner = Captioner(tiny_captioner.decoder, vocabulary, tiny_captioner.encoder)
+    with pytest.raises(DataError, match="known in English only, and the captioner has the tokenizer unicode"):
+        ground_pictures([pictures], boxes, captioner, GENERATION)

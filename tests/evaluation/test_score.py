@@ -13,7 +13,7 @@ from wordgaze.evaluation.results import ScoredFiles
 from wordgaze.evaluation.score import ScoreSelection, score, score_files
 from wordgaze.inference.table import FILE_COLUMNS, Row, write_table
 from wordgaze.metrics.captions import score_captions
-from wordgaze.text.tokenizer import tokenize
+from wordgaze.text.tokenizers.ptb import tokenize
 
 TRUTHS = {
     str(i): [f"A dog number {i} runs over the grass.", f"The dog, no {i}, is on grass!", "A dog's outside"]
@@ -190,6 +190,57 @@ print(round(report.bleu_1, 3), report.meteor, round(report.intervals.bleu_1.low,
     environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert (done.stderr, done.stdout) == ("", "1.0 None 1.0\n")
+
+
+CHINESE = {
+    "1": ["一个男人在公园里跑步。", "公园里有一个男人在跑步。"],
+    "2": ["一只狗在草地上奔跑。", "草地上有一只狗。"],
+}
+ALMOST = {"1": "一个女人在公园里跑步", "2": "一只猫在草地上奔跑"}
+
+
+def test_case_language_without_spaces_is_scored_by_characters(caplog: pytest.LogCaptureFixture) -> None:
+    """Captions that differ by one character score high, not 0."""
+    report = score(ALMOST, CHINESE, num_resamples=0)
+    assert (report.tokenizer, report.meteor, caplog.text) == ("characters", None, "")
+    assert report.bleu_1 > 0.8 and report.bleu_4 > 0.5 and report.cider > 1
+    assert score({i: of_one[0] for i, of_one in CHINESE.items()}, CHINESE, num_resamples=0).bleu_4 == pytest.approx(1)
+    whole = score(ALMOST, CHINESE, num_resamples=0, tokenizer="ptb")
+    assert whole.bleu_1 == pytest.approx(0, abs=1e-6)
+    assert "most captions are one long word to the tokenizer ptb: their script writes no blanks" in caplog.text
+    assert "choose the tokenizer characters" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reference", "tokenizer"),
+    [("Ein Hund läuft.", "ptb"), ("Собака бежит.", "unicode"), ("कुत्ता दौड़ रहा है।", "unicode"), ("เด็กวิ่ง", "characters")],
+)
+def test_the_script_of_the_references_decides_the_tokenizer(reference: str, tokenizer: str) -> None:
+    report = score([reference.rstrip(".।")], [[reference]], num_resamples=0)
+    assert (report.tokenizer, report.bleu_1) == (tokenizer, pytest.approx(1))
+
+
+def test_turkish_captions_are_scored_by_their_own_lower_case() -> None:
+    captions, references = ["iki köpek ışıkta"], [["İKİ KÖPEK IŞIKTA"]]
+    assert score(captions, references, num_resamples=0, tokenizer="unicode-tr").bleu_1 == pytest.approx(1)
+    assert score(captions, references, num_resamples=0).bleu_1 < 0.7
+
+
+def test_an_unknown_tokenizer_is_refused() -> None:
+    with pytest.raises(ScoreError, match="tokenizer 'bpe' is unknown; choose one of auto, ptb, unicode"):
+        score(["a"], [["a"]], tokenizer="bpe")
+
+
+def test_files_in_another_language_are_scored_and_the_page_says_how(tmp_path: Path) -> None:
+    references = tmp_path / "references.jsonl"
+    rows = (json.dumps({"image": i, "captions": of_one}) + "\n" for i, of_one in CHINESE.items())
+    references.write_text("".join(rows), encoding="utf-8")
+    page = tmp_path / "report.html"
+    scored = score_files(written(tmp_path / "mine.json", ALMOST), references, output=page)
+    assert scored.summary.tokenizer == "characters" and scored.summary.scores["mine"].cider > 1
+    assert scored.summary.baselines.human is not None and scored.summary.baselines.human.meteor is None
+    text = page.read_text(encoding="utf-8")
+    assert "tokenized by the characters tokenizer" in text and "METEOR is left out" in text
 
 
 def coco_and_karpathy(folder: Path) -> tuple[Path, Path]:

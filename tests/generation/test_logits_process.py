@@ -13,7 +13,7 @@ from tests.generation.tiny import decoder_of, model, pictures, with_bias
 from wordgaze.core.errors import ParamsError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
-from wordgaze.generation.logits_process import build_logits_processors
+from wordgaze.generation.logits_processor_list import build_logits_processors
 from wordgaze.generation.outputs import Caption
 from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary

@@ -121,7 +121,9 @@ def test_a_folder_without_a_captioner_is_reported_with_the_way_out(tmp_path: Pat
 def test_another_version_of_the_format_is_reported(captioner_folder: Path) -> None:
     edit(captioner_folder, format=1)
     refusal = message(captioner_folder)
-    assert "has format 1, and this version of wordgaze reads formats 3, 4 and 5; train the captioner again" in refusal
+    assert (
+        "has format 1, and this version of wordgaze reads formats 3, 4, 5 and 6; train the captioner again" in refusal
+    )
     (captioner_folder / "captioner.json").write_text("[]")
     assert "has format None" in message(captioner_folder)
 

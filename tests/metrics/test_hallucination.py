@@ -10,7 +10,7 @@ from wordgaze.data.datasets.scenes import Scenes
 from wordgaze.data.datasets.scenes.nouns import NOUNS, plural
 from wordgaze.metrics.hallucination import Chair
 from wordgaze.text.objects import Lexicon, coco_lexicon, singular
-from wordgaze.text.tokenizer import tokenize
+from wordgaze.text.tokenizers.ptb import tokenize
 
 
 def words(*captions: str) -> list[list[str]]:

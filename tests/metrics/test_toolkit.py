@@ -6,7 +6,7 @@ from tests.metrics.toolkit import FROZEN, flickr8k, needs_flickr8k, needs_java, 
 from wordgaze.metrics.bleu import Bleu
 from wordgaze.metrics.cider import Cider
 from wordgaze.metrics.rouge import RougeL
-from wordgaze.text.tokenizer import tokenize
+from wordgaze.text.tokenizers.ptb import tokenize
 
 Captions = tuple[list[list[str]], list[list[list[str]]]]
 

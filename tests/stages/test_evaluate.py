@@ -24,7 +24,7 @@ from wordgaze.inference.captioner_folder import CaptionerParts
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.stages.evaluate import evaluate, write_reports
-from wordgaze.text.tokenizer import tokenize
+from wordgaze.text.tokenizers.ptb import tokenize
 
 CHECKOUT = Path(__file__).parents[2]
 TEST = {

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +10,10 @@ import pytest
 
 from wordgaze.config.params import Params, PrepareParams
 from wordgaze.core import paths
-from wordgaze.core.errors import ContractError, DataError
-from wordgaze.data.records import Record, Split, write_records
+from wordgaze.core.errors import ContractError, DataError, ModelError
+from wordgaze.data.records import SPLITS, Record, Split, write_records
 from wordgaze.stages import prepare
+from wordgaze.text.tokenizers.subwords import train_subwords
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +77,78 @@ def test_a_vocabulary_of_few_words_is_warned_of(caplog: pytest.LogCaptureFixture
     with pytest.raises(ContractError):
         prepare.run(Params(prepare=PrepareParams(min_count=3)))
     assert "has 1 of 41 words, 33 % of the training tokens; lower prepare.min_count = 3" in caplog.text
+
+
+CLAUSES = ("一个男人在公园里跑步。", "一只狗在草地上奔跑，很快。", "เด็กผู้ชายกำลังวิ่งเล่นในสวน")
+
+
+def prepared(captions: Sequence[str], **settings: object) -> None:
+    """Runs the stage on training images with one caption each, and one image in dev and in test."""
+    texts = [*captions, captions[0], captions[0]]
+    splits: list[Split] = [*["train" for _ in captions], "dev", "test"]
+    records = [Record(f"{n}.jpg", (text,), split) for n, (text, split) in enumerate(zip(texts, splits, strict=True))]
+    write_records(paths.RAW / "captions.jsonl", records)
+    with contextlib.suppress(ContractError):
+        prepare.run(Params(prepare=PrepareParams.model_validate({"min_count": 1, **settings})))
+
+
+def test_case_language_without_spaces_is_warned_of_with_the_cause_and_the_way_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    prepared(CLAUSES)
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "most captions are one long word to the tokenizer ptb: their script writes no blanks between words; set"
+        " prepare.tokenizer=characters"
+    )
+    caplog.clear()
+    with pytest.raises(
+        DataError, match=r"min_count = 5 times .*; most captions are one long word: .*=characters"
+    ) as caught:
+        prepared(CLAUSES, min_count=5)
+    assert "lower prepare.min_count" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tokenizer", ["characters", "unicode", "subwords"])
+def test_case_language_without_spaces_has_tokens_by_another_tokenizer(
+    tokenizer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables: list[pd.DataFrame] = []
+
+    def keep(name: str, table: pd.DataFrame) -> None:
+        tables.append(table)
+        raise ContractError("checked elsewhere")
+
+    monkeypatch.setattr(prepare, "check", keep)
+    prepared(CLAUSES[:2] * 4, tokenizer=tokenizer)
+    assert caplog.text == ""
+    assert tables[0]["length"].mean() > 8
+    assert tables[0]["tokens_text"][0].replace("▁", "").split()[:4] == list("一个男人")
+
+
+def test_subwords_are_trained_on_the_training_captions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def train(texts: list[str], size: int, min_count: int) -> object:
+        seen.extend(texts)
+        assert (size, min_count) == (70, 2)
+        return train_subwords(texts, size, min_count)
+
+    monkeypatch.setattr("wordgaze.data.preparation.train_subwords", train)
+    records = [Record(f"{n}.jpg", (f"Ein Hund {split}",), split) for n, split in enumerate(SPLITS)]
+    write_records(paths.RAW / "captions.jsonl", records)
+    with contextlib.suppress(ContractError):
+        prepare.run(Params(prepare=PrepareParams(tokenizer="subwords", max_vocabulary=70, min_count=2)))
+    assert seen == ["Ein Hund train"]
+
+
+def test_many_cut_captions_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    prepared(["一个男人在公园里跑步", "一只狗"], tokenizer="characters", max_words=4)
+    assert (
+        "50 % of the training captions have more than prepare.max_words = 4 tokens and are cut; raise it" in caplog.text
+    )
+
+
+def test_a_tokenizer_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelError, match=r"mine/tokenizer.json cannot be read \(No such file"):
+        prepared(["a dog"], tokenizer="mine/tokenizer.json")

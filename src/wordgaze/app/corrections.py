@@ -17,7 +17,6 @@ from wordgaze.core.errors import CaptionsError, DataError
 from wordgaze.core.files import atomic_directory, atomic_write, sha256
 from wordgaze.core.tables import write_csv
 from wordgaze.inference.uploads import open_upload, shown_name
-from wordgaze.text.tokenizer import tokenize
 
 _LOCK_TIMEOUT = 30.0  # seconds to wait for the write of another process
 MAX_CHARACTERS = 1000
@@ -32,6 +31,7 @@ CREATE TABLE corrections (
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
+_JOINERS = dict.fromkeys(map(ord, "\u200c\u200d"))  # they do not print, and words in Persian and Hindi contain them
 _NUMBERS = ("nan", "inf", "infinity")  # readers of tables take these words for numbers
 _ENDINGS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp", b"BM": ".bmp"}  # else TIFF
 
@@ -162,13 +162,13 @@ def _version(connection: sqlite3.Connection) -> int:
 def _checked(caption: str) -> str:
     """The caption on one line. Raises CaptionsError for what a file of captions cannot hold."""
     line = " ".join(caption.split())
-    if line.lower() in _NUMBERS or not any(word[0].isalpha() for word in tokenize(line)):
+    if line.lower() in _NUMBERS or not any(map(str.isalpha, line)):
         raise CaptionsError(f"{line[:60]!r} does not contain a word; describe the picture")
     if len(line) > MAX_CHARACTERS:
         raise CaptionsError(
             f"the caption has {len(line)} characters, more than the {MAX_CHARACTERS} allowed; shorten it"
         )
-    if line[0] in "=+-@" or not line.isprintable():
+    if line[0] in "=+-@" or not line.translate(_JOINERS).isprintable():
         raise CaptionsError(
             f"{line[:60]!r} begins with = + - @ or contains a character that cannot be printed; write words"
         )

@@ -30,7 +30,6 @@ from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.explanation import Explanation
 from wordgaze.inference.film import save_gif
 from wordgaze.inference.uploads import open_upload, read_upload
-from wordgaze.text.tokenizer import tokenize
 
 _PICTURE_SIZE = 1280  # pixels, the long side of a picture on the page
 _MAX_CHARACTERS = 2000  # of a caption that is given
@@ -148,7 +147,7 @@ class CaptionHandlers:
     def attention(self, picture: dict[str, Any], words: str, model: str = "") -> dict[str, Any]:
         """The attention for each of these words, as a grid of weights, and the most likely alternative words."""
         with _as_gradio_error():
-            return self.service.explain(self._model(model), open_picture(picture), _tokens(words)).to_dict()
+            return self.service.explain(self._model(model), open_picture(picture), _checked(words)).to_dict()
 
     def continue_caption(
         self,
@@ -160,7 +159,7 @@ class CaptionHandlers:
     ) -> dict[str, Any]:
         """The best caption that begins with these words."""
         with _as_gradio_error():
-            image, begin = open_picture(picture), _tokens(words)
+            image, begin = open_picture(picture), _checked(words)
             return self.service.continue_caption(
                 self._model(model), image, begin, read_settings(settings), read_seed(seed)
             ).to_dict()
@@ -185,11 +184,11 @@ def open_picture(upload: Upload) -> Image.Image:
     return open_upload(*_file(upload))
 
 
-def _tokens(words: str) -> list[str]:
-    """The words of a caption that a program gave. Raises CaptionsError."""
+def _checked(words: str) -> str:
+    """A caption that a program gave. Raises CaptionsError."""
     if not isinstance(words, str) or len(words) > _MAX_CHARACTERS:
         raise CaptionsError(f"the caption is not a text of at most {_MAX_CHARACTERS} characters; give its words")
-    return tokenize(words)
+    return words
 
 
 @contextmanager

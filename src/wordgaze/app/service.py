@@ -156,25 +156,30 @@ class CaptionService:
             scored = tuple(map(_scored, captions))
             yield StrategyResult(strategy, scored, ended - encoded, encoded - started, is_outlier)
 
-    def explain(self, model: str, image: Image.Image, words: Sequence[str]) -> Explanation:
-        """The attention and the probabilities of these words for an RGB image. Raises ModelError for unknown words, and
-        CaptionsError for more than MAX_GIVEN_WORDS."""
-        _check_length(words)
+    def explain(self, model: str, image: Image.Image, words: str | Sequence[str]) -> Explanation:
+        """The attention and the probabilities of these words, or of a caption as text, for an RGB image. Raises
+        ModelError for unknown words, and CaptionsError for more than MAX_GIVEN_WORDS."""
         version, captioner = self._find(model)
+        _check_length(captioner.tokens(words))
         key = image_key(image)
         with self._lock:
             explanation = captioner.explain_features(self._features_of(model, captioner, image, key), image, words)
         return replace(explanation, model=version)
 
     def continue_caption(
-        self, model: str, image: Image.Image, prefix_words: Sequence[str], settings: Mapping[str, Any], seed: int = 0
+        self,
+        model: str,
+        image: Image.Image,
+        prefix_words: str | Sequence[str],
+        settings: Mapping[str, Any],
+        seed: int = 0,
     ) -> ScoredCaption:
-        """The best caption that begins with these words; a last word ``(end)`` ends it there.
+        """The best caption that begins with these words, or with this text; a last word ``(end)`` ends it there.
 
         ``settings`` are fields of GenerationConfig. Raises what :meth:`captions` and :meth:`explain` do.
         """
-        _check_length(prefix_words)
         captioner = self.captioner(model)
+        _check_length(captioner.tokens(prefix_words))
         if list(prefix_words[-1:]) == [ENDED]:
             return _scored(self.explain(model, image, prefix_words[:-1]).caption)
         config, key = parse_generation_config(**_with_defaults(captioner, settings)), image_key(image)

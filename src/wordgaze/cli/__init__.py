@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from wordgaze.cli import caption, corrections, evaluate, pipeline, project, recipe, registry, serve
+from wordgaze.cli import caption, corrections, data, evaluate, pipeline, project, recipe, registry, serve
 from wordgaze.core.errors import WordgazeError
 from wordgaze.core.printable import printable
 
 GROUPS = (
     caption,
     evaluate,
+    data,
     serve,
     corrections,
     registry,
@@ -28,9 +29,11 @@ DISTRIBUTIONS = {
     "filelock": "filelock",
     "gradio": "gradio",
     "great_expectations": "great-expectations",
+    "imagehash": "imagehash",
     "mlflow": "mlflow",
     "nltk": "nltk",
     "pandas": "pandas",
+    "py3langid": "py3langid",
     "pyarrow": "pyarrow",
     "ruamel": "ruamel-yaml",
     "sqlalchemy": "mlflow",

@@ -60,6 +60,8 @@ def print_scores(scored: ScoredFiles) -> None:
     """Prints the scores of captions from files, with confidence intervals and the difference of two systems."""
     summary, details, console = scored.summary, scored.details, _console()
     console.print(_score_table(summary, f"{summary.dataset}, {summary.num_images} images"))
+    if summary.tokenizer != "ptb":
+        console.print(f"tokenizer {summary.tokenizer}; METEOR is left out, because it is defined for English")
     for system, intervals in details.intervals.items():
         shown = ", ".join(
             f"{SCORE_LABELS[name]} {_ends(interval, '–')}"
@@ -83,8 +85,8 @@ def print_spread(reports: Sequence[Path]) -> None:
     loaded = [EvaluationReport.load(path) for path in reports]
     first = loaded[0]
     for path, report in zip(reports, loaded, strict=True):
-        if (report.dataset, report.split, report.generation) != (first.dataset, first.split, first.generation):
-            raise _unlike(path, reports[0], "another data set, split or generation settings")
+        if _measured(report) != _measured(first):
+            raise _unlike(path, reports[0], "another data set, split, tokenizer or generation settings")
         if report.scores.keys() != first.scores.keys():
             raise _unlike(path, reports[0], "other strategies")
     names = [name for name in SCORE_LABELS if all(_has(report, name) for report in loaded)]
@@ -157,6 +159,11 @@ def _add_score_columns(table: Table, names: Sequence[str]) -> None:
     table.add_column("captions by")
     for name in names:
         table.add_column(SCORE_LABELS[name], justify="right")
+
+
+def _measured(report: EvaluationReport) -> tuple[object, ...]:
+    """What evaluations whose scores are averaged have in common."""
+    return report.dataset, report.split, report.tokenizer, report.generation
 
 
 def _unlike(path: Path, first: Path, what: str) -> DataError:

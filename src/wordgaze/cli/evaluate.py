@@ -38,13 +38,17 @@ def score(
     ] = None,
     pictures: Annotated[Path | None, typer.Option(help="The folder of the images, which the report shows.")] = None,
     examples: Annotated[int, typer.Option(min=0, help="The number of best and of worst captions in the report.")] = 10,
+    tokenizer: Annotated[
+        str,
+        typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters."),
+    ] = "auto",
 ) -> None:
     """Score captions of any system as the COCO evaluation does, with confidence intervals."""
     from wordgaze.cli.console import print_scores
     from wordgaze.evaluation.score import ScoreSelection, score_files
 
     selection = ScoreSelection(column, reference_column, image_column, split, partial)
-    scored = score_files(captions, references, against, selection, output, pictures, examples)
+    scored = score_files(captions, references, against, selection, output, pictures, examples, tokenizer)
     print_scores(scored)
     if scored.num_left_out:
         typer.echo(f"{scored.num_left_out} images that have references and no caption are left out")

@@ -6,7 +6,7 @@ The defaults here and in the sections' own modules equal the values of the proje
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from wordgaze.config.renamed import renamed
 from wordgaze.core.errors import ParamsError
@@ -62,19 +62,38 @@ class DatasetParams(Settings):
         return self
 
 
-class PrepareParams(Settings):
-    """Stage ``prepare``: cleaning, splits and vocabulary.
+TOKENIZERS = ("ptb", "unicode", "unicode-tr", "unicode-az", "characters", "subwords")
+"""The tokenizers that ``prepare.tokenizer`` names; others are given by the path of their file."""
 
+
+class PrepareParams(Settings):
+    """Stage ``prepare``: cleaning, tokenization, splits and vocabulary.
+
+    ``tokenizer``: ``ptb``, English words as in the COCO evaluation; ``unicode``, words of any language, with the names
+    ``unicode-tr`` and ``unicode-az`` for the lower case of Turkish and Azerbaijani; ``characters``, also characters of
+    scripts without blanks between words; ``subwords``, trained on the training captions; or the path of a
+    tokenizer.json of Hugging Face or of a SentencePiece .model. All numbers of words are numbers of its tokens.
     ``extra_text`` is a text file of sentences without images, one per line. Training pairs each with the training image
     whose captions are most similar, so that the decoder learns words that the data set lacks.
     """
 
+    tokenizer: str = "ptb"
     min_count: Count = 5
     max_vocabulary: int = Field(0, ge=0)
     max_words: int = Field(20, ge=2, le=200)
     extra_text: str = ""
     dev_share: Share = 0.1
     test_share: Share = 0.1
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _names_a_tokenizer(cls, value: str) -> str:
+        if value not in TOKENIZERS and not value.endswith((".json", ".model")):
+            raise ValueError(
+                f"{value!r} is not a tokenizer; set {', '.join(TOKENIZERS)}, or the path of a tokenizer.json of Hugging"
+                " Face or of a SentencePiece .model"
+            )
+        return value
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> Self:
@@ -189,6 +208,17 @@ class Params(Settings):
         """Whether the stages fix the kernels of the CPU."""
         is_embedded = self.dataset.name == "scenes"
         return self.reproducible == "any_cpu" or (self.reproducible == "auto" and is_embedded)
+
+    @model_validator(mode="after")
+    def _names_are_english(self) -> Self:
+        english = {"model.new_words": self.model.new_words, "generation.name_objects": self.generation.name_objects}
+        used = [key for key, value in english.items() if value]
+        if used and self.prepare.tokenizer != "ptb":
+            raise ValueError(
+                f"{used[0]} is for English captions, and prepare.tokenizer is {self.prepare.tokenizer}; turn"
+                f" {used[0]} off, or set prepare.tokenizer to ptb"
+            )
+        return self
 
     @model_validator(mode="after")
     def _stage2_has_more_images(self) -> Self:

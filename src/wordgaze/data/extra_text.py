@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wordgaze.core.errors import DataError
-from wordgaze.text.tokenizer import tokenize
+from wordgaze.text.tokenizers import Tokenizer
 
 MIN_WORDS = 3
 """Shorter lines are headings and remains, not sentences."""
@@ -22,14 +22,14 @@ _NEAREST = 50  # images that a sentence may come to
 _BLOCK = 1024  # sentences that are compared at a time
 
 
-def read_sentences(path: Path) -> list[list[str]]:
+def read_sentences(path: Path, tokenizer: Tokenizer) -> list[list[str]]:
     """The tokens of each line of a text file, plain or ``.gz``, of at least MIN_WORDS words.
 
     Raises DataError if the file cannot be read, is not UTF-8, or has no such line.
     """
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            sentences = [words for words in map(tokenize, file) if len(words) >= MIN_WORDS]
+            sentences = [words for words in map(tokenizer.tokenize, file) if len(words) >= MIN_WORDS]
     except (OSError, EOFError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"prepare.extra_text: {path} cannot be read ({reason}); give a UTF-8 text file") from error

@@ -7,7 +7,8 @@ from typing import Any
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import read_json
 from wordgaze.data.records import SPLITS, Split
-from wordgaze.text.vocabulary import Vocabulary
+from wordgaze.text.tokenizers import stored_tokenizer
+from wordgaze.text.vocabulary import PTB, Vocabulary
 
 CAPTIONS, EXTRA_TEXT, VOCABULARY = "captions.parquet", "extra_text.parquet", "vocabulary.json"
 _REPEAT = "run dvc repro -f -s prepare"
@@ -35,7 +36,7 @@ class Prepared:
         extra: dict[str, list[list[str]]] = {}
         for image, tokens in _table(folder / EXTRA_TEXT, ["image", "tokens_text"]):
             extra.setdefault(image, []).append(tokens.split())
-        return cls(captions, raw, _vocabulary(folder / VOCABULARY), extra)
+        return cls(captions, raw, _vocabulary(folder), extra)
 
     def references(self, split: Split, limit: int = 0) -> tuple[list[str], list[list[list[str]]]]:
         """The images of a split, sorted by name, and the tokenized captions of each; ``limit`` 0 takes all images."""
@@ -64,12 +65,14 @@ def _table(path: Path, columns: list[str]) -> list[Any]:
     return [tuple(row) for row in table.to_numpy().tolist()]
 
 
-def _vocabulary(path: Path) -> Vocabulary:
+def _vocabulary(folder: Path) -> Vocabulary:
+    path = folder / VOCABULARY
     content = read_json(path, _REPEAT)
     words = content.get("words") if isinstance(content, dict) else None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise DataError(f"{path} has no list of words; {_REPEAT}")
+    tokenizer = stored_tokenizer(content.get("tokenizer", PTB.name), folder)
     try:
-        return Vocabulary(tuple(words))
+        return Vocabulary(tuple(words), tokenizer)
     except ValueError as error:
         raise DataError(f"{path} is not a vocabulary ({error}); {_REPEAT}") from error

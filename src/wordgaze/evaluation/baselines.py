@@ -41,10 +41,12 @@ def training_baselines(
     }
 
 
-def reference_baselines(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, Scores]:
+def reference_baselines(
+    captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], is_english: bool = True
+) -> dict[str, Scores]:
     """The baselines that leave out one reference in turn; empty where every image has a single reference."""
     rows = {
-        "human": human_scores(references),
-        "fewer_references": fewer_references(captions, references),
+        "human": human_scores(references, is_english),
+        "fewer_references": fewer_references(captions, references, is_english),
     }
     return {name: Scores.model_validate(scores) for name, scores in rows.items() if scores is not None}

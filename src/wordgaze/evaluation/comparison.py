@@ -29,8 +29,8 @@ class Comparison:
     """The captions of several systems, one caption per image, scored against the same references.
 
     ``references[i]`` are all the references of image i. The images are resampled ``num_resamples`` times; ``seed``
-    draws the same resamples for all systems. Raises ScoreError if an image has no reference, or a system has another
-    number of captions.
+    draws the same resamples for all systems. METEOR is left out unless ``is_english``. Raises ScoreError if an image
+    has no reference, or a system has another number of captions.
     """
 
     def __init__(
@@ -39,9 +39,10 @@ class Comparison:
         references: Sequence[Sequence[Tokens]],
         num_resamples: int = 1000,
         seed: int = 0,
+        is_english: bool = True,
     ) -> None:
         self.systems, self.references, self.num_resamples, self.seed = systems, references, num_resamples, seed
-        self._metric = CaptionScores(references)
+        self._metric = CaptionScores(references, is_english)
         self._statistics = {name: self._metric.statistics(captions) for name, captions in systems.items()}
 
     def scores(self) -> dict[str, Scores]:

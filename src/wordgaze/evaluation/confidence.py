@@ -1,7 +1,7 @@
 """Evaluates the confidence of captions: calibration, and the scores of the most confident captions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -11,6 +11,7 @@ from wordgaze.generation.outputs import Caption
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.calibration import brier, captions_right, expected_calibration_error, reliability
 from wordgaze.metrics.selective import aurc, best_aurc, selective_means
+from wordgaze.text.function_words import FUNCTION_WORDS
 
 COVERAGES = tuple(step / 20 for step in range(1, 21))
 """The points of the risk–coverage curve that are reported."""
@@ -22,9 +23,15 @@ class ConfidenceEvaluation:
     ``cider`` (N,) are the captions' scores. Raises ScoreError if there are no images.
     """
 
-    def __init__(self, captions: Sequence[Caption], references: Sequence[Sequence[Tokens]], cider: Floats) -> None:
+    def __init__(
+        self,
+        captions: Sequence[Caption],
+        references: Sequence[Sequence[Tokens]],
+        cider: Floats,
+        function_words: Collection[str] = FUNCTION_WORDS,
+    ) -> None:
         self.confidence = np.array([caption.confidence for caption in captions], np.float64)
-        self.right = np.array(captions_right([caption.words for caption in captions], references))
+        self.right = np.array(captions_right([caption.words for caption in captions], references, function_words))
         self.cider = cider
 
     def scores(self) -> CaptionConfidence:

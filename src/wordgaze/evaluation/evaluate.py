@@ -29,15 +29,17 @@ from wordgaze.evaluation.results import (
     ReliabilityBin,
     Scores,
 )
+from wordgaze.generation.caption_words import in_words
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
+from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.calibration import brier, expected_calibration_error, reliability, words_right
 from wordgaze.metrics.failures import failures
 from wordgaze.metrics.grounding import Boxed, Grounding
 from wordgaze.metrics.hallucination import Chair
 from wordgaze.metrics.intervals import bootstrap
-from wordgaze.text import tokenizer
 from wordgaze.text.objects import Lexicon, coco_lexicon
+from wordgaze.text.tokenizers import Tokenizer
 from wordgaze.vision.feature_store import FeatureStore
 
 
@@ -46,7 +48,8 @@ class Evaluation:
     """Evaluates the captions of one split.
 
     ``captions`` are by strategy: for each image one caption or several, best first. The strategy of ``generation`` is
-    the one that breakdowns and examples are about. ``boxes`` are the images' sizes and objects, empty where the data
+    the one that breakdowns and examples are about. The words of the captions are tokens; scores are those of their
+    texts in the tokens of the scoring tokenizer. ``boxes`` are the images' sizes and objects, empty where the data
     set has none; ``objects`` are all nouns of its boxes.
     """
 
@@ -70,9 +73,20 @@ class Evaluation:
         """The names of the split's images."""
         return self.prepared.references(self.split)[0]
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the captions; its ``scoring`` is that of the scores."""
+        return self.prepared.vocabulary.tokenizer
+
     @cached_property
     def references(self) -> list[list[list[str]]]:
-        """All captions of each image, as tokens."""
+        """All captions of each image, as tokens of the scoring tokenizer."""
+        if self.tokenizer.has_words:
+            return self._token_references
+        return [[self.tokenizer.scoring.tokenize(text) for text in self.prepared.raw[image]] for image in self.images]
+
+    @cached_property
+    def _token_references(self) -> list[list[list[str]]]:
         return self.prepared.references(self.split)[1]
 
     @cached_property
@@ -80,22 +94,33 @@ class Evaluation:
         """The best caption of each image."""
         return [candidates[0] for candidates in self.captions[self.strategy]]
 
+    def shown(self, place: int, strategy: str = "") -> Caption:
+        """The best caption of an image in words, by the evaluated strategy unless another is named."""
+        return in_words(self.captions[strategy or self.strategy][place][0], self.tokenizer)
+
     @cached_property
     def comparison(self) -> Comparison:
         """The strategies and the baselines, on the same images."""
-        systems = {name: _words(candidates) for name, candidates in self.captions.items()}
-        return Comparison({**systems, **self._baselines}, self.references, self.num_resamples, self.seed)
+        captions: dict[str, Sequence[Tokens]] = {name: _words(found) for name, found in self.captions.items()}
+        captions |= self._baselines
+        systems = {name: [self._scored(tokens) for tokens in of_system] for name, of_system in captions.items()}
+        return Comparison(systems, self.references, self.num_resamples, self.seed, self.tokenizer.is_english)
+
+    def _scored(self, tokens: Tokens) -> Tokens:
+        """The tokens of a caption as those of the scoring tokenizer."""
+        if self.tokenizer.has_words:
+            return tokens
+        return self.tokenizer.scoring.tokenize(self.tokenizer.join(tokens))
 
     def report(self, dataset: str, weights: str) -> EvaluationReport:
         """The scores of the strategies and the baselines; ``weights`` is the SHA-256 of the captioner's weights."""
         scores = self.comparison.scores()
-        grounding = self._grounding.report(self.best).scores if self.boxes else None
-        chair = self._chair.scores(self._chair.statistics(self._best_words).sum(0))
+        grounding = self._grounding.report(self.best).scores if self.boxes and self.tokenizer.is_english else None
         return EvaluationReport(
             dataset=dataset,
             split=self.split,
             num_images=len(self.images),
-            tokenizer=tokenizer.NAME,
+            tokenizer=self.tokenizer.scoring.name,
             cider_document_frequencies=CIDER_DOCUMENT_FREQUENCIES,
             weights=weights,
             generation=self.generation,
@@ -103,10 +128,17 @@ class Evaluation:
             scores={name: scores[name] for name in self.captions},
             baselines=self._baseline_scores(scores),
             grounding=None if grounding is None else GroundingScores.from_metric(grounding),
-            hallucination=Hallucination.model_validate({name: float(value) for name, value in chair.items()}),
+            hallucination=self._hallucination(),
             calibration=self._calibration(),
             confidence=self._confidence.scores() if self._confidence else None,
         )
+
+    def _hallucination(self) -> Hallucination:
+        """Names of objects are known in English only."""
+        if not self.tokenizer.is_english:
+            return Hallucination(chair_i=None, chair_s=None, object_recall=None)
+        chair = self._chair.scores(self._chair.statistics(self._best_words).sum(0))
+        return Hallucination.model_validate({name: float(value) for name, value in chair.items()})
 
     def details(self) -> EvaluationDetails:
         """Confidence intervals, differences between the strategies, and scores of parts of the images."""
@@ -117,11 +149,13 @@ class Evaluation:
             comparisons=comparison.differences(base, list(self.captions)),
             by_length=comparison.by_length(strategy),
             by_objects=comparison.by_group(strategy, self._object_counts) if self.boxes else (),
-            grounding=self._grounding_details() if self.boxes else None,
+            grounding=self._grounding_details() if self.boxes and self.tokenizer.is_english else None,
             calibration=self._reliability(),
             confidence=self._confidence.details() if self._confidence else None,
             diversity={
-                name: diversity([[caption.words for caption in of_image] for of_image in candidates], self._train)
+                name: diversity(
+                    [[self._scored(caption.words) for caption in of_image] for of_image in candidates], self._train
+                )
                 for name, candidates in self.captions.items()
             },
             failures={kind: len(places) for kind, places in self.failures.items()},
@@ -132,7 +166,8 @@ class Evaluation:
         """The indices of the captions that fail, by kind of failure."""
         hallucinated = self._chair.statistics(self._best_words)[:, 1] > 0
         cut = [caption.finish_reason != "end" for caption in self.best]
-        return failures(self._best_words, cut, hallucinated.tolist())
+        function_words = self.prepared.vocabulary.function_words
+        return failures(self._best_words, cut, hallucinated.tolist(), function_words)
 
     def examples(self, count: int) -> list[tuple[str, int]]:
         """Examples as (kind, index): the ``count`` best and worst captions by CIDEr, and one of each failure."""
@@ -146,22 +181,27 @@ class Evaluation:
         return _words(self.captions[self.strategy])
 
     @cached_property
-    def _train(self) -> list[list[str]]:
-        return [words for captions in self.prepared.captions["train"].values() for words in captions]
+    def _train(self) -> list[Tokens]:
+        captions = self.prepared.captions["train"].values()
+        return [self._scored(tokens) for of_image in captions for tokens in of_image]
 
     @cached_property
     def _baselines(self) -> dict[str, list[list[str]]]:
-        return training_baselines(self.prepared, self.store, self.images, self.references, self.seed)
+        return training_baselines(self.prepared, self.store, self.images, self._token_references, self.seed)
 
     def _baseline_scores(self, scores: Mapping[str, Scores]) -> Baselines:
-        constant = " ".join(self._baselines["constant"][0])
+        constant = self.tokenizer.join(self._baselines["constant"][0])
         train = {name: scores[name] for name in self._baselines}
-        human = reference_baselines(self._best_words, self.references)
+        best = self.comparison.systems[self.strategy]
+        human = reference_baselines(best, self.references, self.tokenizer.is_english)
         return Baselines.model_validate({"constant_caption": constant, **train, **human})
 
     @cached_property
     def _chair(self) -> Chair:
-        """Counts objects by the boxes and the references; without boxes, COCO's objects by the references alone."""
+        """Counts objects by the boxes and the references; without boxes, COCO's objects by the references alone. Names
+        of objects are known in English only; in other languages nothing is counted."""
+        if not self.tokenizer.is_english:
+            return Chair(self.references, [], Lexicon([]))
         if not self.boxes:
             return Chair(self.references, [], coco_lexicon())
         objects = [{box.noun for box in image.boxes} for image in self.boxes]
@@ -199,7 +239,7 @@ class Evaluation:
     @cached_property
     def _word_probabilities(self) -> tuple[list[float], list[bool]]:
         """The probability of each word of the best captions, and whether any reference of its image has the word."""
-        right = words_right(self._best_words, self.references)
+        right = words_right(self._best_words, self._token_references)
         log_probs = [log_prob for caption in self.best for log_prob in caption.word_log_probs]
         return np.exp(log_probs).tolist(), [hit for of_caption in right for hit in of_caption]
 
@@ -208,7 +248,9 @@ class Evaluation:
         """None where the captions have no confidence."""
         if any(caption.confidence is None for caption in self.best):
             return None
-        return ConfidenceEvaluation(self.best, self.references, self.comparison.per_image(self.strategy)["cider"])
+        cider = self.comparison.per_image(self.strategy)["cider"]
+        function_words = self.prepared.vocabulary.function_words
+        return ConfidenceEvaluation(self.best, self._token_references, cider, function_words)
 
     @property
     def _object_counts(self) -> list[str]:

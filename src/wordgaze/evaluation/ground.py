@@ -31,6 +31,9 @@ def ground_pictures(
     Images without boxes are left out; the others are captioned ``batch_size`` at a time. Raises DataError where no
     image has boxes, or no caption names an object with a box.
     """
+    if not captioner.vocabulary.tokenizer.is_english:
+        name = captioner.vocabulary.tokenizer.name
+        raise DataError(f"names of objects are known in English only, and the captioner has the tokenizer {name}")
     known = flickr30k_boxes(boxes) if boxes.is_dir() else coco_boxes(boxes)
     paths = [path for path in find_images(pictures) if known.get(path.name)]
     if not paths:

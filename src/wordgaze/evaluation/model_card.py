@@ -17,6 +17,7 @@ from wordgaze.core.errors import DataError, ParamsError
 from wordgaze.core.files import read_json, stable_json
 from wordgaze.evaluation.results import SCORE_LABELS, ConfidenceInterval, EvaluationDetails, EvaluationReport
 from wordgaze.inference.captioner_folder import CARD, MODEL_CARD, WEIGHTS, CaptionerCard
+from wordgaze.text.tokenizers import STORED
 
 TERMS = {
     "scenes": "Drawn by wordgaze itself, with pictograms of Twemoji (CC BY 4.0). The captioner knows drawn scenes, not"
@@ -101,11 +102,15 @@ def render_model_card(name: str, card: CaptionerCard, records: TrainingRecords, 
 def _about(name: str, card: CaptionerCard) -> str:
     words = len(card.vocabulary)
     return (
-        f"It describes an image in an English sentence, and shows where each word looked (Xu et al. 2015). An attention"
+        f"It describes an image in {_language(card)}, and shows where each word looked (Xu et al. 2015). An attention"
         f" decoder with a vocabulary of {words:,} words reads the features of {card.encoder.name}"
         f" ({card.encoder.image_size} pixels, {card.encoder.grid[0]} × {card.encoder.grid[1]} cells).\n\n"
         f"    wordgaze caption photo.jpg --model {name}"
     )
+
+
+def _language(card: CaptionerCard) -> str:
+    return "an English sentence" if card.tokenizer == "ptb" else "a sentence in the language of its training captions"
 
 
 def _data(card: CaptionerCard, records: TrainingRecords) -> str:
@@ -166,7 +171,9 @@ def _limits(card: CaptionerCard, records: TrainingRecords) -> str:
             f"- Words outside its vocabulary ({CARD} lists all {len(card.vocabulary):,}). {_unknown_things(card)}",
             "- Written text, names of people and of places, dates, and reliable counts.",
             f"- It names things that are not in the image{measured}, and guesses sex and age from appearance.",
-            "- It speaks English only.",
+            "- It speaks English only."
+            if card.tokenizer == "ptb"
+            else "- It speaks the language of its captions only.",
         )
     )
 
@@ -226,6 +233,8 @@ def _files(card: CaptionerCard) -> str:
         f"- `{WEIGHTS}`: the weights in {card.dtype}; nothing is pickled",
         f"- `{MODEL_CARD}`: this card",
     ]
+    if card.tokenizer in STORED:
+        lines.append(f"- `{STORED[card.tokenizer].file_name}`: the tokenizer")
     for network, reference in zip(card.encoder.networks, card.encoder_weights, strict=False):
         if reference is not None:
             lines.append(

@@ -1,6 +1,7 @@
 """Scores captions of any system against references: from Python and from files."""
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -22,11 +23,15 @@ from wordgaze.evaluation.results import (
     ScoreSummary,
 )
 from wordgaze.metrics.meteor import toolkit_meteor
-from wordgaze.text import tokenizer
+from wordgaze.text.tokenizers import RULE_BASED, Tokenizer
+from wordgaze.text.tokenizers.advice import HINT, is_unsegmented, suggested_tokenizer
 from wordgaze.vision.formats import EXTENSIONS
 
 if TYPE_CHECKING:
     from PIL import Image
+
+AUTO = "auto"
+"""Chooses the tokenizer by the script of the references."""
 
 NUM_RESAMPLES = 1000
 NUM_EXAMPLES = 10
@@ -35,6 +40,7 @@ _THUMBNAIL = 400  # pixels, the long side of an image on the page
 Captions = Sequence[str] | Mapping[str, str]
 References = Sequence[Sequence[str]] | Mapping[str, Sequence[str]]
 V = TypeVar("V")
+_log = logging.getLogger(__name__)
 
 
 def score(
@@ -43,12 +49,13 @@ def score(
     *,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
+    tokenizer: str = AUTO,
     partial: bool = False,
 ) -> ScoreReport:
     """Scores captions as the COCO caption evaluation does.
 
-    Captions and references are tokenized as the Penn Treebank tokenizer does, in lower case and without punctuation;
-    CIDEr takes its document frequencies from ``references``.
+    Captions and references are tokenized alike, in lower case and without punctuation; CIDEr takes its document
+    frequencies from ``references``.
 
     Args:
         captions: one caption per image: a sequence of N strings, or a mapping from image id to string.
@@ -57,17 +64,21 @@ def score(
             stem or a number with leading zeros matches a file name, if it matches no other.
         num_resamples: bootstrap resamples of the images for the 95 % confidence intervals; 0 computes no intervals.
         seed: random seed of the resamples.
+        tokenizer: ``ptb`` (Penn Treebank, as in the COCO evaluation), ``unicode`` (words of any language),
+            ``unicode-tr`` and ``unicode-az`` (Turkish and Azerbaijani), or ``characters`` (characters of scripts
+            without blanks between words, words of others). ``auto`` takes, by the letters of the references, ``ptb``
+            for Latin letters, ``characters`` for scripts without blanks and ``unicode`` for others.
         partial: scores the images that have a caption, where references without one would otherwise be an error.
 
     Returns:
         A report with the attributes ``bleu_1`` … ``bleu_4`` (Papineni et al. 2002), ``rouge_l`` (Lin 2004) and
-        ``meteor`` (Denkowski and Lavie 2014, with exact and stem matches; None where nltk is not installed) in 0…1,
-        ``cider`` (CIDEr-D of Vedantam et al. 2015) in 0…10, ``num_images`` and ``intervals`` (percentiles, Efron
-        1979). ``str(report)`` is a table.
+        ``meteor`` (Denkowski and Lavie 2014, with exact and stem matches; None where nltk is not installed, and with
+        another tokenizer than ``ptb``, because it is defined for English) in 0…1, ``cider`` (CIDEr-D of Vedantam et al.
+        2015) in 0…10, ``num_images`` and ``intervals`` (percentiles, Efron 1979). ``str(report)`` is a table.
 
     Raises:
-        ScoreError: the numbers of captions and references differ, one is a mapping and the other is not, an image
-            has no reference, or a value is not a string.
+        ScoreError: the tokenizer is unknown, the numbers of captions and references differ, one is a mapping and the
+            other is not, an image has no reference, or a value is not a string.
         CaptionsError: the ids of two mappings differ.
 
     Example:
@@ -76,11 +87,13 @@ def score(
         '1.000'
     """
     texts, raw = _aligned(captions, references, partial)
-    comparison = Comparison({"captions": _tokenized(texts)}, list(map(_tokenized, raw)), num_resamples, seed)
+    chosen = _tokenizer(tokenizer, raw)
+    tokens, truths = _tokenized(texts, chosen), [_tokenized(of_image, chosen) for of_image in raw]
+    comparison = Comparison({"captions": tokens}, truths, num_resamples, seed, chosen.is_english)
     return ScoreReport(
         **comparison.scores()["captions"].model_dump(),
         num_images=len(texts),
-        tokenizer=tokenizer.NAME,
+        tokenizer=chosen.name,
         intervals=comparison.intervals()["captions"] if num_resamples else None,
     )
 
@@ -109,6 +122,7 @@ def score_files(
     output: Path | None = None,
     pictures: Path | None = None,
     num_examples: int = NUM_EXAMPLES,
+    tokenizer: str = AUTO,
 ) -> ScoredFiles:
     """Scores a file of captions, and with ``against`` another system's captions of the same images.
 
@@ -126,10 +140,12 @@ def score_files(
     files = {system: captions} | ({_other_name(captions, against): against} if against else {})
     truths, aligned = _matched_files(files, references, selection)
     first = aligned[system]
-    systems = {name: _tokenized(_in_order(found, first.ids)) for name, found in aligned.items()}
-    comparison = Comparison(systems, list(map(_tokenized, first.references)), NUM_RESAMPLES)
+    chosen = _tokenizer(tokenizer, first.references)
+    systems = {name: _tokenized(_in_order(found, first.ids), chosen) for name, found in aligned.items()}
+    tokens = [_tokenized(of_image, chosen) for of_image in first.references]
+    comparison = Comparison(systems, tokens, NUM_RESAMPLES, is_english=chosen.is_english)
     scored = ScoredFiles(
-        summary=_summary(comparison, system, references),
+        summary=_summary(comparison, system, references, chosen),
         details=_details(comparison, system),
         num_left_out=first.left_out,
     )
@@ -220,7 +236,23 @@ def _check_texts(captions: Mapping[str, object], references: Mapping[str, object
                 raise ScoreError(f"a reference of image {key} is {text!r}; give a string")
 
 
-def _tokenized(texts: Iterable[str]) -> list[list[str]]:
+def _tokenizer(name: str, references: Sequence[Sequence[str]]) -> Tokenizer:
+    """The tokenizer of this name, or with ``auto`` the one that suits the references; warns if it finds no words."""
+    texts = [text for of_image in references for text in of_image]
+    chosen = RULE_BASED.get(suggested_tokenizer(texts) if name == AUTO else name)
+    if chosen is None:
+        raise ScoreError(f"tokenizer {name!r} is unknown; choose one of {AUTO}, {', '.join(RULE_BASED)}")
+    counts = Counter(token for tokens in _tokenized(texts, chosen) for token in tokens)
+    if is_unsegmented(counts, len(texts)):
+        _log.warning(
+            "most captions are one long word to the tokenizer %s: %s; choose the tokenizer characters",
+            chosen.name,
+            HINT,
+        )
+    return chosen
+
+
+def _tokenized(texts: Iterable[str], tokenizer: Tokenizer) -> list[list[str]]:
     return [tokenizer.tokenize(text) for text in texts]
 
 
@@ -228,20 +260,25 @@ def _other_name(captions: Path, against: Path) -> str:
     return against.stem if against.stem != captions.stem else str(against)
 
 
-def _summary(comparison: Comparison, system: str, references: Path) -> ScoreSummary:
+def _summary(comparison: Comparison, system: str, references: Path, tokenizer: Tokenizer) -> ScoreSummary:
+    human = reference_baselines(comparison.systems[system], comparison.references, tokenizer.is_english)
     return ScoreSummary(
         dataset=references.name,
         num_images=len(comparison.references),
-        tokenizer=tokenizer.NAME,
+        tokenizer=tokenizer.name,
         cider_document_frequencies=CIDER_DOCUMENT_FREQUENCIES,
         system=system,
-        scores={name: _with_toolkit(comparison, name, scores) for name, scores in comparison.scores().items()},
-        baselines=Baselines.model_validate(reference_baselines(comparison.systems[system], comparison.references)),
+        scores={
+            name: _with_toolkit(comparison, name, scores, tokenizer) for name, scores in comparison.scores().items()
+        },
+        baselines=Baselines.model_validate(human),
     )
 
 
-def _with_toolkit(comparison: Comparison, system: str, scores: Scores) -> Scores:
-    """The scores with the METEOR of the COCO toolkit, where it is installed."""
+def _with_toolkit(comparison: Comparison, system: str, scores: Scores, tokenizer: Tokenizer) -> Scores:
+    """The scores with the METEOR of the COCO toolkit, where it is installed and the captions are English."""
+    if not tokenizer.is_english:
+        return scores
     meteor = toolkit_meteor(comparison.systems[system], comparison.references)
     return scores.model_copy(update={"meteor_toolkit": meteor})
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.hypothesis_batch import Hypothesis, HypothesisBatch
-from wordgaze.generation.logits_process import LogitsProcessorList
+from wordgaze.generation.logits_processor_list import LogitsProcessorList
 from wordgaze.generation.outputs import FinishReason
 from wordgaze.text.vocabulary import END
 

@@ -19,7 +19,6 @@ from wordgaze.generation.principal_regression import PrincipalRegression
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.calibration import captions_right, platt_scaling
 from wordgaze.metrics.cider import Cider
-from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import Vocabulary
 
 OUTLIERS = 0.05
@@ -67,7 +66,7 @@ class ConfidenceModel:
         scale = 1 / (deviation + _EPSILON)
         standardised = (signals - mean) * scale
         weight = _ridge(standardised, torch.tensor(Cider(references).per_image(words)))
-        right = captions_right(words, references)
+        right = captions_right(words, references, ngrams.vocabulary.function_words)
         calibration = torch.tensor(platt_scaling((standardised @ weight).numpy(), right))
         deviation, mean_distance = torch.std_mean(distances, correction=0)
         outliers = torch.stack([mean_distance, 1 / (deviation + _EPSILON), torch.zeros(())])
@@ -139,7 +138,8 @@ class ConfidenceModel:
 def _signals(coordinates: Tensor, caption: Caption, ngrams: PrincipalRegression) -> Tensor:
     """(S,): what the quality of a caption of the image at ``coordinates`` (K,) is estimated from."""
     log_probs = caption.word_log_probs or (caption.log_prob,)
-    content = [i for i, word in enumerate(caption.words) if word not in FUNCTION_WORDS]
+    function_words = ngrams.vocabulary.function_words
+    content = [i for i, word in enumerate(caption.words) if word not in function_words]
     idf, unseen = ngrams.frequencies
     return torch.tensor(
         [

@@ -11,7 +11,7 @@ from wordgaze.core.errors import ModelError, ParamsError
 from wordgaze.generation.beam_search import BeamSearch
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.hypothesis_batch import HypothesisBatch
-from wordgaze.generation.logits_process import LogitsProcessorList, build_logits_processors
+from wordgaze.generation.logits_processor_list import LogitsProcessorList, build_logits_processors
 from wordgaze.generation.mbr import MbrReranker
 from wordgaze.generation.naming import ObjectName
 from wordgaze.generation.outputs import Caption, GenerationModel

@@ -9,11 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from wordgaze.core.errors import ParamsError
-from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.naming import ExcludedWordsLogitsProcessor, ObjectName
-from wordgaze.text.function_words import FUNCTION_WORDS
-from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
+from wordgaze.text.vocabulary import END, PAD
 
 
 class LogitsProcessor(Protocol):
@@ -111,6 +107,10 @@ class ForceWordsLogitsProcessor:
         """token_ids (N, t), image (N,) → which forced words each hypothesis has, (N, m)."""
         return self.membership[image.unsqueeze(1), token_ids].any(dim=1) | self._free[image]
 
+    def num_missing(self, token_ids: Tensor, image: Tensor) -> Tensor:
+        """token_ids (N, t), image (N,) → the number of forced words that each hypothesis lacks, (N,)."""
+        return (~self.fulfilled(token_ids, image)).sum(1)
+
     def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
         missing = ~self.fulfilled(token_ids, image)  # (N, m)
         log_probs[:, END] = log_probs[:, END].masked_fill(missing.any(1), -torch.inf)
@@ -118,78 +118,3 @@ class ForceWordsLogitsProcessor:
         allowed = (self.membership[image[late]] & missing[late].unsqueeze(1)).any(2)  # (late rows, V)
         log_probs[late] = log_probs[late].masked_fill(~allowed, -torch.inf)
         return log_probs
-
-
-class LogitsProcessorList:
-    """Applies processors in order.
-
-    ``force_words`` is the processor of the forced words, which beam search asks for its banks; None if there are none.
-    ``may_block_end``: whether a processor ever forbids END. If none does, every hypothesis has a way to continue.
-    """
-
-    def __init__(
-        self, processors: Sequence[LogitsProcessor], force_words: ForceWordsLogitsProcessor | None, may_block_end: bool
-    ) -> None:
-        self.processors, self.force_words, self.may_block_end = tuple(processors), force_words, may_block_end
-
-    def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
-        """token_ids (N, t), log_probs (N, V), changed in place and returned; image (N,)."""
-        for processor in self.processors:
-            log_probs = processor(token_ids, log_probs, image)
-        return log_probs
-
-    def num_missing_words(self, token_ids: Tensor, image: Tensor) -> Tensor:
-        """token_ids (N, t), image (N,) → the number of forced words that each hypothesis lacks, (N,)."""
-        if self.force_words is None:
-            return torch.zeros(len(token_ids), dtype=torch.long, device=token_ids.device)
-        return (~self.force_words.fulfilled(token_ids, image)).sum(1)
-
-
-def build_logits_processors(
-    config: GenerationConfig,
-    vocabulary: Vocabulary,
-    device: torch.device,
-    names: Sequence[ObjectName | None] = (None,),
-) -> LogitsProcessorList:
-    """The processors that ``config`` asks for. Words of ``bad_words`` that the vocabulary lacks are ignored.
-
-    ``names``: of each of the B images the name that its captions must have, or None.
-    Raises ParamsError for an entry of ``force_words`` that the vocabulary lacks or that ``bad_words`` forbids.
-    """
-    bad_words = _token_ids(config.bad_words, vocabulary)
-    processors: list[LogitsProcessor] = [BadWordsLogitsProcessor([PAD, START, UNK, *bad_words], device)]
-    if any(names):
-        processors.append(ExcludedWordsLogitsProcessor(names, vocabulary, device))
-    if config.min_new_tokens:
-        processors.append(MinNewTokensLogitsProcessor(config.min_new_tokens))
-    if config.no_repeat_ngram_size:
-        processors.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
-    if config.no_dangling_end:
-        dangling = _token_ids(sorted(FUNCTION_WORDS), vocabulary)
-        processors.append(NoDanglingEndLogitsProcessor(dangling, config.max_new_tokens, device))
-    force_words = None
-    if config.force_words or any(name and name.forms for name in names):
-        forced = _alternatives(config.force_words, vocabulary, bad_words)
-        alternatives = [[*forced, *_forms(name, vocabulary)] for name in names]
-        force_words = ForceWordsLogitsProcessor(alternatives, len(vocabulary), config.max_new_tokens, device)
-        processors.append(force_words)
-    may_block_end = bool(config.min_new_tokens or config.no_dangling_end or force_words)
-    return LogitsProcessorList(processors, force_words, may_block_end)
-
-
-def _forms(name: ObjectName | None, vocabulary: Vocabulary) -> list[list[int]]:
-    return [_token_ids(name.forms, vocabulary)] if name and name.forms else []
-
-
-def _token_ids(words: Sequence[str], vocabulary: Vocabulary) -> list[int]:
-    return [vocabulary.index[word] for word in words if word in vocabulary.index and word not in SPECIAL]
-
-
-def _alternatives(force_words: Sequence[str], vocabulary: Vocabulary, bad_words: Sequence[int]) -> list[list[int]]:
-    alternatives = [_token_ids(entry.split("|"), vocabulary) for entry in force_words]
-    for entry, token_ids in zip(force_words, alternatives, strict=True):
-        if not set(token_ids) - set(bad_words):
-            raise ParamsError(
-                f"force_words: {entry!r} is not in the vocabulary of the captioner, or is in bad_words; use another"
-            )
-    return alternatives

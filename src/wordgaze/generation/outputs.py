@@ -26,6 +26,7 @@ class Caption:
     float32, not negative; a word's weights sum to 1, or to less with a sentinel or local-p attention.
     ``confidence`` is the calibrated probability, 0…1, that the caption is right; None where the captioner has no
     calibration. ``naming`` says why the caption has the name of an object that it lacked otherwise (``name_objects``).
+    ``joined`` is the text of a caption in a language that does not separate all words by blanks, otherwise None.
     """
 
     words: tuple[str, ...]
@@ -36,11 +37,12 @@ class Caption:
     finish_reason: FinishReason
     confidence: float | None = None
     naming: str = ""
+    joined: str | None = None
 
     @property
     def text(self) -> str:
-        """The words with spaces between them."""
-        return " ".join(self.words)
+        """The caption as text: the words, with blanks between them where the language has blanks."""
+        return " ".join(self.words) if self.joined is None else self.joined
 
     @property
     def probability(self) -> float:

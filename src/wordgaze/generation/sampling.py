@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.hypothesis_batch import Hypothesis, HypothesisBatch
-from wordgaze.generation.logits_process import LogitsProcessorList
+from wordgaze.generation.logits_processor_list import LogitsProcessorList
 from wordgaze.generation.logits_warpers import build_logits_warpers
 from wordgaze.text.vocabulary import END
 

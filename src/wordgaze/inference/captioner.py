@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal, cast, overload
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from wordgaze.core.device import pick_device
 from wordgaze.core.errors import CaptionsError, ModelError
+from wordgaze.generation.caption_words import in_words
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.ensemble import Ensemble
 from wordgaze.generation.generate import encode_words, generate
@@ -30,7 +32,6 @@ from wordgaze.inference.explanation import Explanation, likeliest_words
 from wordgaze.inference.inputs import ImageInput, batches, image_key, is_single, to_image
 from wordgaze.inference.object_names import object_names
 from wordgaze.models.decoder import Decoder, WordTable
-from wordgaze.text import tokenizer
 from wordgaze.text.vocabulary import END, Vocabulary
 from wordgaze.vision.encoders import Encoder, encoder_from_spec
 
@@ -128,7 +129,8 @@ class Captioner:
                 batches of bounded size.
             generation_config: the decoding settings; by default those of the captioner, ``generation_config``.
             seed: the random seed of the strategies that sample. Samples depend on it and on the pixels alone.
-            prefix: the words that every caption begins with, as text or as a sequence of words.
+            prefix: the words that every caption begins with, as text or as a sequence of words; they are tokenized by
+                the captioner's tokenizer.
 
         Returns:
             For one image ``num_return_sequences`` captions, best first, each with its ``confidence``; for an iterable a
@@ -139,7 +141,7 @@ class Captioner:
             ParamsError: a word of ``force_words`` is not in the vocabulary.
             ModelError: a word of ``prefix`` is not in the vocabulary.
         """
-        config, begin = generation_config or self.generation_config, _words(prefix)
+        config, begin = generation_config or self.generation_config, prefix
         if is_single(images):
             return caption_ensemble([self], [to_image(cast("ImageInput", images))], config, seed, begin)[0]
         captions: list[list[Caption]] = []
@@ -168,16 +170,20 @@ class Captioner:
             CaptionsError: ``words`` is text without a word in it.
             ModelError: a word is not in the vocabulary.
         """
-        tokens: Sequence[str] = () if words is None else _words(words)
-        if words is not None and not tokens:
+        if words is not None and not self.tokens(words):
             raise CaptionsError(f"{words!r} has no word in it; give a caption")
         opened = to_image(image)
         features = self.features([opened])
-        if words is None:
-            config = generation_config or self.generation_config
-            [captions] = self.generate(features, config, [image_key(opened)], seed)
-            tokens = captions[0].words
-        return self.explain_features(features, opened, tokens)
+        if words is not None:
+            return self.explain_features(features, opened, words)
+        config = generation_config or self.generation_config
+        [captions] = self._generate_tokens(features, config, [image_key(opened)], seed)
+        return self._explain_tokens(features, opened, captions[0].words)
+
+    def tokens(self, words: str | Sequence[str]) -> list[str]:
+        """The tokens of a caption that is given as text or as a sequence of words."""
+        tokenizer = self.vocabulary.tokenizer
+        return tokenizer.tokenize(words) if isinstance(words, str) else tokenizer.tokens_of(words)
 
     def features(self, images: Sequence[Image.Image]) -> Tensor:
         """Encodes RGB images to features (B, L, D)."""
@@ -189,10 +195,10 @@ class Captioner:
             return self.encoder(pixels.to(self.device))  # type: ignore[no-any-return]
 
     def force_decode(self, features: Tensor, words: Sequence[str]) -> tuple[Caption, Tensor]:
-        """The log-probabilities of given words, by teacher forcing on the features (1, L, D) of one image.
+        """The log-probabilities of given tokens, by teacher forcing on the features (1, L, D) of one image.
 
-        Returns the words as a caption, and the log-probabilities (T + 1, V) of the whole vocabulary at each of the T
-        words and at the end. Raises ModelError for a word that is not in the vocabulary.
+        Returns the T tokens as a caption, and the log-probabilities (T + 1, V) of the whole vocabulary at each of them
+        and at the end. Raises ModelError for a token that is not in the vocabulary.
         """
         tokens = torch.tensor([[[*encode_words(self.vocabulary, words), END]]], device=self.device)
         with torch.inference_mode():
@@ -203,11 +209,17 @@ class Captioner:
         attention = output.weights[0, : len(words)].float().cpu().numpy().reshape(-1, *self.encoder.spec.grid)
         return Caption(tuple(words), total, total, tuple(word_log_probs[:-1]), attention, "end"), log_probs
 
-    def explain_features(self, features: Tensor, image: Image.Image, words: Sequence[str]) -> Explanation:
+    def explain_features(self, features: Tensor, image: Image.Image, words: str | Sequence[str]) -> Explanation:
         """As :meth:`explain`, for the features (1, L, D) of an RGB image. ``words`` may be empty."""
-        caption, log_probs = self.force_decode(features, words)
-        likeliest = likeliest_words(log_probs, self.vocabulary.words)
-        return Explanation(image, caption, likeliest, float(log_probs[-1, END].exp()))
+        return self._explain_tokens(features, image, self.tokens(words))
+
+    def _explain_tokens(self, features: Tensor, image: Image.Image, tokens: Sequence[str]) -> Explanation:
+        caption, log_probs = self.force_decode(features, tokens)
+        lengths = [span.num_tokens for span in self.vocabulary.tokenizer.spans(tokens)]
+        first = [0, *accumulate(lengths)]  # of each word, and of what follows the last one
+        likeliest = likeliest_words(log_probs[first], self.vocabulary)
+        words = in_words(caption, self.vocabulary.tokenizer)
+        return Explanation(image, words, likeliest, float(log_probs[-1, END].exp()))
 
     def generate(
         self,
@@ -215,9 +227,21 @@ class Captioner:
         generation_config: GenerationConfig,
         keys: Sequence[str],
         seed: int,
-        prefix: Sequence[str] = (),
+        prefix: str | Sequence[str] = (),
     ) -> list[list[Caption]]:
         """As :meth:`caption`, for features (B, L, D). ``keys`` identify the images for the strategies that sample."""
+        captions = self._generate_tokens(features, generation_config, keys, seed, prefix)
+        return _in_words(captions, self.vocabulary)
+
+    def _generate_tokens(
+        self,
+        features: Tensor,
+        generation_config: GenerationConfig,
+        keys: Sequence[str],
+        seed: int,
+        prefix: str | Sequence[str] = (),
+    ) -> list[list[Caption]]:
+        """As :meth:`generate`; the words of the captions are tokens."""
         captions = generate(
             self.decoder,
             features,
@@ -226,7 +250,7 @@ class Captioner:
             keys=keys,
             seed=seed,
             table=self.word_table,
-            prefix=prefix,
+            prefix=self.tokens(prefix),
             neighbours=self.parts.reranker,
             grid=self.encoder.spec.grid,
             names=object_names(self.parts.tagger, features, self.vocabulary, generation_config),
@@ -240,7 +264,7 @@ def caption_ensemble(
     images: Sequence[Image.Image],
     generation_config: GenerationConfig,
     seed: int = 0,
-    prefix: Sequence[str] = (),
+    prefix: str | Sequence[str] = (),
 ) -> list[list[Caption]]:
     """Captions RGB images, as one batch, with one captioner or with several as an ensemble.
 
@@ -259,7 +283,7 @@ def generate_ensemble(
     generation_config: GenerationConfig,
     keys: Sequence[str],
     seed: int = 0,
-    prefix: Sequence[str] = (),
+    prefix: str | Sequence[str] = (),
 ) -> list[list[Caption]]:
     """As :func:`caption_ensemble`, for the features (B, L, D) of each captioner and the ``keys`` of the images."""
     first = captioners[0]
@@ -267,7 +291,7 @@ def generate_ensemble(
         raise ModelError("an ensemble needs captioners with one vocabulary, and these differ; give a single captioner")
     if len(captioners) == 1:
         return first.generate(features[0], generation_config, keys, seed, prefix)
-    return generate(
+    captions = generate(
         Ensemble([captioner.decoder for captioner in captioners]),
         features,
         first.vocabulary,
@@ -275,12 +299,14 @@ def generate_ensemble(
         keys=keys,
         seed=seed,
         table=tuple(captioner.word_table for captioner in captioners),
-        prefix=prefix,
+        prefix=first.tokens(prefix),
         neighbours=first.parts.reranker,
         grid=first.encoder.spec.grid,
         names=object_names(first.parts.tagger, features[0], first.vocabulary, generation_config),
     )
+    return _in_words(captions, first.vocabulary)
 
 
-def _words(text: str | Sequence[str]) -> list[str]:
-    return tokenizer.tokenize(text) if isinstance(text, str) else list(text)
+def _in_words(captions: Sequence[Sequence[Caption]], vocabulary: Vocabulary) -> list[list[Caption]]:
+    """Captions of tokens as captions of words."""
+    return [[in_words(caption, vocabulary.tokenizer) for caption in of_image] for of_image in captions]

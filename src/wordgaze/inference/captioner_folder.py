@@ -1,6 +1,7 @@
 """The folder of a captioner on disk.
 
     captioner.json        a :class:`CaptionerCard`
+    tokenizer.json        or tokenizer.model: only where the captioner's words are pieces of words from a file
     weights.safetensors   ``decoder.*``; ``encoder.*``, but for networks that the card refers to; and for each of the
                           captioner's parts (:class:`CaptionerParts`) its tensors, under its name
     README.md             optional: the model card, for people
@@ -31,19 +32,19 @@ from wordgaze.inference.precision import WeightsDtype, widened
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.models.format3 import upgrade_config, upgrade_tensors
-from wordgaze.text import tokenizer
-from wordgaze.text.vocabulary import Vocabulary
+from wordgaze.text.tokenizers import RULE_BASED, STORED, Tokenizer, stored_tokenizer
+from wordgaze.text.vocabulary import PTB, Vocabulary
 from wordgaze.vision.encoders import EncoderSpec, packaged_body
 from wordgaze.vision.tagger import Tagger
 from wordgaze.vision.weights import PACKAGED, WeightsReference
 
-FORMAT = 5
-READABLE_FORMATS = (3, 4, FORMAT)
+READABLE_FORMATS = (3, 4, 5, 6)
 CARD, WEIGHTS, MODEL_CARD = "captioner.json", "weights.safetensors", "README.md"
 
 
 class CaptionerCard(BaseModel):
-    """The contents of captioner.json. Since format 5 there are ``dtype``, ``encoder_weights`` and what follows it.
+    """The contents of captioner.json. Since format 5 there are ``dtype``, ``encoder_weights`` and what follows it; a
+    captioner with another tokenizer than ``ptb`` has format 6, which older versions of wordgaze refuse.
 
     ``tuned``: the encoder was trained too, so that stored features are not those of this encoder. ``dtype``: how the
     weights are stored (``wordgaze.inference.precision``). ``encoder_weights``: for each network of the encoder the
@@ -121,10 +122,10 @@ def save_captioner(
     dataset: str = "",
     generation: GenerationConfig | None = None,
 ) -> None:
-    """Writes a captioner folder of format 5, whole or not at all. Equal weights give equal bytes."""
+    """Writes a captioner folder, whole or not at all. Equal weights give equal bytes."""
     card = CaptionerCard(
-        format=FORMAT,
-        tokenizer=tokenizer.NAME,
+        format=written_format(vocabulary.tokenizer.name),
+        tokenizer=vocabulary.tokenizer.name,
         vocabulary=vocabulary.words,
         model=decoder.config.model_dump(),
         vector_size=decoder.vector_size,
@@ -136,12 +137,21 @@ def save_captioner(
     )
     state = {f"encoder.{k}": v for k, v in encoder_state.items()}
     state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
-    write_captioner(folder, card, state | parts.tensors())
+    write_captioner(folder, card, state | parts.tensors(), vocabulary.tokenizer)
 
 
-def write_captioner(folder: Path, card: CaptionerCard, state: dict[str, Tensor], model_card: str = "") -> None:
+def written_format(tokenizer: str) -> int:
+    """The format of a captioner with the tokenizer of this name."""
+    return 5 if tokenizer == PTB.name else 6
+
+
+def write_captioner(
+    folder: Path, card: CaptionerCard, state: dict[str, Tensor], tokenizer: Tokenizer = PTB, model_card: str = ""
+) -> None:
     """Writes the files of a captioner folder, whole or not at all; ``model_card`` is Markdown, and may be empty."""
     with atomic_directory(folder) as temporary:
+        for name, data in tokenizer.files().items():
+            (temporary / name).write_bytes(data)
         write_tensors(temporary / WEIGHTS, state)
         write_json(temporary / CARD, card.model_dump(mode="json"))
         if model_card:
@@ -155,14 +165,20 @@ def load_decoder(folder: Path) -> tuple[Decoder, Vocabulary]:
 
 def build_decoder(folder: Path, card: CaptionerCard, state: dict[str, Tensor]) -> tuple[Decoder, Vocabulary]:
     """The decoder of a captioner folder and its vocabulary. Raises ModelError."""
+    tokenizer = tokenizer_of(folder, card)
     try:
-        vocabulary = Vocabulary(card.vocabulary)
+        vocabulary = Vocabulary(card.vocabulary, tokenizer)
         config = DecoderConfig.model_validate(card.model)
         decoder = Decoder(config, card.encoder.channels, len(vocabulary), card.vector_size)
         decoder.load_state_dict(tensors_of(state, "decoder."))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise broken_captioner(folder, error) from error
     return decoder, vocabulary
+
+
+def tokenizer_of(folder: Path, card: CaptionerCard) -> Tokenizer:
+    """The tokenizer of a captioner folder. Raises ModelError if its file is missing or broken, or its library is."""
+    return stored_tokenizer(card.tokenizer, folder)
 
 
 def read_captioner(folder: Path) -> tuple[CaptionerCard, dict[str, Tensor]]:
@@ -193,17 +209,28 @@ def read_card(folder: Path) -> CaptionerCard:
         values = json.loads(text)
         version = values.get("format") if isinstance(values, dict) else None
         if version not in READABLE_FORMATS:
-            known = ", ".join(map(str, READABLE_FORMATS[:-1]))
+            *known, newest = map(str, READABLE_FORMATS)
             raise ModelError(
-                f"{folder / CARD} has format {version!r}, and this version of wordgaze reads formats {known} and"
-                f" {FORMAT}; train the captioner again with dvc repro, or use the version of wordgaze that wrote it"
+                f"{folder / CARD} has format {version!r}, and this version of wordgaze reads formats {', '.join(known)}"
+                f" and {newest}; train the captioner again with dvc repro, or use the version of wordgaze that wrote it"
             )
         card = CaptionerCard.model_validate_json(text)
+        _check_tokenizer(folder, card.tokenizer)
     except ValidationError as error:
         raise broken_captioner(folder, ValueError(problems_of(error))) from error
     except (OSError, ValueError) as error:
         raise broken_captioner(folder, error) from error
     return card.model_copy(update={"model": upgrade_config(card.model)}) if card.format == 3 else card
+
+
+def _check_tokenizer(folder: Path, name: str) -> None:
+    """Raises ModelError for the name of a tokenizer that this version does not have."""
+    known = [*RULE_BASED, *STORED]
+    if name not in known:
+        raise ModelError(
+            f"{folder / CARD} has the tokenizer {name!r}, and this version has {', '.join(known)}; train the"
+            " captioner again with dvc repro, or use the version of wordgaze that wrote it"
+        )
 
 
 def encoder_state(folder: Path, card: CaptionerCard, state: dict[str, Tensor]) -> dict[str, Tensor]:

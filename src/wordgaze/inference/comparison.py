@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wordgaze.core.errors import CaptionsError, ParamsError
+from wordgaze.core.errors import ParamsError
 from wordgaze.core.files import atomic_write
 from wordgaze.generation.config import GenerationConfig, parse_generation_config
 from wordgaze.generation.outputs import Caption
@@ -13,7 +13,6 @@ from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.attention_maps import comparison_sheet
 from wordgaze.inference.caption_files import check_inputs_are_kept, check_sheet
 from wordgaze.inference.captioner import Captioner, caption_ensemble
-from wordgaze.text.tokenizer import tokenize
 from wordgaze.vision.images import load_image
 
 WARPING = frozenset({"temperature", "top_k", "top_p", "typical_p", "min_p"})
@@ -72,9 +71,7 @@ def compare_attention(
     check_sheet(output, "--output")
     check_inputs_are_kept([output], [picture])
     image = load_image(picture)
-    if not (tokens := tokenize(words)):
-        raise CaptionsError(f"{words!r} has no word in it; give --words a caption")
-    captions = [Captioner.load(folder).explain(image, tokens).caption for folder in folders]
+    captions = [Captioner.load(folder).explain(image, words).caption for folder in folders]
     rows = list(zip(models, captions, strict=True))
     with atomic_write(output) as temporary:
         comparison_sheet(image, rows).save(temporary)

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from wordgaze.core.errors import CaptionsError, ParamsError
+from wordgaze.core.errors import ParamsError
 from wordgaze.core.files import atomic_write, write_json
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.caption_files import check_inputs_are_kept
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.explanation import Explanation, ModelVersion
-from wordgaze.text.tokenizer import tokenize
 from wordgaze.vision.images import load_image
 
 
@@ -33,8 +32,6 @@ def explain_file(
     _check_outputs(gif, png, json)
     check_inputs_are_kept([path for path in (gif, png) if path is not None], [picture])
     image = load_image(picture)
-    if words is not None and not tokenize(words):
-        raise CaptionsError(f"{words!r} has no word in it; give --words a caption")
     explanation = replace(Captioner.load(folder).explain(image, words, generation_config, seed), model=model)
     if gif is not None:
         explanation.save_gif(gif)

@@ -1,7 +1,6 @@
 """The explanation of a caption: the attention of each word, its probability, and the most probable alternatives."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.film import save_gif
-from wordgaze.text.vocabulary import END, PAD, START, UNK
+from wordgaze.text.vocabulary import END, PAD, START, UNK, Vocabulary
 
 ENDED = "(end)"
 """How the end of a caption is shown among the words that could come next."""
@@ -110,14 +109,18 @@ def word_probabilities(caption: Caption) -> tuple[WordProbability, ...]:
     return tuple(WordProbability(word, math.exp(log_prob)) for word, log_prob in pairs)
 
 
-def likeliest_words(log_probs: Tensor, vocabulary: Sequence[str]) -> tuple[tuple[WordProbability, ...], ...]:
-    """The most probable words of each row of log_probs (T, V), best first, without the special ones except the end."""
+def likeliest_words(log_probs: Tensor, vocabulary: Vocabulary) -> tuple[tuple[WordProbability, ...], ...]:
+    """The most probable words of each row of log_probs (T, V), best first, without the special ones except the end; of
+    a vocabulary of pieces of words, the text of the most probable pieces."""
     log_probs = log_probs.index_fill(1, torch.tensor([PAD, START, UNK]), -torch.inf)
     best = log_probs.topk(min(ALTERNATIVES, len(vocabulary) - 3), dim=1)
-    names = {END: ENDED}
     return tuple(
-        tuple(
-            WordProbability(names.get(i, vocabulary[i]), math.exp(value)) for i, value in zip(row, values, strict=True)
-        )
+        tuple(WordProbability(_shown(i, vocabulary), math.exp(value)) for i, value in zip(row, values, strict=True))
         for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
+
+
+def _shown(token_id: int, vocabulary: Vocabulary) -> str:
+    """How a token is shown: without the mark of a blank."""
+    token = vocabulary.words[token_id]
+    return ENDED if token_id == END else vocabulary.tokenizer.join([token]) or token

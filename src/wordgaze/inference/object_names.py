@@ -1,7 +1,8 @@
 """What captions must name: the words that a captioner's tagger is sure of, as its vocabulary has them."""
 
+import logging
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.class_words import Phrase
 from wordgaze.vision.tagger import Tagger, absent_names, choose_tag
 
+_log = logging.getLogger(__name__)
 MIN_PROBABILITY = 0.3
 """The least probability of a name; of several, the most specific one that reaches it is taken."""
 
@@ -22,11 +24,20 @@ def object_names(
 ) -> Sequence[ObjectName | None]:
     """How the caption of each of B images must name what it shows, or None; features (B, L, D).
 
-    Empty without a tagger and where ``config.name_objects`` is off.
+    Empty without a tagger, where ``config.name_objects`` is off, and for captions in another language than English.
     """
     if tagger is None or not config.name_objects:
         return ()
+    if not vocabulary.tokenizer.is_english:
+        _warn_of_names(vocabulary.tokenizer.name)
+        return ()
     return [_object_name(row, vocabulary, config.naming_threshold) for row in tagger.probabilities(features)]
+
+
+@cache
+def _warn_of_names(tokenizer: str) -> None:
+    """Says once that a setting has no effect."""
+    _log.warning("name_objects knows English names only, and does nothing with the tokenizer %s", tokenizer)
 
 
 def _object_name(probabilities: Tensor, vocabulary: Vocabulary, threshold: float) -> ObjectName | None:

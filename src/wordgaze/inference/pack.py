@@ -13,13 +13,14 @@ from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.ngram_summary import NgramSummaryReranker
 from wordgaze.inference.captioner_folder import (
     CARD,
-    FORMAT,
     CaptionerCard,
     body_name,
     encoder_state,
     read_captioner,
     tensors_of,
+    tokenizer_of,
     write_captioner,
+    written_format,
 )
 from wordgaze.inference.precision import WeightsDtype, narrowed
 from wordgaze.text.vocabulary import Vocabulary
@@ -63,14 +64,14 @@ def pack_captioner(
     stored = {k: v for k, v in state.items() if not k.startswith("encoder.")}
     stored |= {f"encoder.{k}": v for k, v in encoder.items()}
     update = {
-        "format": FORMAT,
+        "format": written_format(card.tokenizer),
         "dtype": dtype,
         "encoder_weights": references,
         "generation": generation,
         "dataset": card.dataset or dataset,
     }
     packed = card.model_copy(update=update)
-    write_captioner(folder, packed, narrowed(stored, dtype), model_card(packed))
+    write_captioner(folder, packed, narrowed(stored, dtype), tokenizer_of(source, card), model_card(packed))
     return PackedSizes(_size(source), _size(folder))
 
 

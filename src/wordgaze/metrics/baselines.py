@@ -75,17 +75,19 @@ def nearest_captions(
     return [_consensus([words for j in row for words in train_captions[j]], frequencies) for row in rows]
 
 
-def human_scores(references: Sequence[Sequence[Tokens]]) -> dict[str, float] | None:
+def human_scores(references: Sequence[Sequence[Tokens]], is_english: bool = True) -> dict[str, float] | None:
     """The scores of human captions: each reference in turn against the others, averaged.
 
     Captions are scored on one reference fewer than those of a captioner. Images with one reference are left out; None
     if no image has two.
     """
     several = [of_image for of_image in references if len(of_image) > 1]
-    return _leave_one_out(several, lambda i: [of_image[i] for of_image in several])
+    return _leave_one_out(several, lambda i: [of_image[i] for of_image in several], is_english)
 
 
-def fewer_references(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float] | None:
+def fewer_references(
+    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]], is_english: bool = True
+) -> dict[str, float] | None:
     """A captioner's scores with one reference left out in turn, averaged, which compare with :func:`human_scores`.
 
     Images, rounds and the number of references are the same as there. None if no image has two references.
@@ -93,7 +95,7 @@ def fewer_references(candidates: Sequence[Tokens], references: Sequence[Sequence
     refuse_misfit(candidates, len(references))
     several = [number for number, of_image in enumerate(references) if len(of_image) > 1]
     captions = [candidates[number] for number in several]
-    return _leave_one_out([references[number] for number in several], lambda _: captions)
+    return _leave_one_out([references[number] for number in several], lambda _: captions, is_english)
 
 
 def _consensus(candidates: Sequence[Tokens], frequencies: DocumentFrequencies) -> list[str]:
@@ -103,14 +105,14 @@ def _consensus(candidates: Sequence[Tokens], frequencies: DocumentFrequencies) -
 
 
 def _leave_one_out(
-    references: Sequence[Sequence[Tokens]], captions: Callable[[int], Sequence[Tokens]]
+    references: Sequence[Sequence[Tokens]], captions: Callable[[int], Sequence[Tokens]], is_english: bool
 ) -> dict[str, float] | None:
     """The mean over rounds i of the scores of ``captions(i)`` against all references but the i-th of each image."""
     if not references:
         return None
     rounds = min(map(len, references))
     scores = [
-        score_captions(captions(i), [[*of_image[:i], *of_image[i + 1 :]] for of_image in references])
+        score_captions(captions(i), [[*of_image[:i], *of_image[i + 1 :]] for of_image in references], is_english)
         for i in range(rounds)
     ]
     return {name: sum(s[name] for s in scores) / rounds for name in scores[0]}

@@ -4,7 +4,7 @@ The caller decides what "right" means: for generated captions, ``words_right`` o
 forcing, that the most probable word is the word of the reference. The end of a caption is not a word and is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,15 +44,19 @@ def words_right(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens
     return right
 
 
-def captions_right(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> list[bool]:
+def captions_right(
+    captions: Sequence[Tokens],
+    references: Sequence[Sequence[Tokens]],
+    function_words: Collection[str] = FUNCTION_WORDS,
+) -> list[bool]:
     """For each caption, whether at least half of its different content words occur in a reference of its image.
 
-    Content words are those that are not in ``FUNCTION_WORDS``; a caption without any is not right. Raises ScoreError on
+    Content words are those that are not in ``function_words``; a caption without any is not right. Raises ScoreError on
     a misfit.
     """
     right = []
     for words, hits in zip(captions, words_right(captions, references), strict=True):
-        content = {word: hit for word, hit in zip(words, hits, strict=True) if word not in FUNCTION_WORDS}
+        content = {word: hit for word, hit in zip(words, hits, strict=True) if word not in function_words}
         right.append(bool(content) and 2 * sum(content.values()) >= len(content))
     return right
 

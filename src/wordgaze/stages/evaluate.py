@@ -108,7 +108,7 @@ def _examples(evaluation: Evaluation) -> list[CaptionExample]:
     return [
         CaptionExample(
             image=evaluation.images[place],
-            caption=evaluation.best[place].text,
+            caption=evaluation.shown(place).text,
             references=tuple(evaluation.prepared.raw[evaluation.images[place]]),
             score=float(cider[place]),
             picture=_attention_sheet(evaluation, place),
@@ -124,7 +124,7 @@ def _write_captions(path: Path, evaluation: Evaluation) -> None:
     rows = (
         {
             "image": image,
-            **{name: evaluation.captions[name][place][0].text for name in strategies},
+            **{name: evaluation.shown(place, name).text for name in strategies},
             "references": BETWEEN.join(evaluation.prepared.raw[image]),
         }
         for place, image in enumerate(evaluation.images)
@@ -140,7 +140,7 @@ def _draw_attention(path: Path, evaluation: Evaluation, count: int) -> None:
 
 
 def _attention_sheet(evaluation: Evaluation, place: int) -> Image.Image:
-    return attention_sheet(_load(evaluation.images[place]), evaluation.best[place])
+    return attention_sheet(_load(evaluation.images[place]), evaluation.shown(place))
 
 
 def _load(image: str) -> Image.Image:

@@ -12,10 +12,12 @@ from wordgaze.core.errors import DataError
 from wordgaze.core.files import atomic_directory, atomic_write, write_json, write_text
 from wordgaze.data.contracts import check
 from wordgaze.data.extra_text import pair_with_images, read_sentences
+from wordgaze.data.preparation import least_count, tokenize_captions, tokenizer_of_params
 from wordgaze.data.prepared import CAPTIONS, EXTRA_TEXT, VOCABULARY
 from wordgaze.data.records import SPLITS, Record, assign_splits, read_records
-from wordgaze.text.tokenizer import tokenize
-from wordgaze.text.vocabulary import SPECIAL, Vocabulary
+from wordgaze.text.tokenizers import Tokenizer
+from wordgaze.text.tokenizers.advice import HINT, is_unsegmented
+from wordgaze.text.vocabulary import PTB, SPECIAL, Vocabulary
 from wordgaze.tracking.reporting import log_contract
 from wordgaze.tracking.runs import stage_run
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 MIN_COVERAGE = 0.7
 """Fraction of the training tokens that the vocabulary should cover; below it a warning is logged."""
+
+_CHARACTERS = "set prepare.tokenizer=characters"
+MAX_CUT = 0.1
+"""Fraction of the training captions that may be longer than ``max_words``; above it a warning is logged."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,16 +42,19 @@ def run(params: Params) -> None:
         stage_run("prepare", {"prepare": settings.model_dump()}) as tracked,
         atomic_directory(paths.PREPARED) as folder,
     ):
-        captions, wordless = _caption_table(records)
+        tokenizer = tokenizer_of_params(settings, records)
+        captions, wordless = _caption_table(records, tokenizer)
         train = captions[captions["split"] == "train"]
-        extra = _extra_captions(settings, train)
+        extra = _extra_captions(settings, train, tokenizer)
         tokens = [text.split() for text in [*train["tokens_text"], *extra["tokens_text"]]]
         counts = Counter(word for words in tokens for word in words)
-        vocabulary = Vocabulary.count(tokens, settings.min_count, settings.max_vocabulary)
-        _check_usable(captions, vocabulary, counts, settings)
+        min_count = least_count(settings, tokenizer)
+        vocabulary = Vocabulary.count(tokens, min_count, settings.max_vocabulary, tokenizer)
+        is_unsegmented_text = is_unsegmented(counts, len(tokens))
+        _check_usable(captions, vocabulary, counts, settings, is_unsegmented_text)
         contracts = [
             check("captions", captions),
-            check("vocabulary", _word_table(vocabulary, counts, settings.min_count)),
+            check("vocabulary", _word_table(vocabulary, counts, min_count)),
         ]
         for contract in contracts:
             write_text(folder / f"contract_{contract.name}.json", contract.to_json())
@@ -54,16 +63,30 @@ def run(params: Params) -> None:
             captions.drop(columns="splits_of_image").to_parquet(temporary, index=False)
         with atomic_write(folder / EXTRA_TEXT) as temporary:
             extra.to_parquet(temporary, index=False)
-        write_json(folder / VOCABULARY, {"words": vocabulary.words, "counts": [counts[w] for w in vocabulary.words]})
+        _write_vocabulary(folder, vocabulary, counts)
         summary = _summary(captions, vocabulary, counts, wordless) | {"extra_sentences": len(extra)}
         write_json(folder / "summary.json", summary)
         tracked.metrics(summary)
 
 
+def _write_vocabulary(folder: Path, vocabulary: Vocabulary, counts: Counter[str]) -> None:
+    """Writes the words with their counts, and the name and the file of the tokenizer if it is not the default."""
+    tokenizer = vocabulary.tokenizer
+    content = {"words": vocabulary.words, "counts": [counts[word] for word in vocabulary.words]}
+    write_json(folder / VOCABULARY, content | ({} if tokenizer == PTB else {"tokenizer": tokenizer.name}))
+    for name, data in tokenizer.files().items():
+        (folder / name).write_bytes(data)
+
+
 def _check_usable(
-    captions: "pd.DataFrame", vocabulary: Vocabulary, counts: Counter[str], settings: PrepareParams
+    captions: "pd.DataFrame",
+    vocabulary: Vocabulary,
+    counts: Counter[str],
+    settings: PrepareParams,
+    is_unsegmented_text: bool,
 ) -> None:
-    """Raises DataError for an empty split or vocabulary, which few images can lead to; warns of a low coverage."""
+    """Raises DataError for an empty split or vocabulary, which few images can lead to; warns of a low coverage, of
+    captions whose words were not found, and of many captions that are cut."""
     images = {split: int((captions.drop_duplicates("image")["split"] == split).sum()) for split in SPLITS}
     counted = ", ".join(f"{split} {count}" for split, count in images.items())
     if not all(images.values()):
@@ -72,10 +95,17 @@ def _check_usable(
             "prepare.test_share, or use a data set with images in all three splits"
         )
     if len(vocabulary) == len(SPECIAL):
+        way_out = f"most captions are one long word: {HINT}; {_CHARACTERS}"
         raise DataError(
             f"no word occurs prepare.min_count = {settings.min_count} times in the captions of {images['train']} "
-            "training images; lower prepare.min_count"
+            f"training images; {way_out if is_unsegmented_text else 'lower prepare.min_count'}"
         )
+    if is_unsegmented_text:
+        _log.warning(
+            "most captions are one long word to the tokenizer %s: %s; %s", settings.tokenizer, HINT, _CHARACTERS
+        )
+        return
+    _warn_of_cut_captions(captions, settings)
     known = _known_share(vocabulary, counts)
     if known < MIN_COVERAGE:
         _log.warning(
@@ -84,28 +114,32 @@ def _check_usable(
         )  # fmt: skip
 
 
+def _warn_of_cut_captions(captions: "pd.DataFrame", settings: PrepareParams) -> None:
+    train = captions[captions["split"] == "train"]
+    cut = float((train["length"] > settings.max_words).mean())
+    if cut > MAX_CUT:
+        _log.warning(
+            "%.0f %% of the training captions have more than prepare.max_words = %d tokens and are cut; raise it, and"
+            " generation.max_new_tokens with it", 100 * cut, settings.max_words,
+        )  # fmt: skip
+
+
 def _known_share(vocabulary: Vocabulary, counts: Counter[str]) -> float:
     return sum(counts[word] for word in vocabulary.words) / counts.total()
 
 
-def _caption_table(records: Sequence[Record]) -> tuple["pd.DataFrame", int]:
+def _caption_table(records: Sequence[Record], tokenizer: Tokenizer) -> tuple["pd.DataFrame", int]:
     """One row per caption with at least one token, and the number of captions without any."""
     import pandas as pd
 
-    rows, wordless = [], 0
-    for record in records:
-        for number, raw in enumerate(record.captions):
-            words = tokenize(raw)
-            if not words:
-                wordless += 1
-                continue
-            rows.append((record.image, record.split, number, " ".join(raw.split()), " ".join(words), len(words)))
+    tokenized, wordless = tokenize_captions(records, tokenizer)
+    rows = [(*each[:3], " ".join(each.text.split()), " ".join(each.tokens), len(each.tokens)) for each in tokenized]
     table = pd.DataFrame(rows, columns=["image", "split", "caption_id", "raw", "tokens_text", "length"])
     table["splits_of_image"] = table.groupby("image")["split"].transform("nunique")
     return table, wordless
 
 
-def _extra_captions(settings: PrepareParams, train: "pd.DataFrame") -> "pd.DataFrame":
+def _extra_captions(settings: PrepareParams, train: "pd.DataFrame", tokenizer: Tokenizer) -> "pd.DataFrame":
     """The sentences of ``extra_text``, one row each, with the training image that a sentence is paired with."""
     import pandas as pd
 
@@ -114,7 +148,7 @@ def _extra_captions(settings: PrepareParams, train: "pd.DataFrame") -> "pd.DataF
         by_image: dict[str, list[list[str]]] = {}
         for image, text in zip(train["image"], train["tokens_text"], strict=True):
             by_image.setdefault(image, []).append(text.split())
-        paired = pair_with_images(read_sentences(Path(settings.extra_text)), by_image)
+        paired = pair_with_images(read_sentences(Path(settings.extra_text), tokenizer), by_image)
         rows = [(image, " ".join(words)) for image in sorted(paired) for words in paired[image]]
         _log.info("extra text: %d sentences for %d training images", len(rows), len(paired))
     return pd.DataFrame(rows, columns=["image", "tokens_text"], dtype=str)

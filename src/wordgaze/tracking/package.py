@@ -15,6 +15,7 @@ from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256
 from wordgaze.inference.captioner_folder import read_card
 from wordgaze.inference.packaged import PHOTOS
+from wordgaze.text.tokenizers import STORED
 from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun
 from wordgaze.tracking.store import translate_errors
 
@@ -27,7 +28,18 @@ if TYPE_CHECKING:
 ARTIFACT = "captioner"
 _CODE = Path(__file__).parents[1]
 PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "safetensors", "timm", "torch", "torchvision")
+REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pydantic",
+    "regex",
+    "safetensors",
+    "timm",
+    "torch",
+    "torchvision",
+)
 
 
 def log_captioner(
@@ -114,7 +126,9 @@ def _code() -> Iterator[Path]:
 
 
 def _parts(captioner_folder: Path, decode: "GenerationConfig", code: Path) -> dict[str, Any]:
-    referred = [one.package.replace("_", "-") for one in read_card(captioner_folder).encoder_weights if one]
+    card = read_card(captioner_folder)
+    referred = [one.package.replace("_", "-") for one in card.encoder_weights if one]
+    referred += [STORED[card.tokenizer].library] if card.tokenizer in STORED else []
     return {
         "python_model": str(PYFUNC_MODEL),
         "code_paths": [str(code)],

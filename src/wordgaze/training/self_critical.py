@@ -1,6 +1,6 @@
 """Self-critical sequence training: captions sampled from the decoder are rewarded by CIDEr (Rennie et al. 2017)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 
 import torch
@@ -15,6 +15,7 @@ from wordgaze.metrics.bleu import Bleu
 from wordgaze.metrics.cider import Cider, document_frequencies
 from wordgaze.metrics.failures import dangles, repeats
 from wordgaze.models.decoder import Decoder, DecoderOutput
+from wordgaze.text.function_words import FUNCTION_WORDS
 from wordgaze.text.vocabulary import END, PAD, SPECIAL, START, UNK, Vocabulary
 from wordgaze.training.batches import Batch, pad_captions
 from wordgaze.training.losses import LossOutput
@@ -64,7 +65,7 @@ class SelfCriticalLoss:
         whole, share = batch.whole_size(), batch.shares().images
         length = torch.tensor(whole.words / whole.captions, device=features.device)
         loss = policy_loss(output, advantages, self.decode.temperature) / length * share
-        reward, rates = float(rewards.mean()), failure_rates(list(chain.from_iterable(samples)))
+        reward, rates = float(rewards.mean()), self._failure_rates(list(chain.from_iterable(samples)))
         metrics = {"train_loss": -reward, "train_reward": reward, **rates}
         return LossOutput(loss, {name: value * share for name, value in metrics.items()})
 
@@ -72,6 +73,9 @@ class SelfCriticalLoss:
         """Captions of each image in the order of drawing."""
         seed = int(torch.randint(2**62, ()))
         return generate(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, seed=seed)
+
+    def _failure_rates(self, captions: Sequence[Caption]) -> dict[str, float]:
+        return failure_rates(captions, self.vocabulary.function_words)
 
     def _indices(self, caption: Caption) -> list[int]:
         return [self.vocabulary.index[word] for word in _tokens(caption)]
@@ -123,11 +127,11 @@ def policy_loss(output: DecoderOutput, advantages: Tensor, temperature: float) -
     return -(per_caption[caption] * word_log_probs).sum() / len(per_caption)
 
 
-def failure_rates(captions: Sequence[Caption]) -> dict[str, float]:
-    """The shares of captions that end on a word such as "in", that never end, and that repeat themselves: failures that
-    a reward of n-grams may favour."""
+def failure_rates(captions: Sequence[Caption], function_words: Collection[str] = FUNCTION_WORDS) -> dict[str, float]:
+    """The shares of captions that end on a function word such as "in", that never end, and that repeat themselves:
+    failures that a reward of n-grams may favour."""
     failures = {
-        "train_dangling": [dangles(caption.words) for caption in captions],
+        "train_dangling": [dangles(caption.words, function_words) for caption in captions],
         "train_endless": [caption.finish_reason != "end" for caption in captions],
         "train_repeating": [repeats(caption.words) for caption in captions],
     }

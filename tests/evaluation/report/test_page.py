@@ -135,7 +135,11 @@ def test_the_best_strategy_of_each_score_is_bold_and_baselines_never_are() -> No
         "0.400", "0.300", "0.204", "0.450", "0.188", "0.500", "0.620",
     ]  # fmt: skip
     assert "<small>.471–.528</small>" in beam[-1]
-    assert "strong" not in "".join(constant + human) and "“<bdi lang=\"\">a dog runs</bdi>”" in rows[2] and "“" not in rows[3]
+    assert (
+        "strong" not in "".join(constant + human)
+        and '“<bdi lang="">a dog runs</bdi>”' in rows[2]
+        and "“" not in rows[3]
+    )
 
 
 def test_examples_are_cards_by_kind_with_the_picture_inside(read: Reader) -> None:

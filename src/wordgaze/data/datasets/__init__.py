@@ -17,9 +17,7 @@ def open_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> 
     Downloads are stored in ``cache``. ``prepare`` has the shares of dev and test for a data set without official
     splits, which the maximum numbers per split require.
     """
-    subset = Subset(
-        params.max_train_images, params.max_dev_images, params.max_test_images, prepare.dev_share, prepare.test_share
-    )
+    subset = subset_of(params, prepare)
     match params.name:
         case "scenes":
             return _ScenesSubset(Scenes(params.scenes.num_images, params.scenes.image_size, params.scenes.seed), subset)
@@ -31,6 +29,13 @@ def open_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> 
             return Coco(params.source, cache, params.karpathy, subset)
         case "folder":
             return Folder(params.source, params.captions, cache, subset, params.image_column, params.caption_column)
+
+
+def subset_of(params: DatasetParams, prepare: PrepareParams) -> Subset:
+    """The maximum numbers of images in ``params``, with the shares by which images without a split are split."""
+    return Subset(
+        params.max_train_images, params.max_dev_images, params.max_test_images, prepare.dev_share, prepare.test_share
+    )
 
 
 class _ScenesSubset:

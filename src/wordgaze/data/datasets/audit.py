@@ -1,7 +1,7 @@
 """The audit of a data set: every image is decoded once, and faulty records and images are dropped and counted."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,7 +56,8 @@ class AuditReport:
     def __str__(self) -> str:
         """One line that says what was left out and why; "" if nothing was."""
         kinds = {name.replace("_", " "): value for name, value in vars(self).items() if isinstance(value, Finding)}
-        return "; ".join(f"{f.count} {kind} ({', '.join(f.examples)})" for kind, f in kinds.items() if f.count)
+        shown = {kind: (f.count, ", ".join(f.examples[:_NUM_NAMED])) for kind, f in kinds.items() if f.count}
+        return "; ".join(f"{count} {kind} ({examples})" for kind, (count, examples) in shown.items())
 
     def to_json(self) -> dict[str, Any]:
         """Values for :func:`wordgaze.core.files.write_json`, equal for equal data sets."""
@@ -74,28 +75,51 @@ def audit(
     """
     images = folder / "images"
     present = {path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()}
+    names = list(dict.fromkeys(record.image for record in records if record.image in present))
+    kept, report = audit_records(records, present, *_unusable(names, images), faults)
+    if refusal := refused(report, folder, max_faulty, advice):
+        raise DataError(refusal)
+    if left := str(report):
+        _log.info("left out of %d images: %s", report.seen, left)
+    return kept, report
+
+
+def audit_records(
+    records: Sequence[Record],
+    present: Collection[str],
+    unread: Mapping[str, str],
+    broken: Mapping[str, str],
+    faults: Sequence[Fault] = (),
+    max_examples: int | None = _NUM_NAMED,
+) -> tuple[list[Record], AuditReport]:
+    """As :func:`audit`, without any file.
+
+    ``present`` are the images that exist; of these, ``unread`` and ``broken`` say why an image cannot be used. Each
+    finding has ``max_examples`` examples; None gives all.
+    """
+
+    def finding(names: Sequence[str]) -> Finding:
+        return Finding(len(names), tuple(names[:max_examples]))
+
     first: dict[str, Record] = {}
     duplicates = [record.image for record in records if first.setdefault(record.image, record) is not record]
     unique = [replace(record, captions=_nonblank(record)) for record in first.values()]
-    unread, broken = _unusable([record.image for record in unique if record.image in present], images)
-    sound = [record for record in unique if record.image in present - unread.keys() - broken.keys()]
+    usable = set(present) - unread.keys() - broken.keys()
+    sound = [record for record in unique if record.image in usable]
     kept = [record for record in sound if record.captions]
-    unnamed = sorted(present - first.keys())
+    unnamed = sorted(set(present) - first.keys())
     report = AuditReport(
         seen=len(records) + len(unnamed) + len(faults),
         kept=len(kept),
-        faulty_rows=_finding(list(map(str, faults))),
-        duplicate_records=_finding(duplicates),
-        missing_pictures=_finding([record.image for record in unique if record.image not in present]),
-        unread_formats=_finding(list(unread.values())),
-        broken_pictures=_finding(list(broken.values())),
-        without_captions=_finding([record.image for record in sound if not record.captions]),
-        unnamed_pictures=_finding(unnamed),
-        blank_captions=_finding([r.image for r in first.values() for c in r.captions if not c.strip()]),
+        faulty_rows=finding(list(map(str, faults))),
+        duplicate_records=finding(duplicates),
+        missing_pictures=finding([record.image for record in unique if record.image not in present]),
+        unread_formats=finding(list(unread.values())),
+        broken_pictures=finding(list(broken.values())),
+        without_captions=finding([record.image for record in sound if not record.captions]),
+        unnamed_pictures=finding(unnamed),
+        blank_captions=finding([r.image for r in first.values() for c in r.captions if not c.strip()]),
     )
-    _check(report, folder, max_faulty, advice)
-    if left := str(report):
-        _log.info("left out of %d images: %s", report.seen, left)
     return kept, report
 
 
@@ -121,16 +145,14 @@ def _unusable(names: list[str], images: Path) -> tuple[dict[str, str], dict[str,
     return unread, {name: why for name, why in reasons.items() if name not in unread}
 
 
-def _finding(names: list[str]) -> Finding:
-    return Finding(len(names), tuple(names[:_NUM_NAMED]))
-
-
-def _check(report: AuditReport, folder: Path, max_faulty: float, advice: str) -> None:
+def refused(report: AuditReport, folder: Path | str, max_faulty: float, advice: str = "") -> str:
+    """Why the data set in ``folder`` cannot be used, in one line with the way out; "" if it can."""
     more = f". {advice}" if advice else ""
     if not report.kept:
-        raise DataError(f"{folder} has no usable image with a caption: {str(report) or 'it is empty'}{more}")
+        return f"{folder} has no usable image with a caption: {str(report) or 'it is empty'}{more}"
     if report.share > max_faulty:
-        raise DataError(
+        return (
             f"{folder}: {report.share:.2%} of {report.seen} images are faulty, more than dataset.max_faulty = "
             f"{max_faulty:g}: {report}; correct the data or raise dataset.max_faulty{more}"
         )
+    return ""

@@ -88,15 +88,20 @@ def gather(
 
     ``pictures`` maps ``Record.image`` to its file. Raises DownloadError if no record has an image.
     """
-    if records and not any(record.image in pictures for record in records):
-        raise DownloadError(
-            f"{source.address} has none of the {len(records)} captioned images, such as {records[0].image}; "
-            "check that captions and images belong to one data set"
-        )
+    require_pictures(source.address, records, pictures)
     selected = subset.select(records, pictures.keys())
     with atomic_directory(folder / "images", sync=False) as images:  # many small files, which can be copied again
         source.copy({images / r.image: pictures[r.image] for r in selected if r.image in pictures})
     return selected
+
+
+def require_pictures(address: str, records: Sequence[Record], pictures: Mapping[str, Found]) -> None:
+    """Raises DownloadError if no record has an image."""
+    if records and not any(record.image in pictures for record in records):
+        raise DownloadError(
+            f"{address} has none of the {len(records)} captioned images, such as {records[0].image}; "
+            "check that captions and images belong to one data set"
+        )
 
 
 def karpathy_records(address: str, name: str, cache: Path) -> list[Record]:

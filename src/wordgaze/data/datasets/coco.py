@@ -7,9 +7,9 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
+from wordgaze.data.datasets.base import ALL, Collected, Subset, karpathy_records
 from wordgaze.data.datasets.caption_files import read_captions_of
-from wordgaze.data.datasets.folder import collect_contents, read_contents
+from wordgaze.data.datasets.folder import FolderContents, collect_contents, read_contents
 from wordgaze.data.datasets.naming import pictures_by_name
 from wordgaze.data.datasets.source import Found, Source, is_picture
 from wordgaze.data.readers.captions import ById, read_references
@@ -49,16 +49,23 @@ class Coco:
         self._cache, self._karpathy, self._subset = cache, karpathy, subset
 
     def collect(self, folder: Path) -> Collected:
-        """The selected records, sorted by image name. Raises DownloadError if captions or images are missing, and
-        CaptionsError if a caption file is broken or train and val share an image."""
+        """The selected records, sorted by image name. Raises as :meth:`read`, and DownloadError if none is there."""
+        return collect_contents(self.read(), self._source, self._subset, folder)
+
+    def read(self) -> FolderContents:
+        """The records, sorted by image name, and their images, without a copy.
+
+        Raises DownloadError if captions or images are missing, and CaptionsError if a caption file is broken or train
+        and val share an image.
+        """
         if self._karpathy:
             records = karpathy_records(self._karpathy, self.name, self._cache)
         elif parts := self._parts():
             records = _official(*parts)
         else:
             captions = read_captions_of(self._source, str(self._single().path))
-            return collect_contents(read_contents(captions, self._source), self._source, self._subset, folder)
-        return Collected(gather(self._source, records, self._found(records), self._subset, folder))
+            return read_contents(captions, self._source)
+        return FolderContents(records, self._found(records))
 
     def _found(self, records: list[Record]) -> dict[str, Found]:
         """The pictures of the records. Raises DownloadError if a split has none."""

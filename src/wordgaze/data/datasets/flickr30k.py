@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
+from wordgaze.data.datasets.base import ALL, Collected, Subset, karpathy_records
+from wordgaze.data.datasets.folder import FolderContents, collect_contents
 from wordgaze.data.datasets.naming import pictures_by_name
 from wordgaze.data.datasets.source import Found, Source, is_picture
 from wordgaze.data.readers.captions import decoded, read_references
@@ -53,7 +54,11 @@ class Flickr30k:
         self._cache, self._karpathy, self._subset = cache, karpathy, subset
 
     def collect(self, folder: Path) -> Collected:
-        """The selected records, sorted by image name.
+        """The selected records, sorted by image name. Raises as :meth:`read`, and DownloadError if none is there."""
+        return collect_contents(self.read(), self._source, self._subset, folder)
+
+    def read(self) -> FolderContents:
+        """The records, sorted by image name, and their images, without a copy.
 
         Raises DownloadError if captions or images are missing, and CaptionsError if a line is broken. Rows of
         ``results.csv`` without one of their bars are repaired, and their number is logged.
@@ -66,8 +71,7 @@ class Flickr30k:
         files = self._source.find(is_picture)
         if not files:
             raise DownloadError(f"{self._source.address} has no *.jpg, neither loose nor in an archive; add the images")
-        pictures = pictures_by_name((record.image for record in records), files)
-        return Collected(gather(self._source, records, pictures, self._subset, folder))
+        return FolderContents(records, pictures_by_name((record.image for record in records), files))
 
     def _captions(self) -> dict[str, list[str]]:
         for name, read in ((TOKENS, _from_tokens), (TABLE, _from_table)):

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from wordgaze.core.errors import CaptionsError, DownloadError
-from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, karpathy_records
+from wordgaze.data.datasets.base import ALL, Collected, Subset, karpathy_records
+from wordgaze.data.datasets.folder import FolderContents, collect_contents
 from wordgaze.data.datasets.naming import pictures_by_name
 from wordgaze.data.datasets.source import Found, Source, by_name, is_picture
 from wordgaze.data.readers.captions import decoded, read_references
@@ -46,7 +47,11 @@ class Flickr8k:
         self._cache, self._karpathy, self._subset = cache, karpathy, subset
 
     def collect(self, folder: Path) -> Collected:
-        """The selected records of the official splits, sorted by image name.
+        """The selected records, sorted by image name. Raises as :meth:`read`, and DownloadError if none is there."""
+        return collect_contents(self.read(), self._source, self._subset, folder)
+
+    def read(self) -> FolderContents:
+        """The records of the official splits, sorted by image name, and their images, without a copy.
 
         Captioned images outside the official lists are omitted, and their number is logged. Captions without an image
         remain as records, which the audit counts. Raises DownloadError if a zip cannot be fetched or lacks a file, and
@@ -60,8 +65,7 @@ class Flickr8k:
             records = karpathy_records(self._karpathy, self.name, self._cache)
         else:
             records = self._official(by_name(files).keys())
-        pictures = pictures_by_name((record.image for record in records), files)
-        return Collected(gather(self._source, records, pictures, self._subset, folder))
+        return FolderContents(records, pictures_by_name((record.image for record in records), files))
 
     def _official(self, available: Collection[str]) -> list[Record]:
         tokens = self._file(_TOKENS)

@@ -87,10 +87,12 @@ class CaptionEntries:
         captions.aliases |= self._aliases.names()
         captions.faults.extend(self.faults)
         captions.layout.append(f"{name}: {self.content.layout}, {self.columns}")
-        for what, count in self.content.mended.items():
-            _log.warning("%s: %d captions %s", name, count, what)
+        notes = [f"{name}: {count} captions {what}" for what, count in self.content.mended.items()]
         if self.columns.guessed:
-            _log.warning("%s: the captions are taken from the column %s", name, self.columns.captions[0][0])
+            notes.append(f"{name}: the captions are taken from the column {self.columns.captions[0][0]}")
+        for note in notes:
+            _log.warning("%s", note)
+        captions.layout.extend(notes)
 
     def _is_error(self, row: CaptionRow) -> bool:
         """Whether a row of a table that wordgaze wrote has the error of an image instead of its caption."""

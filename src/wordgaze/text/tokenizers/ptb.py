@@ -17,10 +17,11 @@ Known differences that remain: thin spaces next to addresses, and single initial
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
-NAME = "ptb"
+from wordgaze.text.tokenizers.base import WordSpan
 
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 """The marks that the COCO protocol drops. Brackets stay, as ``-lrb-`` and ``-rrb-``, which its list has in capitals."""
@@ -254,3 +255,37 @@ def _longest_match(shape: str, start: int) -> tuple[int, _Rewrite]:
 
 
 _tokens_of_chunk = lru_cache(maxsize=1 << 16)(_tokens)
+
+
+@dataclass(frozen=True)
+class PtbTokenizer:
+    """This module as a :class:`~wordgaze.text.tokenizers.base.Tokenizer`: English words."""
+
+    name = "ptb"
+    is_english = True
+    has_words = True
+
+    @property
+    def scoring(self) -> "PtbTokenizer":
+        """The tokenizer itself."""
+        return self
+
+    def tokenize(self, text: str) -> list[str]:
+        """As the function of this name."""
+        return tokenize(text)
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """The words with blanks between them."""
+        return " ".join(tokens)
+
+    def spans(self, tokens: Sequence[str]) -> list[WordSpan]:
+        """Every token is a word."""
+        return [WordSpan(token, 1) for token in tokens]
+
+    def tokens_of(self, words: Sequence[str]) -> list[str]:
+        """The words themselves."""
+        return list(words)
+
+    def files(self) -> dict[str, bytes]:
+        """None: the rules are in this module."""
+        return {}

@@ -9,7 +9,7 @@ from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.metrics.toolkit import FLICKR8K, needs_flickr8k, needs_java, tokenized_by_java
-from wordgaze.text.tokenizer import PUNCTUATION, tokenize
+from wordgaze.text.tokenizers.ptb import PUNCTUATION, tokenize
 
 # What the Java tokenizer gave, so that the most translate_errors cases are held where there is no Java.
 FROZEN = {

@@ -1,0 +1,110 @@
+"""``wordgaze data``: what a data set holds, before anything is trained."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordgaze.core.errors import ParamsError
+
+if TYPE_CHECKING:
+    from wordgaze.config.params import Params
+    from wordgaze.inspection.results import DataInspection
+
+PANEL = "Data"
+
+commands = typer.Typer(no_args_is_help=True)
+app = typer.Typer()
+app.add_typer(commands, name="data", help="Check a data set before training.", rich_help_panel=PANEL)
+
+_SHOWN_ADVICE = 10
+
+
+@commands.command("check")
+def data_check(
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="A folder with images and captions. By default the data set of params.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set: folder, flickr8k, flickr30k or coco.", show_default="folder")
+    ] = None,
+    captions: Annotated[str | None, typer.Option(help="The caption file in the folder, if it has several.")] = None,
+    image_column: Annotated[str | None, typer.Option(help="The column that names the images.")] = None,
+    caption_column: Annotated[str | None, typer.Option(help="The column of the captions.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="The tokenizer, as prepare.tokenizer.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write the page to this .html file.", show_default="data-check-FOLDER.html"
+        ),
+    ] = None,
+    values: Annotated[Path | None, typer.Option("--json", help="Write all values to this JSON file.")] = None,
+) -> None:
+    """Say what the import will read, leave out and split, with a page of images; exit code 1 if it would stop."""
+    from wordgaze.core import paths
+    from wordgaze.inspection.check import check_dataset
+
+    options = {"captions": captions, "image_column": image_column, "caption_column": caption_column}
+    params = _params(folder, dataset, {name: value for name, value in options.items() if value is not None}, tokenizer)
+    page = output or Path(f"data-check-{_slug(params.dataset.source or params.dataset.name)}.html")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ParamsError(f"--output {page}: the page is HTML; give a name that ends with .html, or use --json {page}")
+    inspection = check_dataset(params, paths.scratch("downloads"), page, values)
+    _print(inspection)
+    typer.echo(f"the page is {page}")
+    if inspection.stops:
+        raise typer.Exit(1)
+
+
+def _params(folder: str | None, dataset: str | None, columns: dict[str, str], tokenizer: str | None) -> "Params":
+    """The parameters of the project, or the defaults outside of one, with the data set of the options."""
+    from wordgaze.config.params import parse_params, read_yaml
+    from wordgaze.core import paths
+
+    is_named = folder is not None or dataset is not None
+    values = {} if is_named and not paths.PARAMS.exists() else read_yaml(paths.PARAMS)
+    sections = dict(values) if isinstance(values, dict) else {}
+    given = dict(sections.get("dataset") or {})
+    if is_named:
+        limits = {name: value for name, value in given.items() if name.startswith("max_")}
+        given = limits | {"name": dataset or "folder", "source": folder or ""}
+    sections["dataset"] = given | columns
+    if tokenizer is not None:
+        sections["prepare"] = dict(sections.get("prepare") or {}) | {"tokenizer": tokenizer}
+    return parse_params(sections, str(paths.PARAMS))
+
+
+def _slug(source: str) -> str:
+    """The last part of a path or an address, for a file name."""
+    last = re.split(r"[/\\]", source.rstrip("/\\"))[-1]
+    return re.sub(r"[^\w.-]+", "-", last).strip("-.")[:60] or "data"
+
+
+def _print(inspection: "DataInspection") -> None:
+    """A table on a terminal, plain lines elsewhere."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from wordgaze.core.printable import printable
+    from wordgaze.inspection.summary import summary_rows
+
+    rows = [(label, printable(value)) for label, value in summary_rows(inspection)]
+    advice = [f"{each.level}: {printable(each.text)}" for each in inspection.advice[:_SHOWN_ADVICE]]
+    if not sys.stdout.isatty():
+        typer.echo("\n".join([*(f"{label:<18} {value}" for label, value in rows), *advice]))
+        return
+    console = Console(highlight=False)
+    table = Table(title=escape(printable(inspection.source)), title_justify="left", show_header=False)
+    for label, value in rows:
+        table.add_row(label, escape(value))
+    console.print(table)
+    for line in advice:
+        console.print(escape(line), style="bold red" if line.startswith("stop") else "yellow")
