@@ -30,7 +30,7 @@ SOURCE = ("src", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignor
 AUTHOR = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
 MINIATURE: dict[str, Any] = {
     "reproducible": "same_machine",  # any_cpu would give each process two threads
-    "dataset": {"scenes": {"num_images": 60, "image_size": 64, "seed": 1}},
+    "dataset": {"scenes": {"num_images": 60, "image_size": 64, "seed": 1, "language": "en"}},
     "prepare": {"min_count": 2},
     "features": {"image_size": 64, "batch_size": 4, "shard_size": 4, "device": "cpu"},
     "model": {"embedding_size": 16, "hidden_size": 24, "attention_size": 16, "feature_size": 32},

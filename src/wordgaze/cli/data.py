@@ -1,6 +1,7 @@
-"""``wordgaze data``: what a data set holds, before anything is trained."""
+"""``wordgaze data``: gets a data set, and says what it holds before anything is trained."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ PANEL = "Data"
 
 commands = typer.Typer(no_args_is_help=True)
 app = typer.Typer()
-app.add_typer(commands, name="data", help="Check a data set before training.", rich_help_panel=PANEL)
+app.add_typer(commands, name="data", help="Get a data set, and check it before training.", rich_help_panel=PANEL)
 
 _SHOWN_ADVICE = 10
 
@@ -61,6 +62,32 @@ def data_check(
     typer.echo(f"the page is {page}")
     if inspection.stops:
         raise typer.Exit(1)
+
+
+@commands.command("pull")
+def data_pull(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="hf:OWNER/NAME (Hugging Face Hub), kaggle:OWNER/NAME, or webdataset:URL with ranges like {000..010}.",
+            show_default=False,
+        ),
+    ],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="The folder to make; it must be new or empty.", show_default=False),
+    ],
+) -> None:
+    """Download a public data set to a folder. If interrupted, the same command continues."""
+    from rich.filesize import decimal
+
+    from wordgaze.data.pull import pull
+
+    pulled = pull(source, folder)
+    where = shlex.quote(str(folder))
+    typer.echo(f"{folder}: {pulled.num_files:,} files, {decimal(pulled.num_bytes)}")
+    typer.echo(f"next: wordgaze data check {where}; train with dataset.name=folder dataset.source={where}")
 
 
 def _params(folder: str | None, dataset: str | None, columns: dict[str, str], tokenizer: str | None) -> "Params":

@@ -23,11 +23,12 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 class ScenesParams(Settings):
-    """The built-in synthetic data set. ``image_size`` is height and width in pixels."""
+    """The built-in synthetic data set. ``image_size`` is height and width in pixels; ``language`` is the captions'."""
 
     num_images: int = Field(1200, ge=60)
     image_size: int = Field(224, ge=64, le=1024)
     seed: int = Field(1, ge=0)
+    language: Literal["en", "de", "zh", "ar", "hi"] = "en"
 
 
 class DatasetParams(Settings):

@@ -245,6 +245,15 @@ def test_attention_that_lies_on_no_cell_is_stated(elsewhere: float | None, shown
     assert ("of the attention lies on no cell" in html) is shown
 
 
+def test_captions_that_name_no_boxed_object_say_that_attention_is_not_measured() -> None:
+    """Captions in another language than that of the boxes."""
+    nothing = {"attention": None, "uniform": None, "centre": None, "shuffled": None}
+    report = evaluation_report(grounding={"pointing": nothing, "mass": nothing})
+    words = Reader(render_page(report, evaluation_details(grounding=None), [], "x")).words
+    assert "Not measured: no caption has a word that names an object in a box" in words
+    assert "Not measured" not in Reader(render_page(REPORT, DETAILS, EXAMPLES, "x")).words
+
+
 def test_a_data_set_without_boxes_has_no_grounding_and_empty_captions_no_calibration() -> None:
     report = evaluation_report(grounding=None, calibration={"ece": None, "brier": None})
     details = evaluation_details(grounding=None, calibration=())

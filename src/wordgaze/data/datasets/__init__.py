@@ -20,7 +20,8 @@ def open_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> 
     subset = subset_of(params, prepare)
     match params.name:
         case "scenes":
-            return _ScenesSubset(Scenes(params.scenes.num_images, params.scenes.image_size, params.scenes.seed), subset)
+            drawn = params.scenes
+            return _ScenesSubset(Scenes(drawn.num_images, drawn.image_size, drawn.seed, drawn.language), subset)
         case "flickr8k":
             return Flickr8k(params.source, cache, params.karpathy, subset)
         case "flickr30k":

@@ -1,63 +1,30 @@
-"""Five forms of a sentence about a scene.
+"""Five forms of a sentence about a scene, in five languages.
 
 A form determines what it mentions and in which order (left to right, or top to bottom), so a model that recognises the
-scene can reproduce one of the sentences exactly.
+scene can reproduce one of the sentences exactly. The forms are the same in every language: the objects and the place; a
+view of the place with the objects; the first object, then the others and where they are; how the first object lies to
+the others (a single object: that there is nothing else); the sizes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 
-from wordgaze.data.datasets.scenes.compose import Group, Scene
-from wordgaze.data.datasets.scenes.nouns import plural
+from wordgaze.data.datasets.scenes.compose import Scene
+from wordgaze.data.datasets.scenes.languages.arabic import arabic_captions
+from wordgaze.data.datasets.scenes.languages.chinese import chinese_captions
+from wordgaze.data.datasets.scenes.languages.english import english_captions
+from wordgaze.data.datasets.scenes.languages.german import german_captions
+from wordgaze.data.datasets.scenes.languages.hindi import hindi_captions
 
-_NUMBERS = {2: "two", 3: "three"}
-_TIMES = {"day": "", "sunset": " at sunset", "night": " at night"}
+GRAMMARS: Mapping[str, Callable[[Scene], tuple[str, ...]]] = {
+    "en": english_captions,
+    "de": german_captions,
+    "zh": chinese_captions,
+    "ar": arabic_captions,
+    "hi": hindi_captions,
+}
+"""The captions of a scene by the code of their language (BCP 47)."""
 
 
-def describe(scene: Scene) -> tuple[str, ...]:
+def describe(scene: Scene, language: str = "en") -> tuple[str, ...]:
     """Five captions, one per form; the last one mentions sizes. Every statement is true of the image."""
-    view = f"a {scene.place.name}{_TIMES[scene.time]}"
-    where = f"{scene.place.preposition} {view}"
-    everything = _listing(scene.groups)
-    first, *others = scene.groups
-    common = (f"{everything} {where}", f"a view of {view} with {everything}")
-    if not others:
-        return (
-            *common,
-            f"{where} there {_verb(first)} {_name(first)}",
-            f"{_name(first)} and nothing else {where}",
-            f"{_name(first, sized=True)} {_verb(first)} {where}",
-        )
-    forth, back, seen_from = _relations(scene)
-    return (
-        *common,
-        f"{where} there {_verb(first)} {_name(first)} with {_listing(others)} {seen_from}",
-        f"{_name(first)} {forth} {_listing(others)} {where}",
-        f"{_listing(others, sized=True)} {_verb(*others)} {back} {_name(first, sized=True)}",
-    )
-
-
-def _relations(scene: Scene) -> tuple[str, str, str]:
-    """The relations of the first group to the others, of the others to the first, and the side of the others."""
-    alone = len(scene.groups[0].things) == 1
-    if scene.layout == "stack":
-        return "above", "below", "below it" if alone else "below them"
-    forth = "next to" if scene.layout == "beside" else "to the left of"
-    return forth, "to the right of", f"to {'its' if alone else 'their'} right"
-
-
-def _listing(groups: Sequence[Group], *, sized: bool = False) -> str:
-    *names, last = (_name(group, sized=sized) for group in groups)
-    return f"{', '.join(names)} and {last}" if names else last
-
-
-def _name(group: Group, *, sized: bool = False) -> str:
-    count = len(group.things)
-    noun = group.noun if count == 1 else plural(group.noun)
-    phrase = f"{'large' if group.large else 'small'} {noun}" if sized else noun
-    if count > 1:
-        return f"{_NUMBERS[count]} {phrase}"
-    return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
-
-
-def _verb(*groups: Group) -> str:
-    return "is" if sum(len(group.things) for group in groups) == 1 else "are"
+    return GRAMMARS[language](scene)

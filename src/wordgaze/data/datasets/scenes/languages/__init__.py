@@ -1,0 +1,1 @@
+"""The captions of a scene, one module per language."""
