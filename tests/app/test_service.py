@@ -63,8 +63,6 @@ def test_all_strategies_answer_from_one_look_as_they_do_alone(
     answers = list(service.captions(NAME, noise(1), {**SHORT, "num_return_sequences": 1}, seed=3))
     assert [answer.strategy for answer in answers] == list(PRESETS)
     assert attended == [(40, 30)]
-    first, *others = (answer.encoder_seconds for answer in answers)
-    assert first > max(others)
     for answer in answers:
         decode = parse_generation_config(**{**SHORT, **PRESETS[answer.strategy]})
         [[alone]] = caption_ensemble([tiny_captioner], [noise(1)], decode, 3)
