@@ -259,6 +259,31 @@ def write_captioner(tiny_encoder: "Encoder") -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def exported(shared: Callable[[str, Callable[[Path], None]], Path], write_captioner: Callable[..., Path]) -> Path:
+    """A tiny captioner, ``captioner``, and what ``wordgaze export`` makes of it, ``onnx``. Nobody changes them."""
+    pytest.importorskip("onnxscript", reason='the extra "export" is not installed')
+    pytest.importorskip("onnxruntime", reason='the extra "export" is not installed')
+
+    def make(folder: Path) -> None:
+        from PIL import Image
+
+        from wordgaze.export.onnx_export import ExportSettings, export_onnx
+
+        source = write_captioner(folder / "captioner")
+        images = []
+        for number in range(3):
+            gradient = Image.radial_gradient("L").rotate(40 * number).resize((90 + 60 * number, 80))
+            image = Image.merge(
+                "RGB", [gradient, gradient.rotate(90), Image.linear_gradient("L").resize(gradient.size)]
+            )
+            images.append(folder / f"image{number}.png")
+            image.save(images[-1])
+        export_onnx(source, folder / "onnx", ExportSettings(conformance=images))
+
+    return shared("exported", make)
+
+
 @pytest.fixture
 def tiny_confidence(tiny_captioner: "Captioner") -> "ConfidenceModel":
     """The confidence of captions of the tiny captioner, fitted to random images."""

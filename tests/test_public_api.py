@@ -11,7 +11,7 @@ import pytest
 import wordgaze
 
 SOURCE = Path(__file__).parents[1] / "src"
-NAMES = ["Caption", "Captioner", "Explanation", "GenerationConfig", "WordgazeError", "load", "score"]
+NAMES = ["Caption", "Captioner", "Explanation", "GenerationConfig", "OnnxCaptioner", "WordgazeError", "load", "score"]
 
 
 def python(code: str) -> str:
@@ -41,7 +41,16 @@ def test_every_exported_name_has_a_docstring(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Captioner.caption", "Captioner.explain", "Captioner.load", "GenerationConfig", "load", "score"]
+    "name",
+    [
+        "Captioner.caption",
+        "Captioner.explain",
+        "Captioner.load",
+        "GenerationConfig",
+        "OnnxCaptioner.load",
+        "load",
+        "score",
+    ],
 )
 def test_what_can_fail_names_its_errors(name: str) -> None:
     exported: object = wordgaze

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wordgaze.generation.outputs import Caption
     from wordgaze.inference.captioner import Captioner
     from wordgaze.inference.explanation import Explanation
+    from wordgaze.inference.onnx_captioner import OnnxCaptioner
     from wordgaze.tracking.resolve import load
 
     __version__: str
@@ -28,6 +29,7 @@ __all__ = [
     "Captioner",
     "Explanation",
     "GenerationConfig",
+    "OnnxCaptioner",
     "WordgazeError",
     "__version__",
     "load",
@@ -39,6 +41,7 @@ _MODULES = {
     "Captioner": "wordgaze.inference.captioner",
     "Explanation": "wordgaze.inference.explanation",
     "GenerationConfig": "wordgaze.generation.config",
+    "OnnxCaptioner": "wordgaze.inference.onnx_captioner",
     "WordgazeError": "wordgaze.core.errors",
     "load": "wordgaze.tracking.resolve",
     "score": "wordgaze.evaluation.score",

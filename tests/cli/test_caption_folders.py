@@ -20,7 +20,7 @@ from tests.cli.conftest import CHECKOUT, Refused, Run, files
 from tests.disk import full_disk
 from tests.inference.metadata import read_metadata, read_sidecar
 from wordgaze.core.tables import unguard_formula
-from wordgaze.inference import caption_files, encode_ahead
+from wordgaze.inference import caption_files, encode_ahead, runtimes
 from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.inference.xmp import new_packet
 from wordgaze.vision.encoders import CPU_BATCH
@@ -245,16 +245,20 @@ def test_a_template_is_filled_wherever_the_caption_appears(run: Run, refused: Re
 def confident(monkeypatch: pytest.MonkeyPatch) -> None:
     """The captioner's confidence of the pictures is 0.1, 0.3, 0.5, … in their order."""
 
-    captioned = caption_files._captioned
+    load = runtimes.load_runtime
 
-    def stream(*arguments: Any, **options: Any) -> Iterator[Any]:
-        number = 0
-        for result in captioned(*arguments, **options):
-            known = [dataclasses.replace(each, confidence=0.1 + 0.2 * number) for each in result.captions]
-            number += bool(known)
-            yield result._replace(captions=known)
+    class Confident:
+        def __init__(self, *arguments: Any) -> None:
+            self.runtime = load(*arguments)
 
-    monkeypatch.setattr(caption_files, "_captioned", stream)
+        def captions(self, *arguments: Any) -> Iterator[Any]:
+            number = 0
+            for result in self.runtime.captions(*arguments):
+                known = [dataclasses.replace(each, confidence=0.1 + 0.2 * number) for each in result.captions]
+                number += bool(known)
+                yield result._replace(captions=known)
+
+    monkeypatch.setattr(caption_files, "load_runtime", Confident)
 
 
 @pytest.mark.usefixtures("confident")

@@ -46,6 +46,7 @@ def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) ->
         *("score", "ground", "spread", "summary"),
         "data",
         *("app", "serve", "corrections"),
+        *("export", "conformance"),
         *("register", "promote", "pack"),
         *("init", "fingerprint"),
         "recipe",

@@ -13,8 +13,9 @@ from PIL import Image
 from wordgaze.core.errors import ImageError, ParamsError
 from wordgaze.core.parallel import available_cpus
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.inference.captioned import ImageSource
 from wordgaze.inference.captioner import Captioner
-from wordgaze.inference.encode_ahead import ImageSource, caption_ahead
+from wordgaze.inference.encode_ahead import caption_ahead
 from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.vision.encoders import CPU_BATCH
 from wordgaze.vision.images import load_image

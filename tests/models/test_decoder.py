@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.models.variants import CELLS, HIDDEN, VARIANTS, decoder_of, padded, pictures
-from wordgaze.generation.outputs import select_rows
+from wordgaze.generation.generation_model import select_rows
 from wordgaze.models import kernels
 from wordgaze.models.attention import RowIndex
 from wordgaze.models.decoder import MAX_DEVIATION, Decoder, DecoderOutput, StepOutput

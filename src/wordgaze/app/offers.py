@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from wordgaze.core import paths
 from wordgaze.core.errors import WordgazeError
-from wordgaze.inference.captioner_folder import CARD
+from wordgaze.inference.folder_names import CARD
 from wordgaze.inference.packaged import PHOTOS, packaged_captioner
 from wordgaze.tracking.names import REGISTRY
 from wordgaze.tracking.resolve import champion, default_model, is_registered, resolve

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wordgaze.cli import caption, corrections, data, evaluate, pipeline, project, recipe, registry, serve
+from wordgaze.cli import caption, corrections, data, evaluate, export, pipeline, project, recipe, registry, serve
 from wordgaze.core.errors import WordgazeError
 from wordgaze.core.printable import printable
 
@@ -16,6 +16,7 @@ GROUPS = (
     data,
     serve,
     corrections,
+    export,
     registry,
     project,
     recipe,
@@ -32,6 +33,9 @@ DISTRIBUTIONS = {
     "imagehash": "imagehash",
     "mlflow": "mlflow",
     "nltk": "nltk",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "onnxscript": "onnxscript",
     "pandas": "pandas",
     "py3langid": "py3langid",
     "pyarrow": "pyarrow",
@@ -39,8 +43,8 @@ DISTRIBUTIONS = {
     "sqlalchemy": "mlflow",
     "uvicorn": "mlflow",
 }
-"""The optional packages: the distribution of each imported name. ``[app]`` has those of the page, ``[pipeline]`` all
-others."""
+"""The optional packages: the distribution of each imported name. ``[app]`` has those of the page, ``[export]`` those of
+ONNX, ``[pipeline]`` all others."""
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -100,10 +104,15 @@ def main() -> None:
 def _missing(error: ModuleNotFoundError) -> str:
     """The message for an optional package that is not installed. Raises the error again for any other module."""
     name = (error.name or "").partition(".")[0]
+    if name in ("torch", "torchvision", "timm", "safetensors"):
+        return (
+            "PyTorch is not installed, which this command needs; pip install torch, or give --model the folder of an"
+            " exported captioner"
+        )
     if name not in DISTRIBUTIONS:
         raise error
     is_app = name == "gradio" or "app" in sys.argv[1:2]
-    extra = "app" if is_app else "pipeline"
+    extra = "app" if is_app else "export" if name.startswith("onnx") or "export" in sys.argv[1:2] else "pipeline"
     return f'{DISTRIBUTIONS[name]} is not installed; pip install "wordgaze[{extra}]"'
 
 

@@ -164,9 +164,9 @@ def generation_config(settings: Mapping[str, Any], captioner: Path) -> "Generati
     captioner in the folder.
     """
     from wordgaze.generation.config import parse_generation_config
-    from wordgaze.inference.captioner_folder import read_card
+    from wordgaze.inference.runtimes import default_generation
 
-    config = parse_generation_config(**(read_card(captioner).generation.model_dump() | dict(settings)))
+    config = parse_generation_config(**(default_generation(captioner).model_dump() | dict(settings)))
     for name in settings:
         if (strategies := GENERATION[name].strategies) and config.strategy not in strategies:
             raise ParamsError(

@@ -16,7 +16,8 @@ from wordgaze.core import paths
 from wordgaze.core.errors import DataError, ParamsError
 from wordgaze.core.files import read_json, stable_json
 from wordgaze.evaluation.results import SCORE_LABELS, ConfidenceInterval, EvaluationDetails, EvaluationReport
-from wordgaze.inference.captioner_folder import CARD, MODEL_CARD, WEIGHTS, CaptionerCard
+from wordgaze.inference.captioner_folder import CaptionerCard
+from wordgaze.inference.folder_names import CARD, MODEL_CARD, WEIGHTS
 from wordgaze.text.tokenizers import STORED
 
 TERMS = {

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wordgaze.generation.outputs import GenerationModel
+from wordgaze.generation.generation_model import GenerationModel
 from wordgaze.models.attention import RowIndex
 
 
 class Ensemble:
-    """Several models with one vocabulary as one :class:`wordgaze.generation.outputs.GenerationModel`.
+    """Several models with one vocabulary as one :class:`wordgaze.generation.generation_model.GenerationModel`.
 
     ``features`` of :meth:`encode` is a sequence with an entry per member, so each member may have an encoder of its
     own. Memory, state, step inputs and word table are tuples with an entry per member.

@@ -10,11 +10,12 @@ from torch import Tensor
 from wordgaze.core.errors import ModelError, ParamsError
 from wordgaze.generation.beam_search import BeamSearch
 from wordgaze.generation.config import GenerationConfig
+from wordgaze.generation.generation_model import GenerationModel
 from wordgaze.generation.hypothesis_batch import HypothesisBatch
 from wordgaze.generation.logits_processor_list import LogitsProcessorList, build_logits_processors
 from wordgaze.generation.mbr import MbrReranker
 from wordgaze.generation.naming import ObjectName
-from wordgaze.generation.outputs import Caption, GenerationModel
+from wordgaze.generation.outputs import Caption
 from wordgaze.generation.reranker import Reranker
 from wordgaze.generation.sampling import Sampler
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary

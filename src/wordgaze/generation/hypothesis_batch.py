@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from wordgaze.core.errors import ModelError
-from wordgaze.generation.outputs import Caption, FinishReason, GenerationModel, select_rows
+from wordgaze.generation.generation_model import GenerationModel, select_rows
+from wordgaze.generation.outputs import Caption, FinishReason
 from wordgaze.models.attention import RowIndex
 from wordgaze.text.vocabulary import START, Vocabulary
 

@@ -12,22 +12,18 @@ from typing import NamedTuple
 
 from wordgaze.core.errors import DataError, ImageError
 from wordgaze.core.files import atomic_write, fingerprint, sha256
-from wordgaze.core.parallel import available_cpus
 from wordgaze.core.printable import escaped
 from wordgaze.core.progress import Report, counter
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.attention_maps import attention_sheet
-from wordgaze.inference.caption_stream import CaptionedImage, NamedImage, caption_stream
 from wordgaze.inference.caption_template import CaptionTemplate, required_confidence
-from wordgaze.inference.captioner import Captioner
-from wordgaze.inference.captioner_folder import CARD, WEIGHTS
+from wordgaze.inference.captioned import CaptionedImage, ImageSource
 from wordgaze.inference.companions import Companion, Companions, check_replaceable, errors_of_one_image
-from wordgaze.inference.encode_ahead import ImageSource, caption_ahead
 from wordgaze.inference.journal import Journal, open_journal
+from wordgaze.inference.runtimes import load_runtime, model_files
 from wordgaze.inference.sidecar import Sidecar
 from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, unique_names, write_table
-from wordgaze.vision.encoders import CPU_BATCH
 from wordgaze.vision.image_files import FoundImage, ImageFile, ImageFiles
 from wordgaze.vision.images import load_image
 
@@ -110,7 +106,7 @@ def caption_files(
     outputs = outputs or FileOutputs()
     files = replace(files, skip=frozenset(folder.resolve() for folder in outputs.folders.values()))
     _check(outputs, files)
-    captioners = [Captioner.load(folder) for folder in folders]
+    runtime = load_runtime(folders, generation_config, seed, files.total)
     key = _key(folders, generation_config, seed, outputs)
     with ExitStack() as stack:
         journal = None
@@ -120,10 +116,8 @@ def caption_files(
                 _log.info("%s: continuing; %d images are done", journal.path, len(journal))
         report = None if files.total == 1 else stack.enter_context(counter("caption"))
         run = _Run(files, outputs, journal, report)
-        # A core encodes a few images at a time; where there are fewer images than that, all cores share each image.
-        is_few = files.total is not None and files.total < CPU_BATCH * available_cpus()
-        one_by_one = is_few or outputs.attention is not None  # a sheet needs the image itself
-        for result in _captioned(captioners, run.images(), generation_config, seed, one_by_one):
+        with_images = outputs.attention is not None  # a sheet needs the image itself
+        for result in runtime.captions(run.images(), with_images):
             yield run.finish(result)
         if journal is not None:
             names = unique_names(row.path for row in journal.rows(run.written()))
@@ -145,25 +139,6 @@ def check_inputs_are_kept(outputs: Iterable[Path], pictures: Iterable[Path]) -> 
     for output in outputs:
         if output.resolve() in read:
             raise ImageError(f"{read[output.resolve()]} would be overwritten; choose another name for the output")
-
-
-def _captioned(
-    captioners: Sequence[Captioner],
-    sources: Iterator[ImageSource],
-    generation_config: GenerationConfig,
-    seed: int,
-    one_by_one: bool,
-) -> Iterator[CaptionedImage]:
-    if one_by_one:
-        return caption_stream(captioners, map(_opened, sources), generation_config, seed=seed)
-    return caption_ahead(captioners, sources, generation_config, seed)
-
-
-def _opened(source: ImageSource) -> NamedImage:
-    try:
-        return NamedImage("", source if isinstance(source, DataError) else source())
-    except DataError as error:
-        return NamedImage("", error)
 
 
 class _Job(NamedTuple):
@@ -321,7 +296,7 @@ def _id(path: Path) -> str:
 
 def _key(folders: Sequence[Path], generation_config: GenerationConfig, seed: int, outputs: FileOutputs) -> str:
     """The fingerprint of everything, besides the images, that the rows and the other files depend on."""
-    checksums = [[sha256(folder / name) for name in (CARD, WEIGHTS)] for folder in folders]
+    checksums = [[sha256(file) for file in model_files(folder)] for folder in folders]
     written = {
         "attention": None if outputs.attention is None else str(outputs.attention),
         "embed": None if outputs.embed is None else str(outputs.embed),

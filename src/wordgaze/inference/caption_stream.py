@@ -2,31 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Event
-from typing import NamedTuple
 
 from PIL import Image
 
 from wordgaze.core.errors import DataError
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.generation.outputs import Caption
+from wordgaze.inference.captioned import CaptionedImage, NamedImage
 from wordgaze.inference.captioner import Captioner, caption_ensemble
 from wordgaze.inference.inputs import BATCH_SIZE, batches
-
-
-class NamedImage(NamedTuple):
-    """An RGB image and its name, or the error that was raised when the image was opened."""
-
-    name: str
-    image: Image.Image | DataError
-
-
-class CaptionedImage(NamedTuple):
-    """The captions of one image, best first; for an image that could not be opened, ``error`` and no captions."""
-
-    name: str
-    image: Image.Image | None
-    captions: list[Caption]
-    error: DataError | None = None
 
 
 def caption_stream(

@@ -9,7 +9,8 @@ from PIL import Image
 
 from wordgaze.core.errors import DataError
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.inference.caption_stream import CaptionedImage, NamedImage, caption_stream
+from wordgaze.inference.caption_stream import caption_stream
+from wordgaze.inference.captioned import CaptionedImage, NamedImage
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.inference.table import Row

@@ -28,6 +28,7 @@ from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.ngram_summary import NgramSummaryReranker
+from wordgaze.inference.folder_names import CARD, MODEL_CARD, WEIGHTS, is_exported
 from wordgaze.inference.precision import WeightsDtype, widened
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
@@ -39,7 +40,6 @@ from wordgaze.vision.tagger import Tagger
 from wordgaze.vision.weights import PACKAGED, WeightsReference
 
 READABLE_FORMATS = (3, 4, 5, 6)
-CARD, WEIGHTS, MODEL_CARD = "captioner.json", "weights.safetensors", "README.md"
 
 
 class CaptionerCard(BaseModel):
@@ -202,6 +202,11 @@ def read_captioner(folder: Path) -> tuple[CaptionerCard, dict[str, Tensor]]:
 
 def read_card(folder: Path) -> CaptionerCard:
     """The card of a captioner folder. Raises ModelError as :func:`read_captioner`."""
+    if is_exported(folder):
+        raise ModelError(
+            f"{folder} is an exported captioner; load it with wordgaze.OnnxCaptioner.load, or give it to"
+            " wordgaze caption"
+        )
     if not (folder / CARD).is_file():
         raise ModelError(f"{folder} holds no captioner ({CARD} is missing); run dvc repro, or give --model a folder")
     try:

@@ -4,27 +4,23 @@ Each thread opens a few images, resizes and encodes them with one core. That is 
 on all cores: no core waits for another, and the feature maps of a few images stay in the cache of a core.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from wordgaze.core.errors import DataError
 from wordgaze.core.parallel import available_cpus, map_ahead
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.caption_stream import CaptionedImage
+from wordgaze.inference.captioned import CaptionedImage, ImageSource
 from wordgaze.inference.captioner import Captioner, generate_ensemble
 from wordgaze.inference.inputs import BATCH_SIZE, batches, image_key
 from wordgaze.vision.encoders import CPU_BATCH
-
-ImageSource: TypeAlias = Callable[[], Image.Image] | DataError
-"""Opens an image, or raises a DataError; or that error where it is known already."""
 
 _SAMPLING = ("sample", "mbr")  # the strategies that depend on the key of an image
 

@@ -12,7 +12,6 @@ from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.ngram_summary import NgramSummaryReranker
 from wordgaze.inference.captioner_folder import (
-    CARD,
     CaptionerCard,
     body_name,
     encoder_state,
@@ -22,6 +21,7 @@ from wordgaze.inference.captioner_folder import (
     write_captioner,
     written_format,
 )
+from wordgaze.inference.folder_names import CARD
 from wordgaze.inference.precision import WeightsDtype, narrowed
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.encoders import packaged_body

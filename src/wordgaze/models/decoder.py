@@ -179,7 +179,8 @@ class Decoder(nn.Module):
     def encode(self, features: Tensor) -> Memory:
         """features (B, L, channels) → what is computed once per image."""
         config = self.config
-        channels = features.new_ones(len(features), 1, self.channels, dtype=torch.float32)
+        batch_size = features.shape[0]  # torch.export takes len() for a constant
+        channels = features.new_ones(batch_size, 1, self.channels, dtype=torch.float32)
         channels = dropout(channels, config.dropout_channels, self.training)  # drops a channel in all cells
         if config.standardise:
             features = self._standardised(features, channels)
@@ -189,9 +190,9 @@ class Decoder(nn.Module):
             features = torch.relu(self.feature_projection(features))
         features = dropout(features, config.dropout_features, self.training)  # (B, L, D)
         mean_gates = self.mean_to_gates(features.mean(dim=1)) if self.attention_layer > 0 else features[:, 0, :0]
-        is_soft = features.new_zeros(len(features), dtype=torch.bool)
+        is_soft = features.new_zeros(batch_size, dtype=torch.bool)
         if config.hard_attention and self.training:
-            is_soft = torch.rand(len(features), device=features.device) < config.soft_attention_share
+            is_soft = torch.rand(batch_size, device=features.device) < config.soft_attention_share
         return Memory(features, self.attention.keys(features), mean_gates, is_soft)
 
     def init_state(self, memory: Memory, captions: int) -> State:
@@ -202,7 +203,7 @@ class Decoder(nn.Module):
         split = iter(torch.split(parts, self.config.hidden_size, dim=1))
         num_states = CELLS[self.config.cell].num_states
         layers = tuple(tuple(next(split) for _ in range(num_states)) for _ in self.layers)
-        return State(layers, torch.zeros(len(parts), device=parts.device))
+        return State(layers, torch.zeros(parts.shape[0], device=parts.device))
 
     def word_table(self) -> WordTable:
         """What :meth:`step` computes from the vocabulary alone, for all words at once; it pays for many steps."""
@@ -219,7 +220,9 @@ class Decoder(nn.Module):
             attention = self._attend(top, memory, state.step, rows)
             return StepInputs(state, recurrent_gates, self.context_to_gates(attention.context), attention)
         if rows is None:
-            input_gates = memory.mean_gates.repeat_interleave(len(top) // len(memory.mean_gates), dim=0)
+            # Not repeat_interleave, which torch.onnx exports for the batch size of the example alone.
+            captions = top.shape[0] // memory.mean_gates.shape[0]
+            input_gates = memory.mean_gates.unsqueeze(1).expand(-1, captions, -1).flatten(0, 1)
         else:
             input_gates = memory.mean_gates[rows.image]
         if self.attention_layer < len(self.layers):

@@ -19,7 +19,7 @@ from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.caption_features import caption_features
 from wordgaze.inference.captioner import Captioner
-from wordgaze.inference.captioner_folder import WEIGHTS
+from wordgaze.inference.folder_names import WEIGHTS
 from wordgaze.tracking.evaluation import log_evaluation
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore

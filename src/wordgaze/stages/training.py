@@ -12,7 +12,7 @@ from wordgaze.core.files import atomic_write, fingerprint, sha256, write_json
 from wordgaze.core.progress import counter
 from wordgaze.core.source import code_fingerprint
 from wordgaze.data.prepared import Prepared
-from wordgaze.inference.captioner_folder import WEIGHTS
+from wordgaze.inference.folder_names import WEIGHTS
 from wordgaze.text.word_vectors import WordVectors, read_vectors
 from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun, stage_run
 from wordgaze.training.fit import TrainingTask, fit

@@ -8,7 +8,7 @@ from urllib.request import url2pathname
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import atomic_directory
 from wordgaze.core.scratch import writable_scratch
-from wordgaze.inference.captioner_folder import CARD
+from wordgaze.inference.folder_names import CARD
 from wordgaze.tracking.names import champion_address
 from wordgaze.tracking.package import ARTIFACT
 from wordgaze.tracking.store import Store, lock, open_store, translate_errors

@@ -9,7 +9,8 @@ from wordgaze.core.errors import ModelError
 from wordgaze.core.files import sha256
 from wordgaze.evaluation.model_card import render_model_card, training_records
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.inference.captioner_folder import WEIGHTS, read_card
+from wordgaze.inference.captioner_folder import read_card
+from wordgaze.inference.folder_names import WEIGHTS
 from wordgaze.inference.pack import PackedSizes, check_target, pack_captioner
 from wordgaze.inference.precision import WeightsDtype
 from wordgaze.tracking.resolve import resolve

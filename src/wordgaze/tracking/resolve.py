@@ -9,15 +9,17 @@ from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from wordgaze.core import paths
 from wordgaze.core.errors import ModelError
 from wordgaze.core.files import sha256
-from wordgaze.inference.captioner import Captioner
-from wordgaze.inference.captioner_folder import CARD, WEIGHTS, read_card
+from wordgaze.inference.folder_names import CARD, WEIGHTS
 from wordgaze.inference.packaged import PHOTOS, packaged_captioner
 from wordgaze.tracking.names import REGISTRY, champion_address
+
+if TYPE_CHECKING:
+    from wordgaze.inference.captioner import Captioner
 
 DRAWN = frozenset({"scenes"})
 """The data sets of drawn images. A captioner trained on one of them is not for photographs."""
@@ -38,7 +40,7 @@ class ResolvedModel:
     @property
     def dataset(self) -> str:
         """The name of the data set of its training, "" if it is unknown. Raises ModelError."""
-        return read_card(self.folder).dataset
+        return _dataset(self.folder)
 
     @cached_property
     def version(self) -> str:
@@ -49,7 +51,7 @@ class ResolvedModel:
         return f"version {number}" if number else sha256(self.folder / WEIGHTS)[:12]
 
 
-def load(model: str | Path | None = None, device: Literal["auto", "cpu", "cuda"] = "auto") -> Captioner:
+def load(model: str | Path | None = None, device: Literal["auto", "cpu", "cuda"] = "auto") -> "Captioner":
     """Loads a captioner.
 
     Args:
@@ -64,6 +66,8 @@ def load(model: str | Path | None = None, device: Literal["auto", "cpu", "cuda"]
         TrackingError: the registry cannot be read, or has no such model.
         ParamsError: ``device`` is ``cuda`` and there is no GPU.
     """
+    from wordgaze.inference.captioner import Captioner
+
     return Captioner.load(resolve_model(model), device)
 
 
@@ -132,9 +136,15 @@ def champion() -> str | None:
 def _is_drawn(folder: Path) -> bool:
     """Whether a captioner states that it was trained on drawn images. One that cannot be read does not."""
     try:
-        return read_card(folder).dataset in DRAWN
+        return _dataset(folder) in DRAWN
     except ModelError:  # it is reported when it is loaded
         return False
+
+
+def _dataset(folder: Path) -> str:
+    from wordgaze.inference.captioner_folder import read_card  # which needs PyTorch
+
+    return read_card(folder).dataset
 
 
 def is_registered(address: str) -> bool:

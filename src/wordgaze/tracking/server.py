@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.core.network import listen
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.inference.captioner_folder import CARD
+from wordgaze.inference.folder_names import CARD
 from wordgaze.tracking.package import save_packaged, signature
 from wordgaze.tracking.resolve import is_registered, resolve
 from wordgaze.tracking.store import configure_mlflow, open_store, translate_errors

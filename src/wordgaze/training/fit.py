@@ -14,7 +14,8 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import MAX_TRAIN_IMAGES, NeighbourReranker
 from wordgaze.inference.caption_features import caption_features
-from wordgaze.inference.captioner_folder import WEIGHTS, CaptionerParts, load_decoder, save_captioner
+from wordgaze.inference.captioner_folder import CaptionerParts, load_decoder, save_captioner
+from wordgaze.inference.folder_names import WEIGHTS
 from wordgaze.metrics.cider import Cider
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder

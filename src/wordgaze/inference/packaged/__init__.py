@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from wordgaze.inference.captioner_folder import CARD
+from wordgaze.inference.folder_names import CARD
 
 PHOTOS = "photos"
 """The captioner for photographs, which ``wordgaze pack`` has written."""

@@ -84,10 +84,11 @@ def packed_product(x: Tensor, packed: Tensor, bias: Tensor | None = None) -> Ten
 
 
 def _pays(x: Tensor, weight: Tensor) -> bool:
+    if not _HAS_ONEDNN or not use_fast(x.device):  # before the sizes are compared, which an export would remember
+        return False
     rows = x.numel() // max(1, x.shape[-1])
     is_fp32 = x.dtype == weight.dtype == torch.float32
-    is_large = rows >= MIN_ROWS and rows * weight.numel() >= MIN_SIZE
-    return _HAS_ONEDNN and is_fp32 and is_large and use_fast(x.device)
+    return is_fp32 and rows >= MIN_ROWS and rows * weight.numel() >= MIN_SIZE
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
