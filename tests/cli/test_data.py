@@ -36,6 +36,8 @@ def test_captions_that_cannot_be_read_are_one_line_and_no_page(refused: Refused)
     assert "no caption file" in refused("data", "check", "photos")
     assert "there is no such folder" in refused("data", "check", "elsewhere")
     assert files() == ["photos"]
+    Path("photos/captions.xlsx").write_bytes(b"PK")
+    assert "captions.xlsx is a workbook, which is not read; save its table as CSV" in refused("data", "check", "photos")
 
 
 def test_the_options_mean_what_the_parameters_mean(run: Run) -> None:
@@ -67,7 +69,8 @@ def test_without_a_folder_the_data_set_of_the_parameters_is_checked(run: Run) ->
     [
         ((), "params.yaml is missing"),
         (("photos", "--dataset", "imagenet"), "dataset.name"),
-        (("photos", "--tokenizer", "none"), "'none' is not a tokenizer"),
+        (("photos", "--tokenizer", "none"), "the options: prepare.tokenizer: 'none' is not a tokenizer"),
+        (("photos", "--output", "page.html", "--json", "./page.html"), "give them different names"),
         (("photos", "--output", "page.pdf"), "give a name that ends with .html"),
         (("photos", "--dataset", "coco", "--captions", "a.csv"), "captions is for the data set folder"),
     ],

@@ -401,6 +401,7 @@ def test_ranges_of_shards(address: str, expanded: list[str]) -> None:
 )
 def test_a_source_that_is_none_is_refused(tmp_path: Path, source: str, reason: str) -> None:
     assert reason in fails(source, tmp_path / "birds")
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_folder_with_files_is_never_touched_and_an_empty_one_is_filled(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -150,9 +151,27 @@ def test_mappings_are_matched_by_their_ids_in_any_order() -> None:
     assert by_id.intervals is None
 
 
+def test_series_of_pandas_are_matched_by_their_index() -> None:
+    captions = pd.Series(["a dog", "a cat"], index=["y", "x"])
+    references = pd.Series([["a cat"], ["a dog"]], index=["x", "y"])
+    assert score(captions, references, num_resamples=0).bleu_1 == pytest.approx(1)  # type: ignore[arg-type]
+    by_position = score(captions, [["a dog"], ["a cat"]], num_resamples=0)  # type: ignore[arg-type]
+    assert by_position.bleu_1 == pytest.approx(1)
+
+
+def test_references_are_read_once() -> None:
+    assert score(["a dog"], [iter(["a dog"])], num_resamples=0).bleu_1 == pytest.approx(1)  # type: ignore[list-item]
+
+
+def test_references_without_a_word_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    score(["a dog", "🐱"], [["a dog"], ["🐶", "!"]], num_resamples=0)
+    assert "2 of 3 references have no word to the tokenizer ptb, such as '🐶'" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("captions", "references", "message"),
     [
+        (None, [["a dog"]], "captions is None; give a sequence"),
         ("a dog", [["a dog"]], "captions is a single text; give a sequence"),
         (["a dog"], "a dog", "references is a single text"),
         (["a dog"], ["a dog"], "the references of image 0 are 'a dog'; give a list of strings"),
@@ -223,7 +242,8 @@ def test_the_script_of_the_references_decides_the_tokenizer(reference: str, toke
 def test_turkish_captions_are_scored_by_their_own_lower_case() -> None:
     captions, references = ["iki köpek ışıkta"], [["İKİ KÖPEK IŞIKTA"]]
     assert score(captions, references, num_resamples=0, tokenizer="unicode-tr").bleu_1 == pytest.approx(1)
-    assert score(captions, references, num_resamples=0).bleu_1 < 0.7
+    assert score(captions, references, num_resamples=0).bleu_1 == pytest.approx(1)
+    assert score(captions, references, num_resamples=0, tokenizer="ptb").bleu_1 < 0.7
 
 
 def test_an_unknown_tokenizer_is_refused() -> None:

@@ -54,6 +54,20 @@ def test_a_forbidden_word_does_not_occur_but_its_characters_may(strategy: dict[s
     assert any(pair[0] in text for text in found)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda values: str(values["strategy"]))
+@pytest.mark.parametrize(
+    "words", [("男人男女",), ("狗在男", "男人男狗"), ("狗|男人女孩",), ("男女|男人女孩", "女孩狗")]
+)
+def test_every_caption_has_words_that_overlap_or_differ_in_length(
+    strategy: dict[str, object], words: tuple[str, ...]
+) -> None:
+    """A phrase that is begun within another one, or that has no room any more, does not lead into a dead end."""
+    for room in range(sum(min(map(len, entry.split("|"))) for entry in words), 10):
+        found = texts(room, force_words=words, **strategy)
+        assert len(found) >= 6
+        assert all(any(word in text for word in entry.split("|")) for text in found for entry in words)
+
+
 def test_words_that_cannot_occur_are_refused() -> None:
     for words, bad in ((("龙",), ()), (("男龙",), ()), (("男人",), ("男人",))):
         with pytest.raises(ParamsError, match="is not in the vocabulary of the captioner, or is in bad_words"):

@@ -51,11 +51,13 @@ def test_a_script_without_a_font_is_romanized_and_said_once(
         )  # fmt: skip
         assert romanized("ཞི").isascii()
         assert romanized("बिल्ली") == "billi"
+        assert romanized("👋🏽🇩🇪") == ":wave:U+1F3FDDE"
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == (
         'no font has the script CJK: its words are drawn in Latin letters; pip install "wordgaze[fonts]"'
     )
-    assert [line.split(":")[0].split()[-1] for line in lines] == ["CJK", "HIRAGANA", "unnamed", "TIBETAN", "DEVANAGARI"]
+    assert [line.split(":")[0].split()[-1] for line in lines] == ["CJK", "HIRAGANA", "emoji", "TIBETAN", "DEVANAGARI"]
+    assert "such as Noto Emoji, where" in lines[2]
     assert lines[3].endswith("install a font that has it, such as Noto Sans Tibetan, where the system keeps its fonts")
 
 

@@ -41,7 +41,10 @@ def test_a_number_behind_a_word_stays_behind_it() -> None:
     assert with_mark("cat", False) == "cat"
 
 
-@given(st.text(alphabet=st.sampled_from("a1 .אجة\u200c\u200d\u200f\u202b\u202c\u0301"), max_size=12), st.booleans())
+@given(
+    st.text(alphabet=st.sampled_from("a1 .אجة\u200c\u200d\u200f\u202b\u202c\u2067\u2069\u0301\u0378"), max_size=12),
+    st.booleans(),
+)
 def test_every_character_has_a_level_and_none_is_lost(line: str, right_to_left: bool) -> None:
     levels = embedding_levels(line, right_to_left)
     assert len(levels) == len(line) and min(levels, default=0) >= 0

@@ -97,10 +97,23 @@ def test_a_split_without_an_image(tmp_path: Path) -> None:
     assert "add images with captions" in two[0].text
 
 
+def test_splits_of_file_names_without_a_test_split(tmp_path: Path) -> None:
+    data = clean_folder(tmp_path / "data")
+    (data / "captions.csv").unlink()
+    for split, numbers in (("train", range(25)), ("val", range(25, 30))):
+        rows = [(f"photo{n:02}.jpg", text) for n in numbers for text in sentences(n)]
+        write_captions(data / f"{split}.csv", rows)
+    found = advice(params_of(data), tmp_path)
+    assert found[0].level == "stop"
+    assert "set dataset.captions to the file of one split" in found[0].text
+    one = advice(params_of(data, dataset={"captions": "train.csv"}), tmp_path)
+    assert not any(each.level == "stop" for each in one)
+
+
 def test_markers_and_a_wrong_encoding(tmp_path: Path) -> None:
-    data = write_folder(tmp_path / "data", {f"{n}.jpg": [f"<image> {sentences(n)[0]} cafÃ©"] for n in range(20)})
+    data = write_folder(tmp_path / "data", {f"{n}.jpg": [f"[INST] {sentences(n)[0]} cafÃ©"] for n in range(20)})
     found = " ".join(each.text for each in advice(params_of(data), tmp_path))
-    assert "markers (<image> 20 times)" in found
+    assert "markers ([INST] 20 times)" in found
     assert "20 captions with characters of a wrong encoding" in found
 
 

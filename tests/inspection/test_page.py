@@ -29,7 +29,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / "copy.jpg").write_bytes((data / "5.jpg").read_bytes())
     photograph(6, (300, 260)).resize((150, 130)).save(data / "small.jpg")
     (data / "broken.jpg").write_bytes(b"nothing")
-    rows += [(name, "<image> another <b>one</b>") for name in ("copy.jpg", "small.jpg", "broken.jpg")]
+    rows += [(name, "<tag> another & <x>one</x>") for name in ("copy.jpg", "small.jpg", "broken.jpg")]
     write_captions(data / "captions.csv", rows)
     check_dataset(params_of(data, dataset={"max_faulty": 0.1}), folder / "cache", folder / "page.html")
     return folder / "page.html"
@@ -64,7 +64,7 @@ def test_the_page_refers_to_nothing_outside(page_file: Path) -> None:
 def test_captions_are_shown_as_text_in_their_direction(page_file: Path) -> None:
     html = page_file.read_text(encoding="utf-8")
     assert f'<li dir="auto">{ARABIC}</li>' in html
-    assert "&lt;image&gt; another &lt;b&gt;one&lt;/b&gt;" in html
+    assert "&lt;tag&gt; another &amp; &lt;x&gt;one&lt;/x&gt;" in html
 
 
 def test_a_histogram_has_its_values_as_text() -> None:

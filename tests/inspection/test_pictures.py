@@ -103,6 +103,16 @@ def test_images_in_an_archive_are_read_from_it_and_a_broken_member_is_told(tmp_p
     assert [name for name, _ in read_pictures(files)] == ["b.jpg"]
 
 
+def test_images_in_several_archives_are_read_under_their_names_there(tmp_path: Path) -> None:
+    files = {}
+    for part in ("train-0", "train-1"):
+        with zipfile.ZipFile(tmp_path / f"{part}.zip", "w") as archive:
+            archive.writestr("a.jpg", PHOTO)
+        path = PurePosixPath(f"{part}/a.jpg")
+        files[part] = Found(tmp_path / f"{part}.zip", path, packed=True, member="a.jpg")
+    assert inspect_pictures(files).keys() == files.keys()
+
+
 def test_an_image_without_contrast_has_no_hash(tmp_path: Path) -> None:
     found = inspect_pictures(loose(tmp_path, blank=jpeg(Image.new("RGB", (80, 80), "grey")), photo=PHOTO))
     hashes = {name: each.phash for name, each in found.items() if isinstance(each, InspectedPicture)}

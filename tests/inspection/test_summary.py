@@ -66,3 +66,15 @@ def test_words_for_numbers_and_paths() -> None:
         "1,200 pairs",
     )
     assert within("/a/b/", "/a/b/c.csv:2: x") == "c.csv:2: x"
+    assert within("https://host/b", "https://host/b/c.csv:2: x") == "c.csv:2: x"
+
+
+def test_a_relative_path_to_the_data_set_leaves_the_names_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean_folder(tmp_path / "photos")
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    rows = dict(summary_rows(check_dataset(params_of(Path("../photos")), tmp_path / "cache")))
+    assert rows["understood"].startswith("captions.csv: a table")

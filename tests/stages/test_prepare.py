@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tokenizers
 
 from wordgaze.config.params import Params, PrepareParams
 from wordgaze.core import paths
@@ -147,6 +148,27 @@ def test_many_cut_captions_are_warned_of(caplog: pytest.LogCaptureFixture) -> No
     assert (
         "50 % of the training captions have more than prepare.max_words = 4 tokens and are cut; raise it" in caplog.text
     )
+
+
+def test_a_tokenizer_that_does_not_give_captions_back_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """One drops the vowels of Hindi, as BERT's for English does; the other does not say where words begin."""
+    captions = ["एक कुत्ता दौड़ रहा है", "a dog's ball"]
+    letters = {char: n for n, char in enumerate(dict.fromkeys("".join(captions)))}
+    bert = tokenizers.Tokenizer(tokenizers.models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
+    bert.normalizer, bert.decoder = tokenizers.normalizers.BertNormalizer(), tokenizers.decoders.WordPiece()
+    bert.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    trainer = tokenizers.trainers.WordPieceTrainer(vocab_size=90, special_tokens=["[UNK]"], show_progress=False)
+    bert.train_from_iterator(captions, trainer)
+    unmarked = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+    unmarked.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    for backend, shown in ((bert, "to 'एक कतता दौड रहा ह'"), (unmarked, "to 'ए क क")):
+        backend.save("mine.json")
+        caplog.clear()
+        prepared(captions, tokenizer="mine.json")
+        assert "changes the words of 100 % of the training captions" in caplog.text and shown in caplog.text
+    caplog.clear()
+    prepared(captions, tokenizer="subwords")
+    assert caplog.text == ""
 
 
 def test_a_tokenizer_file_that_is_not_there_is_named() -> None:

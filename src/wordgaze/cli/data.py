@@ -57,6 +57,8 @@ def data_check(
     page = output or Path(f"data-check-{_slug(params.dataset.source or params.dataset.name)}.html")
     if page.suffix.lower() not in (".html", ".htm"):
         raise ParamsError(f"--output {page}: the page is HTML; give a name that ends with .html, or use --json {page}")
+    if values is not None and values.resolve() == page.resolve():
+        raise ParamsError(f"--output and --json are both {page}; give them different names")
     inspection = check_dataset(params, paths.scratch("downloads"), page, values)
     _print(inspection)
     typer.echo(f"the page is {page}")
@@ -105,7 +107,9 @@ def _params(folder: str | None, dataset: str | None, columns: dict[str, str], to
     sections["dataset"] = given | columns
     if tokenizer is not None:
         sections["prepare"] = dict(sections.get("prepare") or {}) | {"tokenizer": tokenizer}
-    return parse_params(sections, str(paths.PARAMS))
+    has_options = is_named or columns or tokenizer is not None
+    read = [*([str(paths.PARAMS)] if values else []), *(["the options"] if has_options else [])]
+    return parse_params(sections, " and ".join(read) or str(paths.PARAMS))
 
 
 def _slug(source: str) -> str:

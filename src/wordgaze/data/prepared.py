@@ -8,7 +8,7 @@ from wordgaze.core.errors import DataError
 from wordgaze.core.files import read_json
 from wordgaze.data.records import SPLITS, Split
 from wordgaze.text.tokenizers import stored_tokenizer
-from wordgaze.text.vocabulary import PTB, Vocabulary
+from wordgaze.text.vocabulary import PTB, SPECIAL, Vocabulary
 
 CAPTIONS, EXTRA_TEXT, VOCABULARY = "captions.parquet", "extra_text.parquet", "vocabulary.json"
 _REPEAT = "run dvc repro -f -s prepare"
@@ -71,7 +71,7 @@ def _vocabulary(folder: Path) -> Vocabulary:
     words = content.get("words") if isinstance(content, dict) else None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise DataError(f"{path} has no list of words; {_REPEAT}")
-    tokenizer = stored_tokenizer(content.get("tokenizer", PTB.name), folder)
+    tokenizer = stored_tokenizer(content.get("tokenizer", PTB.name), folder, words[len(SPECIAL) :])
     try:
         return Vocabulary(tuple(words), tokenizer)
     except ValueError as error:

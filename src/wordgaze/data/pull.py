@@ -63,6 +63,10 @@ def pull(source: str, folder: Path) -> Pulled:
         _PULLERS[scheme](name, staging)
     except KeyboardInterrupt:
         raise DownloadError(f"{source} was interrupted; run the same command again to resume") from None
+    except DownloadError:
+        if not any(path.is_file() for path in staging.rglob("*")):
+            shutil.rmtree(staging, ignore_errors=True)  # there is nothing to continue from
+        raise
     shutil.rmtree(staging / _BOOKKEEPING, ignore_errors=True)
     sizes = [path.stat().st_size for path in staging.rglob("*") if path.is_file()]
     if folder.is_dir():

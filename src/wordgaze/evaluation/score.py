@@ -1,6 +1,7 @@
 """Scores captions of any system against references: from Python and from files."""
 
 import logging
+import reprlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -66,8 +67,9 @@ def score(
         seed: random seed of the resamples.
         tokenizer: ``ptb`` (Penn Treebank, as in the COCO evaluation), ``unicode`` (words of any language),
             ``unicode-tr`` and ``unicode-az`` (Turkish and Azerbaijani), or ``characters`` (characters of scripts
-            without blanks between words, words of others). ``auto`` takes, by the letters of the references, ``ptb``
-            for Latin letters, ``characters`` for scripts without blanks and ``unicode`` for others.
+            without blanks between words, words of others). ``auto`` takes, by the letters of the references,
+            ``characters`` where a tenth of them are in scripts without blanks, else ``ptb`` for Latin letters,
+            ``unicode-tr`` for those with ı and İ, and ``unicode`` for other scripts.
         partial: scores the images that have a caption, where references without one would otherwise be an error.
 
     Returns:
@@ -198,42 +200,50 @@ def _in_order(found: MatchedIds, ids: Sequence[str]) -> list[str]:
 
 def _aligned(captions: Captions, references: References, partial: bool) -> tuple[list[str], list[list[str]]]:
     """Captions and references in the order of the captions. Raises as :func:`score`."""
-    if isinstance(captions, Mapping) != isinstance(references, Mapping):
+    have_ids = _have_ids(captions), _have_ids(references)
+    if any(have_ids) and not all(have_ids) and any(isinstance(each, Mapping) for each in (captions, references)):
         raise ScoreError("captions and references are a mapping and a sequence; give two mappings or two sequences")
-    texts, raw = _by_id("captions", captions), _by_id("references", references)
-    if not isinstance(captions, Mapping) and len(texts) != len(raw):
-        raise ScoreError(f"{len(texts)} captions for the references of {len(raw)} images; give one caption per image")
-    _check_texts(texts, raw)
-    found = matched(
-        texts,
-        {key: list(values) for key, values in raw.items()},
-        partial,
-        "score the images that have one with partial=True",
-    )
+    by_ids = all(have_ids)
+    texts, given = _by_id("captions", captions, by_ids), _by_id("references", references, by_ids)
+    if not by_ids and len(texts) != len(given):
+        raise ScoreError(f"{len(texts)} captions for the references of {len(given)} images; give one caption per image")
+    raw = _checked_texts(texts, given)
+    found = matched(texts, raw, partial, "score the images that have one with partial=True")
     return found.captions, found.references
 
 
-def _by_id(name: str, values: Mapping[str, V] | Iterable[V]) -> dict[str, V]:
+def _have_ids(values: object) -> bool:
+    """Whether values have ids, those of a mapping or the index of a pandas Series."""
+    return callable(getattr(values, "items", None))
+
+
+def _by_id(name: str, values: Mapping[str, V] | Iterable[V], by_ids: bool) -> dict[str, V]:
     """Values by id as text; those of a sequence by their position."""
     if isinstance(values, str | bytes):
         raise ScoreError(f"{name} is a single text; give a sequence with one entry per image")
-    items = values.items() if isinstance(values, Mapping) else enumerate(values)
+    if not isinstance(values, Iterable):
+        raise ScoreError(f"{name} is {reprlib.repr(values)}; give a sequence with one entry per image")
+    items = list(values.items() if by_ids else enumerate(values))  # type: ignore[union-attr]
     by_id = {str(key): value for key, value in items}
-    if isinstance(values, Mapping) and len(by_id) != len(values):
+    if len(by_id) != len(items):
         raise CaptionsError(f"{name}: two ids are equal as text, such as 1 and '1'; give each image one id")
     return by_id
 
 
-def _check_texts(captions: Mapping[str, object], references: Mapping[str, object]) -> None:
+def _checked_texts(captions: Mapping[str, object], references: Mapping[str, object]) -> dict[str, list[str]]:
+    """The references as lists. Raises ScoreError for what is not text."""
     for key, caption in captions.items():
         if not isinstance(caption, str):
-            raise ScoreError(f"the caption of image {key} is {caption!r}; give a string")
+            raise ScoreError(f"the caption of image {key} is {reprlib.repr(caption)}; give a string")
+    checked = {}
     for key, texts in references.items():
         if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-            raise ScoreError(f"the references of image {key} are {texts!r}; give a list of strings")
-        for text in texts:
+            raise ScoreError(f"the references of image {key} are {reprlib.repr(texts)}; give a list of strings")
+        checked[key] = list(texts)
+        for text in checked[key]:
             if not isinstance(text, str):
-                raise ScoreError(f"a reference of image {key} is {text!r}; give a string")
+                raise ScoreError(f"a reference of image {key} is {reprlib.repr(text)}; give a string")
+    return checked
 
 
 def _tokenizer(name: str, references: Sequence[Sequence[str]]) -> Tokenizer:
@@ -242,7 +252,14 @@ def _tokenizer(name: str, references: Sequence[Sequence[str]]) -> Tokenizer:
     chosen = RULE_BASED.get(suggested_tokenizer(texts) if name == AUTO else name)
     if chosen is None:
         raise ScoreError(f"tokenizer {name!r} is unknown; choose one of {AUTO}, {', '.join(RULE_BASED)}")
-    counts = Counter(token for tokens in _tokenized(texts, chosen) for token in tokens)
+    tokenized = _tokenized(texts, chosen)
+    if wordless := tokenized.count([]):
+        _log.warning(
+            "%d of %d references have no word to the tokenizer %s, such as %r; any caption without a word scores high"
+            " against them in ROUGE-L alone",
+            wordless, len(texts), chosen.name, texts[tokenized.index([])],
+        )  # fmt: skip
+    counts = Counter(token for tokens in tokenized for token in tokens)
     if is_unsegmented(counts, len(texts)):
         _log.warning(
             "most captions are one long word to the tokenizer %s: %s; choose the tokenizer characters",

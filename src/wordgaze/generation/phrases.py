@@ -3,7 +3,7 @@
 They consider the tokens that the captioner's tokenizer gives for a word. A caption may spell the same word by others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import torch
@@ -72,6 +72,7 @@ class ForcePhrasesLogitsProcessor(ForceWordsLogitsProcessor):
         begins = [[[phrase[0] for phrase in of_word] for of_word in phrases]] * num_images
         super().__init__(begins, vocabulary_size, max_new_tokens, device)
         self.phrases = [[torch.tensor(phrase, device=device) for phrase in of_word] for of_word in phrases]
+        self.shortest = torch.tensor([min(map(len, of_word)) for of_word in phrases], device=device)
         # Beam search takes all of their tokens into account, however improbable they are.
         ids = sorted({token_id for of_word in phrases for phrase in of_word for token_id in phrase} - {PAD})
         self.token_ids = torch.tensor([ids] * num_images, device=device)
@@ -81,54 +82,73 @@ class ForcePhrasesLogitsProcessor(ForceWordsLogitsProcessor):
 
     def num_missing(self, token_ids: Tensor, image: Tensor) -> Tensor:
         """The number of tokens that must still follow, at least."""
-        open_words = ~self._complete(token_ids)  # (N, m)
         begun = self._begun(token_ids)  # (N, t, m)
-        missing = torch.zeros(len(token_ids), dtype=torch.long, device=token_ids.device)
-        for word, of_word in enumerate(self.phrases):
-            shortest = torch.full_like(missing, min(map(len, of_word)))
-            for length in range(1, begun.shape[1] + 1):
-                rest = [len(phrase) - length for phrase in of_word if len(phrase) > length]
-                if rest:
-                    shortest = torch.where(begun[:, length - 1, word], min(rest), shortest)
-            missing += torch.where(open_words[:, word], shortest, 0)
-        return missing
+        added = torch.full((len(token_ids),), self.max_new_tokens, device=token_ids.device)
+        for word, phrase in self._alternatives():
+            for length in range(1, len(phrase)):
+                rest = len(phrase) - length - self.shortest[word]  # it takes the place of the shortest alternative
+                added = torch.where(begun[:, length - 1, word], added.clamp(max=rest), added)
+        return self._shortest_rest(token_ids) + torch.where(begun.flatten(1).any(1), added, 0)
 
     def __call__(self, token_ids: Tensor, log_probs: Tensor, image: Tensor) -> Tensor:
-        missing = ~self.fulfilled(token_ids, image)
         needed = self.num_missing(token_ids, image)
         log_probs[:, END] = log_probs[:, END].masked_fill(needed > 0, -torch.inf)
-        next_ids = self._next(token_ids)  # (N, V)
-        is_begun = next_ids.any(1)
-        late = ~is_begun & missing.any(1) & (needed >= self.max_new_tokens - token_ids.shape[1])
-        begins = (self.membership[image] & missing.unsqueeze(1)).any(2)  # (N, V)
-        allowed = torch.where(is_begun.unsqueeze(1), next_ids, begins | ~late.unsqueeze(1))
+        is_begun = self._begun(token_ids).flatten(1).any(1)
+        allowed = torch.where(is_begun.unsqueeze(1), self._next(token_ids), self._first(token_ids))
         return log_probs.masked_fill_(~allowed, -torch.inf)
+
+    def _alternatives(self) -> Iterator[tuple[int, Tensor]]:
+        """Each forced word, by its number, with each of its alternatives."""
+        return ((word, phrase) for word, of_word in enumerate(self.phrases) for phrase in of_word)
 
     def _complete(self, token_ids: Tensor) -> Tensor:
         """token_ids (N, t) → which forced words each hypothesis has, (N, m)."""
         found = [torch.stack([_contains(token_ids, phrase) for phrase in of_word]).any(0) for of_word in self.phrases]
         return torch.stack(found, dim=1)
 
+    def _shortest_rest(self, token_ids: Tensor) -> Tensor:
+        """token_ids (N, t) → the tokens of the shortest alternatives of all words that a hypothesis lacks, (N,)."""
+        return (~self._complete(token_ids) * self.shortest).sum(1)
+
+    def _fits(self, token_ids: Tensor, word: int, num_tokens: int) -> Tensor:
+        """Whether there is room for ``num_tokens`` of this word and for all other words, (N,)."""
+        room = self.max_new_tokens - token_ids.shape[1]
+        return self._shortest_rest(token_ids) - self.shortest[word] + num_tokens <= room
+
     def _begun(self, token_ids: Tensor) -> Tensor:
-        """token_ids (N, t) → whether a hypothesis ends with the first 1, 2, … tokens of a forced word that it lacks,
-        (N, longest - 1, m)."""
-        longest = max(len(phrase) for of_word in self.phrases for phrase in of_word)
+        """token_ids (N, t) → whether a hypothesis ends with the first 1, 2, … tokens of a forced word that it lacks and
+        has room for, (N, longest - 1, m). Only the longest such ending counts: one that goes on with another loses it.
+        """
+        longest = max(len(phrase) for _, phrase in self._alternatives())
         begun = torch.zeros(len(token_ids), longest - 1, self.num_words, dtype=torch.bool, device=token_ids.device)
-        for word, of_word in enumerate(self.phrases):
-            for phrase in of_word:
-                for length in range(1, len(phrase)):
-                    begun[:, length - 1, word] |= _ends_with(token_ids, phrase[:length])
-        return begun & ~self._complete(token_ids).unsqueeze(1)
+        for word, phrase in self._alternatives():
+            for length in range(1, len(phrase)):
+                fits = self._fits(token_ids, word, len(phrase) - length)
+                begun[:, length - 1, word] |= _ends_with(token_ids, phrase[:length]) & fits
+        begun &= ~self._complete(token_ids).unsqueeze(1)
+        num_longer = begun.any(2).flip(1).cumsum(1).flip(1)
+        return begun & (num_longer == 1).unsqueeze(2)
 
     def _next(self, token_ids: Tensor) -> Tensor:
         """token_ids (N, t) → the tokens that continue what a hypothesis has begun, (N, V)."""
         following = torch.zeros(len(token_ids), self.membership.shape[1], dtype=torch.bool, device=token_ids.device)
-        open_words = ~self._complete(token_ids)
-        for word, of_word in enumerate(self.phrases):
-            for phrase in of_word:
-                for length in range(1, len(phrase)):
-                    following[:, phrase[length]] |= _ends_with(token_ids, phrase[:length]) & open_words[:, word]
+        begun = self._begun(token_ids)
+        for word, phrase in self._alternatives():
+            for length in range(1, len(phrase)):
+                fits = self._fits(token_ids, word, len(phrase) - length)
+                is_last = begun[:, length - 1, word] & _ends_with(token_ids, phrase[:length])
+                following[:, phrase[length]] |= is_last & fits
         return following
+
+    def _first(self, token_ids: Tensor) -> Tensor:
+        """token_ids (N, t) → the tokens after which there is room for all words that a hypothesis lacks, (N, V)."""
+        room = self.max_new_tokens - token_ids.shape[1]
+        has_room = self._shortest_rest(token_ids) < room
+        allowed = has_room.unsqueeze(1).repeat(1, self.membership.shape[1])
+        is_open = ~self._complete(token_ids)
+        for word, phrase in self._alternatives():
+            allowed[:, phrase[0]] |= is_open[:, word] & self._fits(token_ids, word, len(phrase))
+        return allowed
 
 
 def _ends_with(token_ids: Tensor, phrase: Tensor) -> Tensor:

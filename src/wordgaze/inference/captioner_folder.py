@@ -34,7 +34,7 @@ from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.models.format3 import upgrade_config, upgrade_tensors
 from wordgaze.text.tokenizers import RULE_BASED, STORED, Tokenizer, stored_tokenizer
-from wordgaze.text.vocabulary import PTB, Vocabulary
+from wordgaze.text.vocabulary import PTB, SPECIAL, Vocabulary
 from wordgaze.vision.encoders import EncoderSpec, packaged_body
 from wordgaze.vision.tagger import Tagger
 from wordgaze.vision.weights import PACKAGED, WeightsReference
@@ -178,7 +178,7 @@ def build_decoder(folder: Path, card: CaptionerCard, state: dict[str, Tensor]) -
 
 def tokenizer_of(folder: Path, card: CaptionerCard) -> Tokenizer:
     """The tokenizer of a captioner folder. Raises ModelError if its file is missing or broken, or its library is."""
-    return stored_tokenizer(card.tokenizer, folder)
+    return stored_tokenizer(card.tokenizer, folder, card.vocabulary[len(SPECIAL) :])
 
 
 def read_captioner(folder: Path) -> tuple[CaptionerCard, dict[str, Tensor]]:

@@ -31,6 +31,7 @@ _STYLES = ("italic", "oblique", "bold", "black", "heavy", "light", "thin", "cond
 _BOXES = ("lastresort", "blank", "tofu")  # fonts that have a box, or nothing, for every letter
 _OUTLINES = frozenset({"glyf", "CFF ", "CFF2"})  # a font of bitmaps alone cannot be drawn at every size
 _IN_EXTRA = frozenset({"CJK", "HANGUL", "HIRAGANA", "KATAKANA", "BOPOMOFO"})
+_SYMBOLS = ""  # stands for the script of what is not a letter
 _REGULAR = 400
 
 _log = logging.getLogger(__name__)
@@ -91,18 +92,23 @@ def romanized(text: str) -> str:
 
     letters = [char for char in text if not is_ignorable(char) and unicodedata.category(char)[0] != "M"]
     for char in letters:
-        _log_missing(unicodedata.name(char, "unnamed").split("-")[0].split()[0])
+        is_letter = unicodedata.category(char)[0] == "L"
+        _log_missing(unicodedata.name(char, _SYMBOLS).split("-")[0].split()[0] if is_letter else _SYMBOLS)
     return "".join(anyascii(char) or (f"U+{ord(char):04X}" if char in letters else "") for char in text)
 
 
 @cache
 def _log_missing(script: str) -> None:
+    if script == _SYMBOLS:
+        missing, font = "some symbols, such as emoji: they", "Noto Emoji"
+    else:
+        missing, font = f"the script {script}: its words", f"Noto Sans {script.capitalize()}"
     advice = (
         'pip install "wordgaze[fonts]"'
         if script in _IN_EXTRA and not _folder(FONT_PACKAGES[1])
-        else f"install a font that has it, such as Noto Sans {script.capitalize()}, where the system keeps its fonts"
+        else f"install a font that has it, such as {font}, where the system keeps its fonts"
     )
-    _log.warning("no font has the script %s: its words are drawn in Latin letters; %s", script, advice)
+    _log.warning("no font has %s are drawn in Latin letters; %s", missing, advice)
 
 
 @cache

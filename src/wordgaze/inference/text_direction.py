@@ -11,6 +11,10 @@ _STRONG = _RIGHT_TO_LEFT | {"L"}
 # What makes some part of a line run from right to left: letters, Arabic digits, and explicit embeddings and isolates.
 _REORDERED = _RIGHT_TO_LEFT | {"AN", "RLE", "RLO", "RLI"}
 
+# Classes that the library does not know, each with a character whose class stands for it: isolates are invisible, and
+# characters that the tables of Unicode lack run from left to right.
+_STAND_INS = {"LRI": "\u200b", "RLI": "\u200b", "FSI": "\u200b", "PDI": "\u200b", "": "x"}
+
 T = TypeVar("T")
 
 
@@ -36,7 +40,8 @@ def embedding_levels(line: str, right_to_left: bool) -> list[int]:
     from bidi import algorithm
 
     storage = algorithm.get_empty_storage() | {"base_level": base, "base_dir": "LR"[base]}
-    algorithm.get_embedding_levels(line, storage)
+    known_line = "".join(_STAND_INS.get(unicodedata.bidirectional(char), char) for char in line)
+    algorithm.get_embedding_levels(known_line, storage)
     characters = list(storage["chars"])  # the algorithm drops joiners and embeddings, and changes the dictionaries
     for position, character in enumerate(characters):
         character["position"] = position

@@ -56,6 +56,8 @@ def _of_splits(inspection: DataInspection, params: Params) -> Iterator[Advice]:
     shown = ", ".join(f"{split} {count}" for split, count in images.items())
     if inspection.splits.given < total or total < len(SPLITS):
         way_out = "add images with captions: each of the three splits needs one"
+    elif any(", split " in line for line in inspection.layout):  # the names of files or folders say it
+        way_out = "set dataset.captions to the file of one split alone, which prepare splits, or add one of the other"
     elif inspection.dataset == "folder":
         way_out = f"give some images the split {' and '.join(empty)}, or remove the column of the splits"
     else:

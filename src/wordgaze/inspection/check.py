@@ -98,7 +98,8 @@ def _checked(
 ) -> CheckedData:
     prepare, tokenizer = params.prepare, tokenizer_of_params(params.prepare, records)
     captions, without_words = tokenize_captions(records, tokenizer)
-    duplicates = DuplicateStatistics(equal_files(pictures), near_duplicates(pictures))
+    splits = {record.image: str(record.split) for record in records}
+    duplicates = DuplicateStatistics(equal_files(pictures), near_duplicates(pictures, splits))
     inspection = DataInspection(
         dataset=params.dataset.name,
         source=params.dataset.source or params.dataset.name,
@@ -113,7 +114,7 @@ def _checked(
         captions=describe_captions(captions, without_words, prepare, tokenizer),
         languages=identify_languages([each.text for each in captions]),
         duplicates=duplicates,
-        leaks=_leaks(records, captions, duplicates),
+        leaks=_leaks(splits, captions, duplicates),
         advice=(),
     )
     return CheckedData(advise(inspection, captions, params, stops), records, captions, files, pictures)
@@ -129,9 +130,8 @@ def _splits(
 
 
 def _leaks(
-    records: Sequence[Record], captions: Sequence[TokenizedCaption], duplicates: DuplicateStatistics
+    splits: Mapping[str, str], captions: Sequence[TokenizedCaption], duplicates: DuplicateStatistics
 ) -> LeakStatistics:
-    splits = {record.image: str(record.split) for record in records}
     pairs = [(names[0], other) for names in duplicates.equal for other in names[1:]]
     pairs += [(pair.first, pair.second) for pair in duplicates.near]
     trained = {each.tokens for each in captions if each.split == "train"}

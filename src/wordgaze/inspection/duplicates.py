@@ -12,7 +12,7 @@ from wordgaze.inspection.pictures import InspectedPicture
 HASH_DISTANCE = 8  # of 64 bits
 COLOUR_DISTANCE = 60  # largest difference of the reduced images in any place and channel, from 0 to 255
 _BITS = 64
-_ROWS = 1024  # hashes that are compared with all others of their band at once
+_COMPARISONS = 1 << 22  # of hashes at once
 
 
 class NearPair(NamedTuple):
@@ -31,12 +31,13 @@ def equal_files(pictures: Mapping[str, InspectedPicture]) -> list[list[str]]:
     return sorted(sorted(names) for names in groups.values() if len(names) > 1)
 
 
-def near_duplicates(pictures: Mapping[str, InspectedPicture]) -> list[NearPair]:
+def near_duplicates(pictures: Mapping[str, InspectedPicture], splits: Mapping[str, str]) -> list[NearPair]:
     """Pairs of images that look the same though their files differ, the most similar first.
 
     The perceptual hashes differ in at most HASH_DISTANCE bits, and the reduced images by at most COLOUR_DISTANCE: the
     hash alone takes the same shapes in other colours for one image. Of files with equal bytes, the first stands for
-    all, and an image without contrast is compared with none.
+    all, and an image without contrast is compared with none. Of several images that look like an image, the most
+    similar one of each split is its pair: a thousand frames of a film are thousands of pairs, not half a million.
     """
     seen: set[bytes] = set()
     names: list[str] = []
@@ -44,35 +45,58 @@ def near_duplicates(pictures: Mapping[str, InspectedPicture]) -> list[NearPair]:
         if pictures[name].phash is not None and pictures[name].checksum not in seen:
             seen.add(pictures[name].checksum)
             names.append(name)
+    if not names:
+        return []
     hashes = np.array([pictures[name].phash for name in names], dtype=np.uint64)
-    colours = [np.frombuffer(pictures[name].colours, np.uint8).astype(np.int16) for name in names]
-    pairs = [
-        NearPair(names[a], names[b], distance)
-        for (a, b), distance in close_pairs(hashes, HASH_DISTANCE).items()
-        if np.abs(colours[a] - colours[b]).max() <= COLOUR_DISTANCE
-    ]
+    colours = np.stack([np.frombuffer(pictures[name].colours, np.uint8) for name in names]).astype(np.int16)
+    split_of = np.unique([splits.get(name, "") for name in names], return_inverse=True)[1]
+    pairs = [NearPair(names[a], names[b], bits) for (a, b), bits in _nearest(hashes, colours, split_of).items()]
     return sorted(pairs, key=lambda pair: (pair.distance, pair.first, pair.second))
 
 
-def close_pairs(hashes: npt.NDArray[np.uint64], distance: int) -> dict[tuple[int, int], int]:
-    """The index pairs (a < b) of 64-bit hashes that differ in at most ``distance`` bits, and the number of bits.
+def _nearest(
+    hashes: npt.NDArray[np.uint64], colours: npt.NDArray[np.int16], split_of: npt.NDArray[np.intp]
+) -> dict[tuple[int, int], int]:
+    """The index pairs (a < b) of each image and the most similar one of each split, and the number of bits."""
+    count, none = len(hashes), np.iinfo(np.int64).max
+    # For each image and split: the bits and the index of the most similar image, as one number that can be compared.
+    best = np.full((count, split_of.max() + 1), none)
+    for image, close, bits in close_hashes(hashes, HASH_DISTANCE):
+        same = np.abs(colours[close] - colours[image]).max(axis=1) <= COLOUR_DISTANCE
+        others, ranks, column = close[same], bits[same] * count, split_of[image]
+        np.minimum.at(best[image], split_of[others], ranks + others)
+        best[others, column] = np.minimum(best[others, column], ranks + image)
+    found = {}
+    for image, column in np.argwhere(best < none).tolist():
+        distance, other = divmod(int(best[image, column]), count)
+        found[min(image, other), max(image, other)] = distance
+    return found
+
+
+def close_hashes(
+    hashes: npt.NDArray[np.uint64], distance: int
+) -> Iterator[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """The pairs of 64-bit hashes that differ in at most ``distance`` bits, each once: an index, the higher indices of
+    others, and the numbers of bits.
 
     Hashes that differ in ``distance`` bits agree in one of ``distance + 1`` bands of bits, so only those with an equal
-    band are compared.
+    band are compared, in the first band in which they agree.
     """
-    found: dict[tuple[int, int], int] = {}
     edges = np.linspace(0, _BITS, distance + 2).astype(int)
-    for low, high in pairwise(edges.tolist()):
-        keys = (hashes >> np.uint64(low)) & np.uint64((1 << high - low) - 1)
-        for members in _equal(keys):
-            for start in range(0, len(members), _ROWS):
-                rows = members[start : start + _ROWS]
-                bits = np.bitwise_count(hashes[rows][:, None] ^ hashes[members][None])  # (rows, members)
-                for row, column in np.argwhere(bits <= distance):
-                    a, b = int(rows[row]), int(members[column])
-                    if a < b:
-                        found[a, b] = int(bits[row, column])
-    return found
+    bands = [np.uint64(((1 << high - low) - 1) << low) for low, high in pairwise(edges.tolist())]
+    for number, band in enumerate(bands):
+        for members in _equal(hashes & band):
+            rows = max(1, _COMPARISONS // len(members))
+            for start in range(0, len(members), rows):
+                block = members[start : start + rows]
+                different = hashes[block][:, None] ^ hashes[members][None]  # (block, members)
+                bits = np.bitwise_count(different)
+                close = (bits <= distance) & (members[None] > block[:, None])
+                for row in np.flatnonzero(close.any(axis=1)):
+                    first = close[row]
+                    for earlier in bands[:number]:
+                        first &= different[row] & earlier != 0
+                    yield int(block[row]), members[first], bits[row, first].astype(np.intp)
 
 
 def _equal(keys: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.intp]]:

@@ -83,7 +83,7 @@ def _items(pictures: Mapping[str, Found]) -> Iterator[_Item]:
     packed: dict[Path, dict[str, str]] = {}
     for name, file in pictures.items():
         if file.packed:
-            packed.setdefault(file.place, {})[str(file.path)] = name
+            packed.setdefault(file.place, {})[file.name_in_archive] = name
         else:
             yield _Item(name, file.label)
     for archive, names in packed.items():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rich.filesize import decimal
 
+from wordgaze.data.datasets.fetch import local_path
 from wordgaze.inspection.languages import language_name
 from wordgaze.inspection.results import DataInspection
 
@@ -87,8 +88,9 @@ def counted_noun(number: int, noun: str) -> str:
 
 
 def within(source: str, text: str) -> str:
-    """``text`` without the path of the data set in front of names of files."""
-    return text.replace(f"{source.rstrip('/')}/", "")
+    """``text`` without the path of the data set in front of names of files; it is absolute where ``source`` is not."""
+    place = str(local_path(source) or source).rstrip("/")
+    return text.replace(f"{place}/", "")
 
 
 def percentage(share: float | None) -> str:

@@ -30,6 +30,8 @@ MIN_COVERAGE = 0.7
 _CHARACTERS = "set prepare.tokenizer=characters"
 MAX_CUT = 0.1
 """Fraction of the training captions that may be longer than ``max_words``; above it a warning is logged."""
+MAX_CHANGED = 0.1
+"""Fraction of the training captions whose words a tokenizer from a file may change; above it a warning is logged."""
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +108,7 @@ def _check_usable(
         )
         return
     _warn_of_cut_captions(captions, settings)
+    _warn_of_lost_text(captions, vocabulary.tokenizer)
     known = _known_share(vocabulary, counts)
     if known < MIN_COVERAGE:
         _log.warning(
@@ -121,6 +124,23 @@ def _warn_of_cut_captions(captions: "pd.DataFrame", settings: PrepareParams) -> 
         _log.warning(
             "%.0f %% of the training captions have more than prepare.max_words = %d tokens and are cut; raise it, and"
             " generation.max_new_tokens with it", 100 * cut, settings.max_words,
+        )  # fmt: skip
+
+
+def _warn_of_lost_text(captions: "pd.DataFrame", tokenizer: Tokenizer) -> None:
+    """Warns of a tokenizer that does not give captions back, because it drops accents or where words begin."""
+    if tokenizer.has_words:
+        return
+    train = captions[captions["split"] == "train"][:1000]
+    read = [
+        (text, tokenizer.join(tokens.split())) for text, tokens in zip(train["raw"], train["tokens_text"], strict=True)
+    ]
+    changed = [pair for pair in read if tokenizer.scoring.tokenize(pair[0]) != tokenizer.scoring.tokenize(pair[1])]
+    if len(changed) > MAX_CHANGED * len(read):
+        _log.warning(
+            "the tokenizer changes the words of %.0f %% of the training captions, such as %r to %r, which generated "
+            "captions will resemble; give one that keeps letters, accents and where words begin, or subwords",
+            100 * len(changed) / len(read), *changed[0],
         )  # fmt: skip
 
 

@@ -63,14 +63,14 @@ def test_too_many_faults_are_refused_and_the_limit_itself_is_not(tmp_path: Path)
     with pytest.raises(DataError) as caught:
         audit(records, folder, max_faulty=0.2)
     message = str(caught.value)
-    assert all(part in message for part in ("25.00%", "dataset.max_faulty = 0.2", "1 missing pictures (d.png)"))
+    assert all(part in message for part in ("25.00%", "dataset.max_faulty = 0.2", "1 missing picture (d.png)"))
     assert "\n" not in message
 
 
 def test_nothing_left_is_always_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no usable image with a caption"):
         audit([], tmp_path, max_faulty=1.0)
-    with pytest.raises(DataError, match=r"1 missing pictures \(a\.png\)"):
+    with pytest.raises(DataError, match=r"1 missing picture \(a\.png\)"):
         audit([Record("a.png", ("A dog .",))], tmp_path, max_faulty=1.0)
 
 
@@ -121,7 +121,7 @@ def test_case_folder_of_unread_formats_are_counted_apart_from_missing_and_broken
         "b.svg: is of a format that is not read (.svg); save it as JPEG or PNG"
     )
     assert (report.missing_pictures.examples, report.broken_pictures.count) == (("gone.heic",), 1)
-    assert "left out of 5 images: 1 missing pictures (gone.heic); 2 unread formats (b.svg: " in caplog.text
+    assert "left out of 5 images: 1 missing picture (gone.heic); 2 unread formats (b.svg: " in caplog.text
 
 
 def test_the_advice_of_the_data_set_is_in_the_error(tmp_path: Path) -> None:
@@ -129,5 +129,5 @@ def test_the_advice_of_the_data_set_is_in_the_error(tmp_path: Path) -> None:
     records = [Record("a.png", ("A dog .",)), Record("b.png", ("A dog .",))]
     with pytest.raises(DataError, match=r"raise dataset\.max_faulty\. 'x/b\.png' is not there$"):
         audit(records, folder, max_faulty=0.1, advice="'x/b.png' is not there")
-    with pytest.raises(DataError, match=r"1 missing pictures \(b\.png\)\. look$"):
+    with pytest.raises(DataError, match=r"1 missing picture \(b\.png\)\. look$"):
         audit(records[1:], tmp_path / "none", max_faulty=0.1, advice="look")

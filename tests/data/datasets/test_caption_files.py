@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.data.datasets.tiny import TWO, coco, packed, pictures, table, write
+from tests.data.datasets.tiny import TWO, coco, images, packed, pictures, table, write
 from wordgaze.core.errors import CaptionsError
 from wordgaze.data.datasets.caption_files import read_captions_of
 from wordgaze.data.datasets.folder import Folder
@@ -227,3 +227,80 @@ def test_one_parquet_file_may_be_the_source(tmp_path: Path) -> None:
     rows = {"image": [{"bytes": b"1", "path": None}, {"bytes": b"2", "path": None}], "text": ["a dog", "a cat"]}
     parquet.write_table(pa.table(rows), tmp_path / "mine.parquet")
     assert [record.captions for record in collect(tmp_path / "mine.parquet")] == [("a dog",), ("a cat",)]
+
+
+def test_parquet_may_hold_the_bytes_of_pictures_without_a_path(tmp_path: Path) -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    rows = {"id": [7, 8], "image": [png + b"1", png + b"2"], "caption": ["a dog", "a cat"]}
+    parquet.write_table(pa.table(rows), tmp_path / "mine.parquet")
+    records = collect(tmp_path / "mine.parquet")
+    assert {record.image: record.captions for record in records} == {
+        "00000000.jpg": ("a dog",), "00000001.jpg": ("a cat",)
+    }  # fmt: skip
+    assert images(tmp_path / "raw") == {"00000000.jpg": png + b"1", "00000001.jpg": png + b"2"}
+
+
+def test_bytes_that_are_texts_are_not_taken_for_pictures(tmp_path: Path) -> None:
+    rows = {"image": ["a.jpg"], "caption": ["a dog"], "note": [b"some bytes"]}
+    parquet.write_table(pa.table(rows), write(tmp_path / "mine", pictures(["a.jpg"])) / "c.parquet")
+    assert collect(tmp_path / "mine") == [Record("a.jpg", ("a dog",))]
+
+
+@pytest.mark.parametrize("folder", ["{}", "images/{}", "data/{}2014/jpg"])
+def test_names_that_begin_anew_in_each_split_mean_the_pictures_of_the_split(tmp_path: Path, folder: str) -> None:
+    files: dict[str, str | bytes] = {}
+    for split in ("train", "test"):
+        files[f"{split}.csv"] = table({"1.jpg": [f"{split} one"], "2.jpg": [f"{split} two"]})
+        files |= {f"{folder.format(split)}/{name}": f"{split} {name}".encode() for name in ("1.jpg", "2.jpg")}
+    records = collect(write(tmp_path / "mine", files))
+    copied = images(tmp_path / "raw")
+    assert {(copied[record.image].decode(), record.split, record.captions) for record in records} == {
+        ("train 1.jpg", "train", ("train one",)),
+        ("train 2.jpg", "train", ("train two",)),
+        ("test 1.jpg", "test", ("test one",)),
+        ("test 2.jpg", "test", ("test two",)),
+    }
+
+
+def test_a_picture_in_the_tables_of_two_splits_is_left_out(tmp_path: Path) -> None:
+    files = {"train.csv": table(TWO), "test.csv": table({**ONE, "c.jpg": ["A cup ."]})}
+    source = write(tmp_path / "mine", {**files, **pictures(["a.jpg", "b.jpg", "c.jpg"], "images/")})
+    assert {record.image: record.split for record in collect(source)} == {"b.jpg": "train", "c.jpg": "test"}
+
+
+def test_split_and_kind_may_be_one_word_in_the_names_of_tables(tmp_path: Path) -> None:
+    tables = {"train/traindata.csv": table(ONE), "validation/valdata.csv": table(OTHER)}
+    source = write(tmp_path / "mine", {**tables, "train/a.jpg": b"a", "validation/b.jpg": b"b"})
+    assert {record.image: record.split for record in collect(source)} == {"a.jpg": "train", "b.jpg": "dev"}
+
+
+@pytest.mark.parametrize("names", [("texts/{}.txt", "images/{}.jpg"), ("text/{}/1.txt", "jpg/{}/1.jpg")])
+def test_texts_may_be_in_a_folder_of_their_own(tmp_path: Path, names: tuple[str, str]) -> None:
+    text, picture = names
+    files = {text.format(key): f"{key} runs\n{key} sleeps\n" for key in ("dog", "cat")}
+    source = write(tmp_path / "mine", {**files, **pictures([picture.format(key) for key in ("dog", "cat")])})
+    assert read(source) == {picture.format(key): [f"{key} runs", f"{key} sleeps"] for key in ("dog", "cat")}
+
+
+def test_texts_beside_the_pictures_need_no_folder(tmp_path: Path) -> None:
+    texts = {"a.txt": "a dog", "b.txt": "a cat", "test/c.txt": "a cup"}
+    source = write(tmp_path / "mine", {**texts, **pictures([*TWO, "test/c.jpg"])})
+    assert {record.image: (record.split, *record.captions) for record in collect(source)} == {
+        "a.jpg": (None, "a dog"), "b.jpg": (None, "a cat"), "c.jpg": ("test", "a cup")
+    }  # fmt: skip
+
+
+def test_boxes_beside_the_pictures_are_no_captions(tmp_path: Path) -> None:
+    boxes = "0 0.5 0.5 0.1 0.1\n1 0.25 0.5 1e-2 0.3\n"
+    source = write(tmp_path / "mine", {"a.txt": boxes, "b.txt": "42", **pictures([*TWO])})
+    captions = read(source)
+    assert captions == {"b.jpg": ["42"]}
+    assert [fault.reason for fault in captions.faults] == [
+        "holds boxes or other numbers, which are not captions; remove it"
+    ]
+
+
+def test_a_workbook_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    source = write(tmp_path / "mine", {"captions.xlsx": b"PK", **pictures([*TWO])})
+    with pytest.raises(CaptionsError, match=r"captions\.xlsx is a workbook, which is not read; save its table as CSV \(UTF-8\)$"):
+        read(source)

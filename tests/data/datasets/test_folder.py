@@ -94,15 +94,17 @@ def test_a_split_that_is_reported_is_kept_and_an_empty_one_left_open(tmp_path: P
     assert [record.split for record in records] == ["dev", "test", None, "train", "dev"]
 
 
-def test_splits_that_are_none_or_contradict_each_other_are_reported_with_their_rows(tmp_path: Path) -> None:
-    source = write(
-        tmp_path / "mine", {"c.csv": "image,caption,split\na.jpg,x,train\nb.jpg,x,tets\n", **pictures([*TWO])}
+def test_splits_that_are_none_or_contradict_each_other_cost_their_picture_only(tmp_path: Path) -> None:
+    rows = "image,caption,split\na.jpg,x,train\nb.jpg,x,tets\nc.jpg,x,\na.jpg,y,test\n"
+    source = write(tmp_path / "mine", {"c.csv": rows, **pictures(["a.jpg", "b.jpg", "c.jpg"])})
+    collected = Folder(str(source), "", tmp_path / "cache").collect(tmp_path / "raw")
+    assert collected.records == [Record("c.jpg", ("x",))]
+    assert images(tmp_path / "raw").keys() == {"c.jpg"}
+    conflict, unknown = map(str, collected.faults)
+    assert unknown.startswith(f"{source}/c.csv:3: 'tets' is not a split; use one of train, ")
+    assert conflict.startswith(
+        f"{source}/c.csv:5: 'a.jpg' is in the split test, and in train at {source}/c.csv:2; remove one of them"
     )
-    with pytest.raises(CaptionsError, match=r"c\.csv:3: 'tets' is not a split; use one of train, "):
-        collect(source, tmp_path)
-    write(source, {"c.csv": "image,caption,split\na.jpg,x,train\nb.jpg,x,\na.jpg,y,test\n"})
-    with pytest.raises(CaptionsError, match=r"c\.csv:4: 'a\.jpg' is in the split test, and in train at .*c\.csv:2"):
-        collect(source, tmp_path)
 
 
 def test_captions_that_are_not_the_only_candidate_have_to_be_named(tmp_path: Path) -> None:
@@ -138,10 +140,11 @@ def test_a_picture_that_is_not_there_stays_for_the_audit_and_no_name_leads_out(t
         collect(source, tmp_path)
 
 
-def test_linked_pictures_are_copied_and_linked_folders_not_followed(
+def test_linked_pictures_are_copied_and_each_linked_folder_is_read_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = write(tmp_path / "other", {"far.jpg": "far", "folder/b.jpg": b""})
+    other = write(tmp_path / "other", {"far.jpg": "far", "folder/b.jpg": b"b"})
+    (other / "folder" / "back").symlink_to(other / "folder")
     source = write(tmp_path / "mine", {"c.csv": table({"a.jpg": ["x"], "b.jpg": ["y"]})})
     (source / "a.jpg").symlink_to(other / "far.jpg")
     (source / "linked").symlink_to(other / "folder")
@@ -149,9 +152,9 @@ def test_linked_pictures_are_copied_and_linked_folders_not_followed(
     collect(source, tmp_path)
     copied = tmp_path / "raw" / "images" / "a.jpg"
     assert (copied.is_symlink(), copied.read_bytes()) == (False, b"far")
-    assert images(tmp_path / "raw").keys() == {"a.jpg"}
-    assert "linked is a link to a folder and is not followed" in caplog.text
-    assert "ring is a link" in caplog.text
+    assert images(tmp_path / "raw") == {"a.jpg": b"far", "b.jpg": b"b"}
+    assert "ring is a link to a folder that is read already, and is not followed" in caplog.text
+    assert "back is a link" in caplog.text
 
 
 def test_pictures_without_captions_and_hidden_ones_are_left_out(

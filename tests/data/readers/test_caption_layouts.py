@@ -212,7 +212,7 @@ def test_an_empty_caption_beside_others_is_left_out_and_told(tmp_path: Path, cap
     captions = read(tmp_path, "a.csv", "image,caption\na.jpg,\na.jpg,a dog\nb.jpg,a cat\n")
     assert captions == {"a.jpg": ["a dog"], "b.jpg": ["a cat"]}
     assert captions.faults == []
-    assert "1 captions are empty, and are left out" in caplog.text
+    assert "1 caption without text, left out" in caplog.text
 
 
 def test_case_line_separator_in_caption_becomes_a_blank(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_only_bad_rows_are_an_error_with_the_first(tmp_path: Path) -> None:
 def test_a_quote_that_is_not_closed_costs_no_other_row(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     captions = read(tmp_path, "a.csv", 'image,caption\na.jpg,"a dog\nb.jpg,"a ""big"" cat"\nc.jpg,a 5" nail\n')
     assert captions == {"a.jpg": ['"a dog'], "b.jpg": ['a "big" cat'], "c.jpg": ['a 5" nail']}
-    assert "1 captions in rows whose quotes do not close" in caplog.text
+    assert "1 caption in rows whose quotes do not close" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -414,3 +414,57 @@ def test_any_bytes_are_captions_or_one_line(tmp_path_factory: pytest.TempPathFac
             read_references(path, strict=strict)
         except CaptionsError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("column", ["phase", "dataset", "Usage", "my split", "set_name"])
+def test_the_split_is_the_column_with_the_names_of_splits(tmp_path: Path, column: str) -> None:
+    rows = f"image,caption,{column}\na.jpg,a dog runs,Train\nb.jpg,a boat,TEST\n"
+    captions = read(tmp_path, "a.csv", rows)
+    assert {key: list(names) for key, names in captions.splits.items()} == {"a.jpg": ["Train"], "b.jpg": ["TEST"]}
+
+
+def test_words_that_are_captions_are_not_taken_for_splits(tmp_path: Path) -> None:
+    captions = read(tmp_path, "a.csv", "image,caption,kind\na.jpg,train,train\nb.jpg,test,train\n")
+    assert (captions, captions.splits) == ({"a.jpg": ["train"], "b.jpg": ["test"]}, {})
+
+
+def test_html_becomes_text_and_the_place_of_an_image_is_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = "image\tcaption\na.jpg\t<p>a dog &amp; a&nbsp;cat<br/>run</p>\nb.jpg\t<image> x < y, AT&T\n"
+    assert read(tmp_path, "a.tsv", rows) == {"a.jpg": ["a dog & a cat run"], "b.jpg": ["x < y, AT&T"]}
+    assert "1 caption with tags or entities of HTML, which became text" in caplog.text
+
+
+def test_an_answer_may_have_parts_and_texts_may_be_under_one_key(tmp_path: Path) -> None:
+    question = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Describe it."}]}
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "a dog runs"}]}
+    assert read(tmp_path, "a.json", [{"image": "a.jpg", "messages": [question, answer]}]) == {"a.jpg": ["a dog runs"]}
+    sentences = {"raw": ["a dog runs", "a boat"], "sentid": [1, 2]}
+    assert read(tmp_path, "b.json", [{"image": "a.jpg", "sentences": sentences}]) == {"a.jpg": ["a dog runs", "a boat"]}
+
+
+def test_of_several_pictures_in_parquet_the_one_called_so_is_meant(tmp_path: Path) -> None:
+    columns = {name: [{"bytes": b"1", "path": f"{name}.png"}] for name in ("conditioning_image", "image", "mask")}
+    file = write_parquet(tmp_path / "a.parquet", {**columns, "text": ["a dog"]})
+    assert read_references(file) == {"image.png": ["a dog"]}
+
+
+@pytest.mark.parametrize("key", ["image", "picture_urls"])
+def test_lists_by_column_are_read_row_by_row(tmp_path: Path, key: str) -> None:
+    columns = {key: ["http://x/a.jpg", "http://x/b.jpg"], "user": [1, 2], "captions": ["a dog", "a cat"]}
+    expected = {"http://x/a.jpg": ["a dog"], "http://x/b.jpg": ["a cat"]}
+    assert read(tmp_path, "a.json", columns) == expected
+    by_row = {name: dict(zip("01", cells, strict=True)) for name, cells in columns.items()}
+    assert read(tmp_path, "b.json", by_row) == expected
+
+
+def test_one_report_of_several_images_stays_one_row(tmp_path: Path) -> None:
+    study = {"id": "s1", "image_path": ["a.png", "b.png"], "report": "No fluid ."}
+    assert read(tmp_path, "a.json", study) == {"a.png": ["No fluid ."], "b.png": ["No fluid ."]}
+
+
+def test_columns_of_unknown_names_can_be_named_though_captions_contain_commas(tmp_path: Path) -> None:
+    rows = 'style,painting,said\npop,a_dog,"a dog, asleep"\npop,a_cat,a cat\n'
+    captions = read(tmp_path, "a.csv", rows, image="painting", caption="said")
+    assert captions == {"a_dog": ["a dog, asleep"], "a_cat": ["a cat"]}

@@ -21,6 +21,22 @@ def test_the_script_of_most_letters_decides(text: str, name: str) -> None:
     assert suggested_tokenizer([text]) == name
 
 
+def test_captions_in_two_languages_are_split_so_that_both_have_words() -> None:
+    """A Chinese caption has fewer letters than an English one, and would be a single word to the others."""
+    english, chinese, arabic = "a dog runs over the green grass", "一只狗在奔跑", "كلب يركض"
+    assert suggested_tokenizer([english, chinese]) == "characters"
+    assert suggested_tokenizer([arabic, chinese]) == "characters"
+    assert suggested_tokenizer([*[english] * 30, chinese]) == "ptb"
+    assert suggested_tokenizer([english, arabic]) == "ptb"
+    assert suggested_tokenizer([english, arabic, arabic]) == "unicode"
+
+
+def test_turkish_is_known_by_its_two_letters_i() -> None:
+    turkish = ["İki köpek koşuyor", "Bir adam ışıkta", "Bir kedi", "Çocuk top oynuyor"]
+    assert suggested_tokenizer(turkish) == "unicode-tr"
+    assert suggested_tokenizer(["A view of İstanbul", *["a dog on grass"] * 9]) == "ptb"
+
+
 @pytest.mark.parametrize(
     ("captions", "expected"),
     [

@@ -137,6 +137,30 @@ def test_a_tokenizer_of_hugging_face_is_read_without_its_special_tokens(tmp_path
     assert tokenizer.spans(tokens)[:2] == [WordSpan("ein", 1), WordSpan("hundeschlitten", 3)]
 
 
+def test_a_character_that_a_unigram_model_lacks_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "unigram.json"
+    backend = tokenizers.Tokenizer(tokenizers.models.Unigram([("<unk>", 0.0), ("▁", -1.0), ("a", -2.0)], unk_id=0))
+    backend.pre_tokenizer, backend.decoder = tokenizers.pre_tokenizers.Metaspace(), tokenizers.decoders.Metaspace()
+    path.write_text(backend.to_str(), encoding="utf-8")
+    assert read_tokenizer(path).tokenize("a Ж") == ["▁", "a", "▁", UNKNOWN]
+
+
+def test_the_first_word_of_a_caption_has_the_tokens_of_any_other(tmp_path: Path) -> None:
+    """The tokenizer of GPT-2 marks a word by the blank before it, which the first word lacks."""
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE())
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(MIXED * 5, trainer)
+    path = tmp_path / "gpt2.json"
+    path.write_text(backend.to_str(), encoding="utf-8")
+    tokenizer = read_tokenizer(path)
+    assert tokenizer.tokenize("Ein Hund Ein Hund") == 2 * tokenizer.tokenize("Ein Hund")
+    assert tokenizer.tokenize("Hund") == tokenizer.tokenize("Ein Hund")[-len(tokenizer.tokenize("Hund")) :]
+    assert tokenizer.join(tokenizer.tokenize("Ein Hund")) == "Ein Hund" and tokenizer.tokenize("") == []
+
+
 def test_tokens_with_blanks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, " ": 1, "<unk>": 2}, unk_token="<unk>"))
@@ -165,6 +189,17 @@ def test_other_files_are_refused_in_one_line_that_names_them(
     with pytest.raises(ModelError, match=message) as caught:
         read_tokenizer(tmp_path / name)
     assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_tokenizer_of_another_vocabulary_is_refused(sentencepiece_file: Path, tmp_path: Path) -> None:
+    """Captions would lose the tokens that it lacks."""
+    (tmp_path / "tokenizer.json").write_bytes(train_subwords(GERMAN, 60).data)
+    sentencepiece_file.rename(tmp_path / "tokenizer.model")
+    for name in ("subwords", "sentencepiece"):
+        own = stored_tokenizer(name, tmp_path)
+        assert stored_tokenizer(name, tmp_path, own.tokenize("Ein Hund läuft")) == own
+        with pytest.raises(ModelError, match=r"of another captioner: it lacks 1 tokens, such as '▁Жук'; restore"):
+            stored_tokenizer(name, tmp_path, ["▁Жук"])
 
 
 def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

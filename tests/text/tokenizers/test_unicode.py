@@ -10,6 +10,11 @@ from wordgaze.text.tokenizers import RULE_BASED, get_tokenizer
 
 WORDS = {
     "Arabic with harakat": ("الكَلْبُ يَجْرِي، في العُشْبِ.", "الكَلْبُ يَجْرِي في العُشْبِ"),
+    "Arabic, stretched": ("كلـــب يركض", "كلب يركض"),
+    "Arabic in the shapes of old files": ("ﻛﻠﺐ ﷲ", "كلب الله"),
+    "Latin letters and digits of full width": ("２匹のＤＯＧ’ｓ", "2 匹 の dog's"),
+    "Katakana of half width": ("ﾃﾚﾋﾞを見る", "テレビ を 見 る"),
+    "ligatures": ("a ﬁeld of ﬂowers", "a field of flowers"),
     "Hebrew with niqqud": ('הַכֶּלֶב רָץ בַּפַּארְק; צה"ל.', 'הַכֶּלֶב רָץ בַּפַּארְק צה"ל'),
     "Persian with a non-joiner": ("سگ می‌دود.", "سگ می‌دود"),
     "Hindi": ("एक कुत्ता, घास पर दौड़ रहा है।", "एक कुत्ता घास पर दौड़ रहा है"),

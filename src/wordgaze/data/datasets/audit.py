@@ -56,6 +56,7 @@ class AuditReport:
     def __str__(self) -> str:
         """One line that says what was left out and why; "" if nothing was."""
         kinds = {name.replace("_", " "): value for name, value in vars(self).items() if isinstance(value, Finding)}
+        kinds = {kind if f.count > 1 else kind.removesuffix("s"): f for kind, f in kinds.items()}
         shown = {kind: (f.count, ", ".join(f.examples[:_NUM_NAMED])) for kind, f in kinds.items() if f.count}
         return "; ".join(f"{count} {kind} ({examples})" for kind, (count, examples) in shown.items())
 

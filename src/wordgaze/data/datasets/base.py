@@ -132,17 +132,22 @@ def karpathy_records(address: str, name: str, cache: Path) -> list[Record]:
 
 def split_of(references: ById[list[str]], keys: Sequence[str]) -> Split | None:
     """The split of the image with the ids ``keys``, if given. Raises CaptionsError if it is unknown or ambiguous."""
+    split = split_or_fault(references, keys)
+    if isinstance(split, Fault):
+        raise CaptionsError(str(split))
+    return split
+
+
+def split_or_fault(references: ById[list[str]], keys: Sequence[str]) -> Split | Fault | None:
+    """As :func:`split_of`, with a fault instead of an error."""
     splits: dict[Split, str] = {}
     for name, place in ((name, place) for key in keys for name, place in references.splits.get(key, {}).items()):
         split = SPLITS_BY_NAME.get(name.lower())
         if split is None:
-            raise CaptionsError(
-                f"{place}: {name!r} is not a split; use one of {', '.join(SPLITS_BY_NAME)}, or leave it empty"
-            )
+            known = ", ".join(SPLITS_BY_NAME)
+            return Fault(place, f"{name!r} is not a split; use one of {known}, or leave it empty")
         splits.setdefault(split, place)
     if len(splits) > 1:
         (one, first), (other, second) = list(splits.items())[:2]
-        raise CaptionsError(
-            f"{second}: {keys[0]!r} is in the split {other}, and in {one} at {first}; remove one of them"
-        )
+        return Fault(second, f"{keys[0]!r} is in the split {other}, and in {one} at {first}; remove one of them")
     return next(iter(splits), None)

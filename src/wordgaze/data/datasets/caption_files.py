@@ -8,6 +8,7 @@ from typing import TypeAlias
 from wordgaze.core.errors import CaptionsError
 from wordgaze.data.datasets.archives import read_members
 from wordgaze.data.datasets.source import Found, Source, is_picture, part_pattern, split_in, without_extension
+from wordgaze.data.picture_matching import PictureIndex
 from wordgaze.data.readers.captions import (
     ById,
     CaptionContent,
@@ -17,6 +18,7 @@ from wordgaze.data.readers.captions import (
     read_references,
     references_of,
 )  # fmt: skip
+from wordgaze.data.readers.captions.names import SPLITS_BY_NAME
 from wordgaze.data.readers.captions.sidecars import SIDECAR_SUFFIXES, sidecar_values
 from wordgaze.data.records import Fault
 
@@ -25,6 +27,7 @@ _log = logging.getLogger(__name__)
 CAPTION_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".token", ".txt")
 """The endings of files that may hold the captions of many images."""
 
+_WORKBOOKS = frozenset({".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"})  # of spreadsheet programs
 _OTHER_TEXTS = ("readme", "license", "licence", "notice", "changelog", "requirements", "citation", "copying", "classes")
 _OTHER_DOCUMENTS = ("instances_", "person_keypoints_", "panoptic_", "image_info_", "dataset_info", "dataset_dict")
 _Part: TypeAlias = tuple[Found, ById[list[str]]]
@@ -58,6 +61,8 @@ def read_captions_of(
     tables = [error for file, error in others.items() if file.path.suffix.lower() != ".txt"]
     if len(tables) == 1:
         raise tables[0]
+    if workbooks := source.find(lambda path: path.suffix.lower() in _WORKBOOKS):
+        raise CaptionsError(f"{workbooks[0].label} is a workbook, which is not read; save its table as CSV (UTF-8)")
     shown = "".join(f"; {error}" for error in list(others.values())[:_SHOWN])
     raise CaptionsError(f"{source.address} has no caption file; set dataset.captions to the right one{shown}")
 
@@ -135,7 +140,8 @@ def _check_belong_together(source: Source, parts: Sequence[_Part]) -> None:
         return
     shown = ", ".join(str(file.path) for file in files[:_SHOWN]) + ", …" * (len(files) > _SHOWN)
     raise CaptionsError(
-        f"{source.address} has {len(files)} possible caption files ({shown}); set dataset.captions to the right one"
+        f"{source.address} has {len(files)} possible caption files ({shown}); set dataset.captions to the right one, "
+        "or to a pattern such as '*.csv' if they belong together"
     )
 
 
@@ -159,9 +165,22 @@ def _merged(source: Source, parts: Sequence[_Part]) -> ById[list[str]]:
 
 
 def _folders(source: Source, files: Sequence[Found]) -> dict[Found, PurePosixPath]:
-    """The folder that the names in each file are relative to; of Parquet files with pictures, that of these."""
-    archives = {file.place for file in source.find(is_picture) if file.packed} if len(files) > 1 else set()
-    return {file: without_extension(file.path) if file.label in archives else file.path.parent for file in files}
+    """The folder that the names in each file are relative to: its own, or of several files that of the pictures in a
+    Parquet file, and the only folder of pictures with the split in the name of the file."""
+    pictures = source.find(is_picture) if len(files) > 1 else []
+    archives = {file.place for file in pictures if file.packed}
+    of_split: dict[str, list[PurePosixPath]] = {}
+    for folder in dict.fromkeys(file.path.parent for file in pictures):
+        if split := split_in(folder):
+            of_split.setdefault(SPLITS_BY_NAME[split], []).append(folder)
+    folders: dict[Found, PurePosixPath] = {}
+    for file in files:
+        split = split_in(PurePosixPath(file.path.name))
+        matching = of_split.get(SPLITS_BY_NAME[split], []) if split else []
+        folders[file] = matching[0] if len(matching) == 1 else file.path.parent
+        if file.label in archives:
+            folders[file] = without_extension(file.path)
+    return folders
 
 
 def _add(merged: ById[list[str]], part: ById[list[str]], names: dict[str, str], split: str) -> None:
@@ -181,28 +200,39 @@ def _add(merged: ById[list[str]], part: ById[list[str]], names: dict[str, str], 
 
 
 def _sidecars(source: Source, columns: ColumnNames) -> ById[list[str]] | None:
-    """The captions in one text beside each picture, or None if no picture has one."""
+    """The captions in one text for each picture, beside it or in a folder of texts; None if no picture has one."""
+    pictures = [file.path for file in source.find(is_picture)]
     texts: dict[PurePosixPath, Found] = {}
     for file in sorted(source.find(_beside_pictures(source)), key=_rank):
         texts.setdefault(file.path.with_suffix(""), file)
-    pictures = [file.path for file in source.find(is_picture)]
     pairs = [(path, texts.get(path) or texts.get(path.with_suffix(""))) for path in pictures]
-    of_picture = {path: text for path, text in pairs if text is not None}
+    of_picture = {path: text for path, text in pairs if text is not None} or _texts_elsewhere(source, pictures)
     if not of_picture:
         return None
-    content = CaptionContent("a text beside each picture", Path(source.address), ": {}", [], image="image")
+    content = CaptionContent("a text for each picture", Path(source.address), ": {}", [], image="image")
     data = _read_all([*of_picture.values()])
     for number, (path, text) in enumerate(of_picture.items()):
         try:
             content.rows.append(CaptionRow(number, {**sidecar_values(text.label, data[text]), "image": str(path)}))
         except CaptionsError as error:
-            content.faults.append(Fault(str(text.label), str(error)))
+            content.faults.append(Fault(str(text.label), str(error).removeprefix(f"{text.label} ")))
     captions = references_of(content, columns, strict=False)
     captions.places = {key: str(of_picture[PurePosixPath(key)].label) for key in captions}
     names = {key: split_in(PurePosixPath(key).parent) for key in captions}
     if len(set(names.values())) > 1:
         captions.splits = {key: {name: captions.places[key]} for key, name in names.items() if name} | captions.splits
     return captions
+
+
+def _texts_elsewhere(source: Source, pictures: Sequence[PurePosixPath]) -> dict[PurePosixPath, Found]:
+    """The texts that are named like pictures in other folders, by picture: ``texts/a.txt`` of ``images/a.jpg``."""
+    index = PictureIndex(pictures)
+    found: dict[PurePosixPath, Found] = {}
+    for file in sorted(source.find(lambda path: path.suffix.lower() in SIDECAR_SUFFIXES), key=_rank):
+        match = index.match(str(file.path.with_suffix("")))
+        if match is not None and not match.is_by_number:
+            found.setdefault(match.path, file)
+    return found
 
 
 def _rank(file: Found) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from wordgaze.core.errors import DownloadError
 from wordgaze.core.printable import escaped
-from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, split_of
+from wordgaze.data.datasets.base import ALL, Collected, Subset, gather, split_or_fault
 from wordgaze.data.datasets.caption_files import read_captions_of
 from wordgaze.data.datasets.fetch import local_path
 from wordgaze.data.datasets.naming import NamedPictures, flat_names, name_pictures
@@ -94,16 +94,18 @@ def read_contents(captions: ById[list[str]], source: Source) -> FolderContents:
         keys.setdefault(named.paths.get(key) or PurePosixPath(name.replace("\\", "/")), []).append(key)
     images = flat_names(keys.keys())
     files = by_path | {path: others[path] for path in named.paths.values() if path in others}
+    splits = {path: split_or_fault(captions, ids) for path, ids in keys.items()}
     return FolderContents(
         records=sorted(
             (
-                Record(images[path], tuple(text for key in ids for text in captions[key]), split_of(captions, ids))
-                for path, ids in keys.items()
+                Record(images[path], tuple(text for key in keys[path] for text in captions[key]), split)
+                for path, split in splits.items()
+                if not isinstance(split, Fault)
             ),
             key=lambda record: record.image,
         ),
         pictures={images[path]: files[path] for path in keys if path in files},
-        faults=[*captions.faults, *named.faults],
+        faults=[*captions.faults, *named.faults, *(each for each in splits.values() if isinstance(each, Fault))],
         layout=captions.layout,
         names={images[path]: named.names[ids[0]] for path, ids in keys.items()},
         column=named.column,

@@ -23,7 +23,8 @@ _LITTER_PREFIXES = (".", "~$")  # hidden files and ._ of macOS, locks of Office
 _LITTER = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
 )
-_SPLIT_WORD = re.compile(rf"(?<![a-z])(?:{'|'.join(sorted(SPLITS_BY_NAME, key=len, reverse=True))})(?![a-z])")
+_SPLIT_NAMES = "|".join(sorted(SPLITS_BY_NAME, key=len, reverse=True))
+_SPLIT_WORD = re.compile(rf"(?<![a-z])(?:{_SPLIT_NAMES})(?=(?:data|set)?(?![a-z]))")  # train, and traindata
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Source:
         assert self._folder is not None
         if not self._folder.is_dir():
             raise NotThereError(f"{self._folder}: there is no such folder; check dataset.source")
-        return [Found(self._folder, PurePosixPath(path)) for path in _walk(self._folder, "")]
+        return [Found(self._folder, PurePosixPath(path)) for path in _walk(self._folder, "", {self._folder.resolve()})]
 
     @cached_property
     def _sums(self) -> Mapping[str, str]:
@@ -195,7 +196,7 @@ def split_in(path: PurePosixPath) -> str:
 
 def without_extension(path: PurePosixPath) -> PurePosixPath:
     """The path without its extension; for an archive of several, the folder that stands for it."""
-    return path.with_name(re.sub(r"(?i)(?<=.)(\.tar\.gz|\.[a-z0-9]+)$", "", path.name))
+    return path.parent / re.sub(r"(?i)(?<=.)(\.tar\.gz|\.[a-z0-9]+)$", "", path.name)
 
 
 def by_name(files: Iterable[Found]) -> dict[str, Found]:
@@ -206,16 +207,25 @@ def by_name(files: Iterable[Found]) -> dict[str, Found]:
     return named
 
 
-def _walk(folder: Path, below: str) -> Iterator[str]:
-    """Paths relative to ``folder``. Hidden files are skipped, and links to folders, which may form cycles."""
+def _walk(folder: Path, below: str, linked: set[Path]) -> Iterator[str]:
+    """Paths relative to ``folder``. Hidden files are skipped. Links to folders elsewhere are followed.
+
+    ``linked`` are the folders that are read: a link to one of them, into it or around it would repeat files or form a
+    cycle.
+    """
     with os.scandir(folder / below) as listed:
         entries = sorted(listed, key=lambda entry: entry.name)
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(folder, f"{below}{entry.name}/")
+            yield from _walk(folder, f"{below}{entry.name}/", linked)
         elif entry.is_file():
             yield below + entry.name
         elif entry.is_dir():
-            _log.warning("%s is a link to a folder and is not followed; copy its files if they are needed", entry.path)
+            target = Path(entry.path).resolve()
+            if any(target.is_relative_to(known) or known.is_relative_to(target) for known in linked):
+                _log.warning("%s is a link to a folder that is read already, and is not followed", entry.path)
+            else:
+                linked.add(target)
+                yield from _walk(folder, f"{below}{entry.name}/", linked)

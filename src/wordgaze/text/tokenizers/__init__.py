@@ -1,6 +1,7 @@
 """Tokenizers: ``ptb`` for English, ``unicode`` for any language, ``characters`` for scripts without blanks, and pieces
 of words from a file."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from wordgaze.core.errors import ModelError
@@ -32,14 +33,24 @@ def get_tokenizer(name: str) -> Tokenizer:
     return RULE_BASED[name]
 
 
-def stored_tokenizer(name: str, folder: Path) -> Tokenizer:
-    """The tokenizer of this name whose file, if it needs one, lies in ``folder``. Raises ModelError."""
+def stored_tokenizer(name: str, folder: Path, tokens: Iterable[str] = ()) -> Tokenizer:
+    """The tokenizer of this name whose file, if it needs one, lies in ``folder``.
+
+    Raises ModelError, also where the file is that of another vocabulary, and lacks one of ``tokens``.
+    """
     if name not in STORED:
         return get_tokenizer(name)
-    return read_tokenizer(folder / STORED[name].file_name)
+    path = folder / STORED[name].file_name
+    tokenizer = read_tokenizer(path)
+    if lacking := [token for token in tokens if not tokenizer.has_token(token)]:
+        raise ModelError(
+            f"{path} is the tokenizer of another captioner: it lacks {len(lacking)} tokens, such as {lacking[0]!r}; "
+            "restore the file that was written with the vocabulary"
+        )
+    return tokenizer
 
 
-def read_tokenizer(path: Path) -> Tokenizer:
+def read_tokenizer(path: Path) -> SubwordTokenizer | SentencePieceTokenizer:
     """The tokenizer in a tokenizer.json of Hugging Face or a .model file of SentencePiece.
 
     Raises ModelError where the file has another ending, is missing, too large or broken, or needs a library that is not

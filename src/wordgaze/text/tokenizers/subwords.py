@@ -125,8 +125,23 @@ class SubwordTokenizer(_FileTokenizer):
         return frozenset(token.content for token in added if token.special) | {unknown or UNKNOWN}
 
     def _pieces(self, text: str) -> list[str]:
-        tokens = self._backend.encode(text, add_special_tokens=False).tokens
-        return [UNKNOWN if token in self._special else token for token in tokens]
+        tokens = self._encode(self._lead + text) if text else []
+        # Unigram models give an unknown character as itself, a token that cannot be decoded.
+        return [UNKNOWN if token in self._special or not self.has_token(token) else token for token in tokens]
+
+    def has_token(self, token: str) -> bool:
+        """Whether the tokenizer can give this token."""
+        return self._backend.token_to_id(token) is not None
+
+    def _encode(self, text: str) -> list[str]:
+        return self._backend.encode(text, add_special_tokens=False).tokens
+
+    @cached_property
+    def _lead(self) -> str:
+        """A blank where the first word of a text would have other tokens than the same word behind a blank, as with
+        GPT-2's tokenizer; "" where it has the same."""
+        plain, behind_blank = self._encode("a"), self._encode(" a")
+        return " " if plain != behind_blank and self._encode("a a") == plain + behind_blank else ""
 
     def _text(self, tokens: Sequence[str]) -> str:
         ids = [self._backend.token_to_id(token) for token in tokens if token not in self._special]
@@ -155,6 +170,10 @@ class SentencePieceTokenizer(_FileTokenizer):
         backend = self._backend
         ids = backend.encode(text, out_type=int)
         return [UNKNOWN if backend.is_unknown(i) else backend.id_to_piece(i) for i in ids]
+
+    def has_token(self, token: str) -> bool:
+        """Whether the tokenizer can give this token."""
+        return not self._backend.is_unknown(self._backend.piece_to_id(token))
 
     def _text(self, tokens: Sequence[str]) -> str:
         ids = [self._backend.piece_to_id(token) for token in tokens]
@@ -198,7 +217,7 @@ def _normalizer(library: Any) -> Any:
     return steps.Sequence(
         [
             replace(r"[\p{Cc}\p{Z}\u200B]+", " "),
-            replace(r"[\p{Cf}\uFE00-\uFE0F&&[^\u200C\u200D]]+", ""),
+            replace(r"[\p{Cf}\u0640\uFE00-\uFE0F&&[^\u200C\u200D]]+", ""),
             steps.NFC(),
             replace("İ", "i"),
             replace("[’＇]", "'"),

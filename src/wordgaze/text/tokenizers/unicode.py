@@ -1,9 +1,9 @@
 """The tokenizers of any language: words by the rules of Unicode, and characters of scripts without blanks.
 
-Words are those of Unicode Standard Annex #29, in lower case and in the normal form NFC. Punctuation, symbols and emoji
-are dropped; letters, numbers and the marks that belong to them are kept. The annex keeps ``don't`` and ``3.5`` whole
-and splits hyphenated words. Of scripts without blanks it finds no words: Han, Hiragana, Thai, Khmer and others are
-split into characters, only words in Katakana stay whole.
+Words are those of Unicode Standard Annex #29, in lower case and in the normal form NFC, whatever shapes and widths the
+letters were written in. Punctuation, symbols and emoji are dropped; letters, numbers and the marks that belong to them
+are kept. The annex keeps ``don't`` and ``3.5`` whole and splits hyphenated words. Of scripts without blanks it finds no
+words: Han, Hiragana, Thai, Khmer and others are split into characters, only words in Katakana stay whole.
 """
 
 import unicodedata
@@ -21,14 +21,17 @@ DOTTED_LANGUAGES = ("tr", "az")
 """The languages in which I without a dot is another letter than İ: Turkish and Azerbaijani."""
 
 # Control characters, line separators and the zero width space, by which Khmer separates words, are blanks. Soft
-# hyphens, controls of the writing direction, keycaps and selectors of a glyph are removed. The two joiners are kept.
+# hyphens, controls of the writing direction, keycaps, selectors of a glyph and the stroke that stretches Arabic words
+# are removed. The two joiners are kept.
 _BLANK = regex.compile(r"[\p{Cc}\p{Z}\u200b]+")
-_INVISIBLE = regex.compile(r"[[\p{Cf}--\u200b-\u200d]\u20e3\ufe00-\ufe0f\U000e0100-\U000e01ef\p{Cs}]", regex.V1)
+_INVISIBLE = regex.compile(r"[[\p{Cf}--\u200b-\u200d]\u0640\u20e3\ufe00-\ufe0f\U000e0100-\U000e01ef\p{Cs}]", regex.V1)
+# Ligatures, the shapes of Arabic letters, and letters and digits of full or half width are written as plain ones.
+_SHAPES = regex.compile(r"[\ufb00-\ufdff\ufe70-\ufefc\uff01-\uffdc]+")
 _BOUNDARY = regex.compile(r"\b", regex.V1 | regex.WORD)
 _CORE = regex.compile(r"[\p{L}\p{N}](?:.*(?:[\p{L}\p{N}]|\p{M}[\u200c\u200d]?))?", regex.DOTALL)
 _CLUSTER = regex.compile(r"\X[\p{M}\u200c\u200d]*")  # a few vowels of Burmese are no part of a cluster in UAX #29
 _KATAKANA = regex.compile(r"\p{WB=Katakana}")
-_PLAIN_QUOTE = str.maketrans("’＇", "''")
+_PLAIN_QUOTE = str.maketrans("’", "'")
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class CharacterTokenizer:
 
 def _clean(text: str, language: str) -> str:
     """The text in lower case and NFC, without invisible characters."""
+    text = _SHAPES.sub(lambda shapes: unicodedata.normalize("NFKC", shapes[0]), text)
     text = unicodedata.normalize("NFC", _BLANK.sub(" ", _INVISIBLE.sub("", text)))
     if language in DOTTED_LANGUAGES:
         text = text.replace("I", "ı")

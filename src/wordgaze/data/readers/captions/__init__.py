@@ -100,6 +100,6 @@ def references_of(content: CaptionContent, columns: ColumnNames = _ANY, *, stric
         entries.faults.append(Fault(references.places[key], f"{key!r} has no caption"))
         del references[key]
     if num_blank > len(without):
-        content.mended["are empty, and are left out"] += num_blank - len(without)
+        content.mended["without text, left out"] += num_blank - len(without)
     entries.finish(references)
     return references

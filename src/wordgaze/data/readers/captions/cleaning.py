@@ -1,6 +1,7 @@
 """One caption as a file gives it: what is missing, what is mended, what cannot be a caption."""
 
 import ast
+import html
 import json
 import re
 from collections import Counter
@@ -17,20 +18,24 @@ MAX_CAPTION_WORDS = 500
 """Words of a caption that is read for training. A longer text is another column, or a row whose quotes do not close."""
 MAX_CAPTION_CHARACTERS = 5_000
 
-_NAMES = "start|end|pad|s|bos|eos|sos|cls|sep|startseq|endseq|startoftext|endoftext|im_start|im_end"
-# Marks of the beginning and the end of a sequence, and of padding.
+_NAMES = "start|end|pad|s|bos|eos|sos|cls|sep|startseq|endseq|startoftext|endoftext|im_start|im_end|image"
+# Marks of the beginning and the end of a sequence, of padding, and of the place of the image in a conversation.
 _MARKERS = re.compile(
     rf"(?i:<\s*/?\s*(?:{_NAMES})\s*/?>|<\|\s*(?:{_NAMES})\s*\|>)|\[(?:CLS|SEP|PAD|BOS|EOS|SOS|START|END)\]"
     r"|^\s*startseq\b|\bendseq\s*$"
 )
 _UNKNOWN = re.compile(r"(?i:<\s*(?:unk|unknown|mask)\s*>)|\[(?:UNK|MASK)\]")
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
-_SUSPECT = re.compile("[<[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]|startseq|endseq")  # most texts have none of these
+_TAG = re.compile(r"</?(?:p|br|b|i|u|em|strong|span|div|a|li|ul|ol|font|sub|sup|h[1-6])(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-f]+|[a-z]+);", re.IGNORECASE)
+# Most texts have none of these.
+_SUSPECT = re.compile("[<[&\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]|startseq|endseq")
 SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters: valid in JSON, but not in UTF-8
 _TEXT_KEYS = ("raw", "caption", "text", "sentence", "value", "content", "description")
 _SPEAKERS = frozenset({"gpt", "assistant", "model", "bot"})
 
 MARKERS = "with markers such as <start>, which were removed"
+HTML = "with tags or entities of HTML, which became text"
 LINE_BREAKS = "with line breaks or control characters, which became blanks"
 HALVES = "with halves of characters, which were removed"
 
@@ -62,7 +67,11 @@ def _of_element(value: Any) -> Iterator[Any]:
     speaker = value.get("from", value.get("role"))
     if speaker is not None and speaker not in _SPEAKERS:
         return
-    yield next((value[key] for key in _TEXT_KEYS if isinstance(value.get(key), str)), value)
+    text = next((value[key] for key in _TEXT_KEYS if isinstance(value.get(key), str | list)), value)
+    if isinstance(text, list):  # parts of an answer, or all texts under one key
+        yield from caption_texts(text, False)
+    else:
+        yield text
 
 
 def _list_in_text(text: str) -> list[Any] | None:
@@ -117,6 +126,9 @@ def _mended(text: str, strict: bool, mended: Counter[str]) -> str:
         if marker.search(text):
             text = " ".join(marker.sub(" ", text).split())
             mended[MARKERS] += 1
+    if not strict and (_TAG.search(text) or _ENTITY.search(text)):
+        text = " ".join(html.unescape(_TAG.sub(" ", text)).split())
+        mended[HTML] += 1
     if not strict and _BREAKS.search(text):
         text = " ".join(filter(None, (part.strip() for part in _BREAKS.split(text))))
         mended[LINE_BREAKS] += 1

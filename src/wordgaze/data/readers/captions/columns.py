@@ -60,7 +60,7 @@ def choose_columns(content: CaptionContent, wanted: ColumnNames, several: bool) 
     """
     sample = _sample(content.rows)
     image = _image(sample, wanted, content)
-    split = _split(sample)
+    split = _split(sample, {*image, wanted.caption})
     captions, guessed = _captions(sample, wanted, several, {*image, split}, content)
     used = {split, *(column for group in captions for column in group)}
     aliases = [
@@ -145,13 +145,18 @@ def _differ(sample: _Sample, columns: Sequence[str]) -> bool:
     return any(one != stems[0] for one in stems)
 
 
-def _split(sample: _Sample) -> str:
-    for name in SPLIT_NAMES:
-        for column in sample.values:
-            values = {str(value).strip().casefold() for value in sample.values[column]}
-            if canonical(column) == name and (name == "split" or (values and values <= SPLITS_BY_NAME.keys())):
+def _split(sample: _Sample, used: set[str]) -> str:
+    """The column called so, or the one, whatever it is called, that has the names of several splits and nothing
+    else."""
+    values = {name: {str(value).strip().casefold() for value in sample.values[name]} for name in sample.values}
+    named = {name for name in values if values[name] and values[name] <= SPLITS_BY_NAME.keys()}
+    used = used | {name for name in values if _is_known(name, (*CAPTION_NAMES, *SEVERAL_NAMES)) or wide_base(name)}
+    for known in SPLIT_NAMES:
+        for column in values:
+            if canonical(column) == known and (known == "split" or column in named):
                 return column
-    return ""
+    others = [name for name in values if name in named - used and len({SPLITS_BY_NAME[v] for v in values[name]}) > 1]
+    return others[0] if len(others) == 1 else ""
 
 
 def _captions(

@@ -200,6 +200,25 @@ def _is_row(value: Any) -> bool:
     return bool(keys & _IMAGE_KEYS and keys & _CAPTION_KEYS)
 
 
+def _is_columns(value: Any) -> bool:
+    """Whether keys are columns and values are lists of equal length, or objects by row as pandas writes them."""
+    if not isinstance(value, dict) or not set(map(canonical, value)) & _CAPTION_KEYS:
+        return False
+    columns = list(map(_cells, value.values()))
+    named = any(map(is_picture_name, columns)) or bool(set(map(canonical, value)) & _IMAGE_KEYS)
+    return named and len(columns) > 1 and len(columns[0]) > 1 and len({len(cells) for cells in columns}) == 1
+
+
+def _cells(column: Any) -> list[Any]:
+    """The cells of a column; none if it is not one."""
+    return column if isinstance(column, list) else list(column.values()) if isinstance(column, dict) else []
+
+
+def _columns(_: CaptionFile, value: Any) -> _Objects:
+    rows = zip(*map(_cells, value.values()), strict=True)
+    return _Objects("[{}]", [dict(zip(value, row, strict=True)) for row in rows])
+
+
 def _is_mapping(value: Any) -> bool:
     """Whether keys name images and values are captions: texts, lists of texts, or objects."""
     if not isinstance(value, dict) or not value:
@@ -264,6 +283,7 @@ DOCUMENTS = (
     _Document("COCO annotations", _is_coco, _coco),
     _Document("Karpathy's splits", _is_karpathy, _karpathy),
     _Document("a JSON object with a list for each split", _is_by_split, _by_split),
+    _Document("a JSON object with a list for each column", _is_columns, _columns),
     _Document("a JSON object", _is_row, lambda _, value: _Objects("[{}]", [value])),
     _Document("a JSON list of objects", lambda value: _only_list(value) is not None, _listed),
     _Document("JSON from names to captions", _is_mapping, _mapping),

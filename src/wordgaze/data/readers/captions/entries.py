@@ -71,7 +71,7 @@ class CaptionEntries:
     def __iter__(self) -> Iterator[_Entry]:
         for row in self.content.rows:
             if self._is_error(row):
-                self.content.mended["are missing, because the table has an error instead, and are left out"] += 1
+                self.content.mended["left out, for which the table has an error"] += 1
                 continue
             try:
                 yield from self._entries(row)
@@ -87,7 +87,7 @@ class CaptionEntries:
         captions.aliases |= self._aliases.names()
         captions.faults.extend(self.faults)
         captions.layout.append(f"{name}: {self.content.layout}, {self.columns}")
-        notes = [f"{name}: {count} captions {what}" for what, count in self.content.mended.items()]
+        notes = [f"{name}: {count} caption{'s' * (count != 1)} {what}" for what, count in self.content.mended.items()]
         if self.columns.guessed:
             notes.append(f"{name}: the captions are taken from the column {self.columns.captions[0][0]}")
         for note in notes:
@@ -187,4 +187,8 @@ def _empty(content: CaptionContent, faults: list[Fault]) -> CaptionsError:
     name = content.path
     if not faults:
         return NoCaptionsError(f"{name} holds no captions; give a file with at least one")
-    return CaptionsError(f"{name} holds no usable captions: {len(faults)} rows were left out, such as {faults[0]}")
+    return CaptionsError(f"{name} holds no usable captions: {_rows_left(len(faults))}, such as {faults[0]}")
+
+
+def _rows_left(count: int) -> str:
+    return f"{count} rows were left out" if count > 1 else "1 row was left out"

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.data.readers.captions.content import CaptionContent, CaptionFile, CaptionLayout, CaptionRow
+from wordgaze.data.readers.captions.names import IMAGE_NAMES, position
 
 if TYPE_CHECKING:
+    from pyarrow import Field
     from pyarrow.parquet import ParquetFile
 
 _SUFFIX = ".parquet"
 _MAGIC = b"PAR1"
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
 _BATCH = 256  # rows, of which the pictures are in memory
 
 
@@ -32,19 +35,36 @@ def opened(file: CaptionFile) -> "ParquetFile":
 
 
 def picture_column(parquet: "ParquetFile") -> str:
-    """The column with embedded pictures, which is a struct of ``bytes`` and ``path``; "" if there is none."""
+    """The column with embedded pictures: bytes, or structs of ``bytes`` and ``path``; "" if there is none.
+
+    Of several, such as a picture and its mask, it is the one that is called so, or else the first.
+    """
     import pyarrow as pa
 
+    columns = []
     for field in parquet.schema_arrow:
-        if pa.types.is_struct(field.type) and {"bytes", "path"} <= {
-            field.type.field(i).name for i in range(field.type.num_fields)
-        }:
-            return str(field.name)
-    return ""
+        is_binary = pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
+        if _is_struct(field) or (is_binary and _holds_pictures(parquet, field.name)):
+            columns.append(str(field.name))
+    return min(columns, key=lambda name: position(name, IMAGE_NAMES), default="")
+
+
+def _is_struct(field: "Field") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_struct(field.type) and {"bytes", "path"} <= {each.name for each in field.type.fields}
+
+
+def _holds_pictures(parquet: "ParquetFile", column: str) -> bool:
+    """Whether the first value begins like a picture: some programs store texts as bytes."""
+    batch = next(parquet.iter_batches(batch_size=1, columns=[column]), None)
+    return batch is not None and (batch.column(0)[0].as_py() or b"").startswith(_SIGNATURES)
 
 
 def picture_names(parquet: "ParquetFile", column: str) -> list[str]:
     """A name for the picture of each row: its file name if each row has another, or else the number of the row."""
+    if not _is_struct(parquet.schema_arrow.field(column)):
+        return [f"{number:08}.jpg" for number in range(parquet.metadata.num_rows)]
     table = parquet.read(columns=[f"{column}.path"])
     paths = [None if value is None else value["path"] for value in table.column(column).to_pylist()]
     names = [PurePosixPath(str(path or "").replace("\\", "/")).name for path in paths]
@@ -60,11 +80,13 @@ def embedded_pictures(parquet: "ParquetFile") -> Iterator[tuple[str, bytes]]:
     if not column:
         return
     names = iter(picture_names(parquet, column))
-    for batch in parquet.iter_batches(batch_size=_BATCH, columns=[f"{column}.bytes"]):
+    of_struct = f"{column}.bytes" if _is_struct(parquet.schema_arrow.field(column)) else ""
+    for batch in parquet.iter_batches(batch_size=_BATCH, columns=[of_struct or column]):
         for value in batch.column(0).to_pylist():
             name = next(names)
-            if value is not None and value["bytes"]:
-                yield name, value["bytes"]
+            data = value["bytes"] if of_struct and value is not None else value
+            if data:
+                yield name, data
 
 
 def _fits(file: CaptionFile) -> bool:

@@ -19,7 +19,7 @@ from wordgaze.data.readers.captions.names import (
 )  # fmt: skip
 from wordgaze.data.records import Fault
 
-JOINED = "that contain the separator of the columns without quotes"
+JOINED = "with the separator of the columns, without quotes"
 UNQUOTED = "in rows whose quotes do not close"
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -84,8 +84,16 @@ def _fits(file: CaptionFile) -> bool:
         return True
     lines = _first_lines(file.text)  # a table by its ending only: its columns have to be named
     return file.suffix in (".csv", ".tsv") and any(
-        len({line.count(delimiter) for line in lines}) == 1 and delimiter in lines[0] for delimiter in _DELIMITERS
+        delimiter in lines[0] and len({_num_cells(line, delimiter) for line in lines}) == 1 for delimiter in _DELIMITERS
     )
+
+
+def _num_cells(line: str, delimiter: str) -> int:
+    """The number of cells; of a line that is not a whole row, without regard to quotes."""
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter, strict=True)))
+    except csv.Error:
+        return line.count(delimiter) + 1
 
 
 def _read(file: CaptionFile) -> CaptionContent:
