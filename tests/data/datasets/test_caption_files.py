@@ -302,5 +302,7 @@ def test_boxes_beside_the_pictures_are_no_captions(tmp_path: Path) -> None:
 
 def test_a_workbook_is_to_be_saved_as_csv(tmp_path: Path) -> None:
     source = write(tmp_path / "mine", {"captions.xlsx": b"PK", **pictures([*TWO])})
-    with pytest.raises(CaptionsError, match=r"captions\.xlsx is a workbook, which is not read; save its table as CSV \(UTF-8\)$"):
+    with pytest.raises(
+        CaptionsError, match=r"captions\.xlsx is a workbook, which is not read; save its table as CSV \(UTF-8\)$"
+    ):
         read(source)
