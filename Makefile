@@ -40,7 +40,7 @@ repository: $(READY) # DVC needs git, unless it is told that there is none, as i
 	    "git add -A, git commit, and dvc config --local --unset core.no_scm"; }
 
 .PHONY: test
-test: $(READY) browser lint ## ruff, mypy, the documentation, pytest with coverage; CI=true as root installs Chromium
+test: $(READY) browser web-runtime lint ## ruff, mypy, the documentation, pytest with coverage; CI=true as root installs Chromium
 	pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
 
 .PHONY: quick
@@ -65,6 +65,15 @@ browser: # the tests of web pages need a browser; only CI installs one without b
 	    apt-get -qq update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null && exit 0; \
 	  fi; \
 	  echo "There is no Chromium or Chrome here: the tests of web pages will be skipped. To run them: apt-get install chromium"
+
+.PHONY: web-runtime
+web-runtime: $(READY) # the tests of exported pages need ONNX Runtime Web; only CI fetches it without being asked
+	@runtime='from wordgaze.export import web_runtime as web'; \
+	  $(BIN)/python -c "$$runtime; exit(not web.cached_runtime().is_file())" && exit 0; \
+	  if test "$$CI" = true || test "$(MAKECMDGOALS)" = web-runtime; then \
+	    $(BIN)/python -c "$$runtime; web.fetch_runtime()" 2>/dev/null && exit 0; \
+	  fi; \
+	  echo "ONNX Runtime Web is not here: the tests of exported pages will be skipped. To run them: make web-runtime, with npm"
 
 .PHONY: lock
 lock: $(READY) ## resolve the dependencies again

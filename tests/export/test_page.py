@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from tests.browser import CHROMIUM, NO_CHROMIUM
-from wordgaze.core.errors import ModelError
+from wordgaze.core.errors import DownloadError, ModelError
 from wordgaze.export.onnx_export import ExportSettings
 from wordgaze.export.web_export import export_web
-from wordgaze.export.web_runtime import RUNTIME_VERSION, write_web_runtime
+from wordgaze.export.web_runtime import RUNTIME_VERSION, cached_runtime, fetch_runtime, write_web_runtime
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.onnx_captioner import OnnxCaptioner
 
@@ -143,31 +143,43 @@ def test_another_package_is_not_taken_for_the_runtime(tmp_path: Path) -> None:
     assert not (tmp_path / "ort").exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("echo no such package >&2; exit 1", r"npm cannot fetch onnxruntime-web@.* \(no such package\); run npm pack"),
+        (
+            f"echo other > onnxruntime-web-{RUNTIME_VERSION}.tgz",
+            r"npm brought another onnxruntime-web@.* than the pinned one",
+        ),
+        (None, r"npm is not on the PATH"),
+    ],
+)
+def test_a_runtime_that_npm_cannot_bring_is_told_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str | None, message: str
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if line is not None:
+        (programs / "npm").write_text(f"#!/bin/sh\n{line}\n")
+        (programs / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(DownloadError, match=message):
+        fetch_runtime()
+    assert not list(tmp_path.rglob("*.tgz")) and not list((tmp_path / "cache").rglob("*.npm"))
+
+
 @pytest.fixture(scope="module")
 def site(exported: Path, shared: Callable[[str, Callable[[Path], None]], Path]) -> Path:
-    """The page of the tiny captioner. Skips where neither the cache nor npm has the runtime."""
+    """The page of the tiny captioner. Skips where the runtime was never fetched."""
+    if not cached_runtime().is_file():
+        pytest.skip("ONNX Runtime Web is not in the cache: run make web-runtime, which needs npm")
 
     def make(folder: Path) -> None:
         settings = ExportSettings(conformance=sorted(exported.glob("*.png")))
-        export_web(exported / "captioner", folder / "site", settings, runtime_package(folder.parent))
+        export_web(exported / "captioner", folder / "site", settings, cached_runtime())
 
     return shared("site", make) / "site"
-
-
-def runtime_package(folder: Path) -> Path | None:
-    """The package of the runtime by npm, which knows the registry of this machine; None if the cache has it."""
-    cached = Path.home() / ".cache/wordgaze" / f"onnxruntime-web-{RUNTIME_VERSION}.tgz"
-    npm = shutil.which("npm")
-    if cached.exists():
-        return cached
-    if npm is None:
-        pytest.skip("npm is not on the PATH")
-    done = subprocess.run(
-        [npm, "pack", "--silent", f"onnxruntime-web@{RUNTIME_VERSION}"], cwd=folder, capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("the package of ONNX Runtime Web cannot be downloaded")
-    return folder / cached.name
 
 
 class _Quiet(SimpleHTTPRequestHandler):

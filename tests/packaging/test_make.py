@@ -90,6 +90,7 @@ def test_help_lists_every_target(tmp_path: Path) -> None:
     assert {line.split()[1] for line in shown.splitlines() if line.startswith("make ")} == phony - {
         "browser",
         "repository",
+        "web-runtime",
     }
 
 
