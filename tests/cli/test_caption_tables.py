@@ -47,15 +47,15 @@ def test_case_one_broken_among_many(run: Run, numbered: Callable[..., None]) -> 
 
 def test_case_table_names_pictures_by_their_last_part(run: Run, numbered: Callable[..., None]) -> None:
     numbered("a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg", "b/2.jpg", "dash/-1.jpg", "dash/@x.jpg")
-    for form in ("csv", "jsonl", "parquet"):
-        assert run("caption", "a", "b", "--output", f"said.{form}")[0] == 0
-        assert run("caption", "dash", "--output", f"d.{form}")[0] == 0
+    forms = ("csv", "jsonl", "parquet")
+    assert run("caption", "a", "b", *(f"--output=said.{form}" for form in forms))[0] == 0
+    assert run("caption", "dash", *(f"--output=d.{form}" for form in forms))[0] == 0
     lines = [json.loads(line) for line in Path("said.jsonl").read_text("utf-8").splitlines()]
     assert [line["name"] for line in lines] == ["a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg", "2.jpg"]
     assert pyarrow.parquet.read_table("said.parquet").to_pylist() == lines
     Path("refs.csv").write_text("image,caption\n" + "".join(f"{n},a box\n" for n in ("a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg", "b/2.jpg")))  # fmt: skip
     Path("dash.csv").write_text("image,caption\n-1.jpg,a box\n@x.jpg,a box\n")
-    for form in ("csv", "jsonl", "parquet"):
+    for form in forms:
         code, out, err = run("score", f"said.{form}", "refs.csv")
         assert (code, err) == (0, "") and "5 images" in out
         assert run("score", f"d.{form}", "dash.csv")[0] == 0
