@@ -98,7 +98,7 @@ def test_no_stage_imports_a_stage() -> None:
 
 ROOMS = (
     "core", "text", "metrics", "models", "generation", "config", "vision", "data", "inference", "export", "training",
-    "evaluation", "inspection", "tracking", "app", "stages", "cli",
+    "evaluation", "inspection", "tracking", "serving", "app", "stages", "cli",
 )  # fmt: skip
 """From the bottom up: a room imports only from rooms before it and from itself."""
 

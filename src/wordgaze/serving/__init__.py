@@ -1,0 +1,1 @@
+"""Serving a captioner to others: the HTTP server, and what guards the server and the web page."""
