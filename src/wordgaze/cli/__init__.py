@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wordgaze.cli import caption, corrections, data, evaluate, export, pipeline, project, recipe, registry, serve
+from wordgaze.cli import caption, card, corrections, data, evaluate, export, pipeline, project, recipe, registry, serve
 from wordgaze.core.errors import WordgazeError
 from wordgaze.core.printable import printable
 
@@ -18,6 +18,7 @@ GROUPS = (
     corrections,
     export,
     registry,
+    card,
     project,
     recipe,
     pipeline,

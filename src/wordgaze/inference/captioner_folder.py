@@ -4,16 +4,17 @@
     tokenizer.json        or tokenizer.model: only where the captioner's words are pieces of words from a file
     weights.safetensors   ``decoder.*``; ``encoder.*``, but for networks that the card refers to; and for each of the
                           captioner's parts (:class:`CaptionerParts`) its tensors, under its name
-    README.md             optional: the model card, for people
+    README.md             optional: the model card, for people; model_card.html is the same as a page
 
 Nothing in the folder is pickled, and loading it cannot run code.
 """
 
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,7 +29,7 @@ from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.ngram_summary import NgramSummaryReranker
-from wordgaze.inference.folder_names import CARD, MODEL_CARD, WEIGHTS, is_exported
+from wordgaze.inference.folder_names import CARD, WEIGHTS, is_exported
 from wordgaze.inference.precision import WeightsDtype, widened
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
@@ -146,16 +147,20 @@ def written_format(tokenizer: str) -> int:
 
 
 def write_captioner(
-    folder: Path, card: CaptionerCard, state: dict[str, Tensor], tokenizer: Tokenizer = PTB, model_card: str = ""
+    folder: Path,
+    card: CaptionerCard,
+    state: dict[str, Tensor],
+    tokenizer: Tokenizer = PTB,
+    documents: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Writes the files of a captioner folder, whole or not at all; ``model_card`` is Markdown, and may be empty."""
+    """Writes the files of a captioner folder, whole or not at all; ``documents`` are further texts by file name."""
     with atomic_directory(folder) as temporary:
         for name, data in tokenizer.files().items():
             (temporary / name).write_bytes(data)
         write_tensors(temporary / WEIGHTS, state)
         write_json(temporary / CARD, card.model_dump(mode="json"))
-        if model_card:
-            write_text(temporary / MODEL_CARD, model_card)
+        for name, text in documents.items():
+            write_text(temporary / name, text)
 
 
 def load_decoder(folder: Path) -> tuple[Decoder, Vocabulary]:

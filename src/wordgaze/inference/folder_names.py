@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-CARD, WEIGHTS, MODEL_CARD = "captioner.json", "weights.safetensors", "README.md"
+CARD, WEIGHTS = "captioner.json", "weights.safetensors"
+MODEL_CARD, CARD_PAGE = "README.md", "model_card.html"
 
 EXPORTED_CARD = "config.json"
 ENCODER_GRAPH, INIT_GRAPH, STEP_GRAPH = "encoder.onnx", "decoder_init.onnx", "decoder_step.onnx"

@@ -1,6 +1,6 @@
 """Writes a captioner as a small folder: half precision, and encoders by reference to their installed packages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,15 +43,16 @@ def pack_captioner(
     keep_neighbours: bool = False,
     generation: GenerationConfig | None = None,
     dataset: str = "",
-    model_card: Callable[[CaptionerCard], str] = lambda _: "",
+    documents: Callable[[CaptionerCard], Mapping[str, str]] = lambda _: {},
     overwrite: bool = False,
 ) -> PackedSizes:
     """Writes the captioner in ``source`` to ``folder``, whole or not at all.
 
     The weights of an encoder are left out if its package is installed and has the same. ``generation`` and ``dataset``
-    replace what the captioner states; ``dataset`` only if it states none. ``model_card`` makes README.md. Raises
-    ModelError for a source without a captioner, for a ``folder`` that exists unless it is a captioner and
-    ``overwrite``, for a strategy that needs the neighbours that are left out, and for weights too large for ``dtype``.
+    replace what the captioner states; ``dataset`` only if it states none. ``documents`` makes further files, such as
+    README.md. Raises ModelError for a source without a captioner, for a ``folder`` that exists unless it is a captioner
+    and ``overwrite``, for a strategy that needs the neighbours that are left out, and for weights too large for
+    ``dtype``.
     """
     check_target(source, folder, overwrite)
     card, state = read_captioner(source)
@@ -71,7 +72,7 @@ def pack_captioner(
         "dataset": card.dataset or dataset,
     }
     packed = card.model_copy(update=update)
-    write_captioner(folder, packed, narrowed(stored, dtype), tokenizer_of(source, card), model_card(packed))
+    write_captioner(folder, packed, narrowed(stored, dtype), tokenizer_of(source, card), documents(packed))
     return PackedSizes(_size(source), _size(folder))
 
 

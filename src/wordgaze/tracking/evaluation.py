@@ -10,9 +10,12 @@ from wordgaze.core import paths
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256
 from wordgaze.evaluation.results import EvaluationReport
+from wordgaze.inference.captioner_folder import read_card
+from wordgaze.tracking.card import make_model_card, training_costs, with_model_card
 from wordgaze.tracking.package import log_captioner
 from wordgaze.tracking.runs import DATASET, EVALUATED_ON, WEIGHTS_TAG, StageRun, find_stage_run, stage_run
 from wordgaze.tracking.split_fingerprint import split_fingerprint
+from wordgaze.tracking.store import open_store
 
 LOGGED = ("evaluation.json", "details.json", "evaluation.html", "captions.csv", "attention")
 
@@ -38,7 +41,17 @@ def log_evaluation(run: StageRun) -> None:
         for name, value in of_strategy.items()
     }
     example = min((paths.RAW / "images").iterdir())
-    log_captioner(run, paths.STAGE2, example, scores, report.generation)
+    card = make_model_card(
+        paths.STAGE2.as_posix(),
+        read_card(paths.STAGE2),
+        report.weights,
+        "wordgaze register",
+        training_costs(open_store(), report.weights),
+    )
+    with with_model_card(paths.STAGE2, card) as folder:
+        for name in card.files():
+            run.artifact(folder / name)
+        log_captioner(run, folder, example, scores, report.generation)
 
 
 def log_finished_evaluation(captioner_folder: Path) -> None:

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wordgaze.core.errors import ModelError
-from wordgaze.core.files import sha256
-from wordgaze.evaluation.model_card import render_model_card, training_records
+from wordgaze.evaluation.model_card.records import training_records
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner_folder import read_card
-from wordgaze.inference.folder_names import WEIGHTS
 from wordgaze.inference.pack import PackedSizes, check_target, pack_captioner
 from wordgaze.inference.precision import WeightsDtype
+from wordgaze.tracking.card import make_model_card, recorded_costs, weights_checksum
 from wordgaze.tracking.resolve import resolve
 
 
@@ -36,10 +34,8 @@ def pack_model(
     check_target(source, folder, overwrite)
     card = read_card(source)
     dtype = dtype or ("int8" if card.dtype == "int8" else "fp16")
-    try:
-        records = training_records(sha256(source / WEIGHTS))
-    except OSError as error:
-        raise ModelError(f"{source / WEIGHTS} cannot be read ({error.strerror}); train the captioner again") from error
+    weights = weights_checksum(source)
+    costs = recorded_costs(weights)
     options = [_option(name.replace("_", "-"), value) for name, value in settings.items()]
     kept = ["--keep-neighbours"] if keep_neighbours else []
     command = " ".join(["wordgaze pack", _named(model), folder.name, f"--dtype {dtype}", *kept, *options])
@@ -49,8 +45,8 @@ def pack_model(
         dtype=dtype,
         keep_neighbours=keep_neighbours,
         generation=GenerationConfig(**(card.generation.model_dump() | dict(settings))),
-        dataset=records.dataset,
-        model_card=lambda packed: render_model_card(folder.name, packed, records, command),
+        dataset=training_records(weights).dataset,
+        documents=lambda packed: make_model_card(folder.name, packed, weights, command, costs).files(),
         overwrite=overwrite,
     )
 

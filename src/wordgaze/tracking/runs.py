@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from wordgaze.core import paths
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import fingerprint
+from wordgaze.tracking.cost import measured_cost
 from wordgaze.tracking.store import Store, lock, open_store, quoted, translate_errors
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
     try:
         with translate_errors("log the parameters"):
             _log_params(run, params)
-        yield run
+        with measured_cost(run):
+            yield run
     except BaseException as error:
         try:
             _end(run, "FAILED")
@@ -97,11 +99,12 @@ def find_stage_run(tag: str, value: str, stage: str | None = None) -> str | None
     return run.info.run_id if run else None
 
 
-def newest_run(store: Store, tags: Mapping[str, str]) -> "Run | None":
-    """The newest finished run of the experiment that carries all these tags."""
+def newest_run(store: Store, tags: Mapping[str, str], before: int | None = None) -> "Run | None":
+    """The newest finished run of the experiment with all these tags that began ``before`` a time in milliseconds."""
     if not store.experiment:
         return None
     wanted = ["attributes.status = 'FINISHED'"] + [f"tags.`{key}` = {quoted(value)}" for key, value in tags.items()]
+    wanted += [f"attributes.start_time < {before}"] if before is not None else []
     with translate_errors("search the runs"):
         newest = store.client.search_runs(
             [store.experiment], " and ".join(wanted), max_results=1, order_by=["attributes.start_time DESC"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
 
 from wordgaze.evaluation.report import formats, sections
 from wordgaze.evaluation.results import SCORE_LABELS, EvaluationDetails, EvaluationReport, ScoreSummary
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 LONG_SIDE = 1200  # pixels of an embedded image, enough to read the words of an attention sheet
 WIDE_FROM = 640  # pixels: an attention sheet is wider than the photographs of the data sets and gets the whole width
+
+STYLE = Path(__file__).with_name("page.css")
+"""The style sheet of the pages, which is written into each: a page has no other files."""
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _KINDS = {"best": "Best captions", "worst": "Worst captions"}
@@ -45,6 +49,7 @@ def render_page(
     report = summary if isinstance(summary, EvaluationReport) else None
     return _template().render(
         title=title,
+        style=Markup(STYLE.read_text(encoding="utf-8")),
         wide_from=WIDE_FROM,
         summary=summary,
         report=report,

@@ -1,21 +1,18 @@
-"""The model card of a captioner, README.md in its folder, from what the pipeline recorded (Mitchell et al. 2019).
+"""The sections of a model card as Markdown, from what the pipeline recorded.
 
-Nothing in it is typed by hand for one captioner: scores are those of ``reports/``, settings and checksums those of
-``dvc.lock``. Where a record is missing, or belongs to other weights, the card says so.
+Nothing in them is typed by hand for one captioner: scores are those of ``reports/``, settings and checksums those of
+``dvc.lock``, costs those that the stages measured. Where a record is missing, or belongs to other weights, the card
+says so.
 """
 
-import importlib.util
-import logging
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from wordgaze.core import paths
-from wordgaze.core.errors import DataError, ParamsError
-from wordgaze.core.files import read_json, stable_json
-from wordgaze.evaluation.results import SCORE_LABELS, ConfidenceInterval, EvaluationDetails, EvaluationReport
+from wordgaze.core.files import stable_json
+from wordgaze.evaluation.model_card.records import StageCost, TrainingRecords
+from wordgaze.evaluation.results import SCORE_LABELS, ConfidenceInterval
 from wordgaze.inference.captioner_folder import CaptionerCard
 from wordgaze.inference.folder_names import CARD, MODEL_CARD, WEIGHTS
 from wordgaze.text.tokenizers import STORED
@@ -33,66 +30,37 @@ TERMS = {
 }
 """The terms of each data set, by its name in params.yaml."""
 
-_log = logging.getLogger(__name__)
-_LOCK = Path("dvc.lock")
+SCORES, GROUNDING, CALIBRATION = "Scores", "Where it looks", "How far its probabilities can be trusted"
+"""The titles of the sections that have charts on the page."""
+
+NOT_EVALUATED = "No evaluation of these weights is recorded."
+
 _PATHS = ("dataset.captions", "dataset.karpathy", "features.weights", "prepare.extra_text", "model.word_vectors")
 _UNKNOWN = "The captioner does not state its data set; ask its author for the terms."
 
 
-@dataclass(frozen=True)
-class TrainingRecords:
-    """What a project recorded of a captioner's training. ``params`` has dotted keys; ``outputs`` are MD5 checksums."""
-
-    report: EvaluationReport | None = None
-    details: EvaluationDetails | None = None
-    params: Mapping[str, object] = field(default_factory=dict)
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    counts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def dataset(self) -> str:
-        """The name of the data set; "" if it is not recorded."""
-        return self.report.dataset if self.report else ""
+CARD_TITLE = "{name}: a captioner of wordgaze"
 
 
-def training_records(weights: str) -> TrainingRecords:
-    """The records of the project in the working directory, if it evaluated the weights with this SHA-256 checksum.
-
-    A record that cannot be read, such as that of another version of wordgaze, is left out with a warning.
-    """
-    path = paths.REPORTS / "evaluation.json"
-    try:
-        report = EvaluationReport.load(path) if path.is_file() else None
-        return _records(report, path) if report and report.weights == weights else TrainingRecords()
-    except (DataError, ParamsError) as error:
-        _log.warning("%s; the model card is written without it", error)
-        return TrainingRecords()
-
-
-def _records(report: EvaluationReport, path: Path) -> TrainingRecords:
-    details = path.with_name("details.json")
-    summary = paths.PREPARED / "summary.json"
-    params, outputs = _locked()
-    return TrainingRecords(
-        report=report,
-        details=EvaluationDetails.load(details) if details.is_file() else None,
-        params=params,
-        outputs=outputs,
-        counts=read_json(summary, "run dvc repro") if summary.is_file() else {},
-    )
-
-
-def render_model_card(name: str, card: CaptionerCard, records: TrainingRecords, command: str) -> str:
-    """The Markdown of a captioner's model card; ``command`` is the one that wrote the folder."""
-    sections = {
-        f"{name}: a captioner of wordgaze": _about(name, card),
+def card_sections(name: str, card: CaptionerCard, records: TrainingRecords, command: str) -> dict[str, str]:
+    """The sections of a captioner's model card as Markdown, by title; ``command`` is the one that wrote the folder."""
+    return {
+        CARD_TITLE.format(name=name): _about(name, card),
         "Training data": _data(card, records),
-        "Scores": _scores(records),
+        SCORES: _scores(records),
+        GROUNDING: _grounding(records),
+        CALIBRATION: _calibration(records),
         "Intended use": _use(card),
         "What it cannot say": _limits(card, records),
+        "Environmental cost": _cost(records),
         "How it was made": _recipe(records, command),
         "Files": _files(card),
     }
+
+
+def render_model_card(name: str, card: CaptionerCard, records: TrainingRecords, command: str) -> str:
+    """The Markdown of a captioner's model card; see :func:`card_sections`."""
+    sections = card_sections(name, card, records, command)
     titles = (f"{'#' if n == 0 else '##'} {title}" for n, title in enumerate(sections))
     return (
         "\n\n".join(part for title, text in zip(titles, sections.values(), strict=True) for part in (title, text))
@@ -129,7 +97,7 @@ def _data(card: CaptionerCard, records: TrainingRecords) -> str:
 def _scores(records: TrainingRecords) -> str:
     report = records.report
     if report is None:
-        return "No evaluation of these weights is recorded."
+        return NOT_EVALUATED
     names = [name for name in SCORE_LABELS if any(getattr(one, name) is not None for one in report.scores.values())]
     rows = [["strategy", *(SCORE_LABELS[name] for name in names)], ["---"] * (len(names) + 1)]
     for strategy, scores in report.scores.items():
@@ -154,6 +122,85 @@ def _score(records: TrainingRecords, strategy: str, name: str, value: float | No
     if interval is None or interval.low is None or interval.high is None:
         return f"{value:.3f}"
     return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _grounding(records: TrainingRecords) -> str:
+    report = records.report
+    if report is None:
+        return NOT_EVALUATED
+    if report.grounding is None:
+        return (
+            f"The {report.split} split of {report.dataset} has no boxes of objects, so it is not measured whether the"
+            " attention lies on what a word names. The attention pictures are shown without that evidence."
+        )
+    pointing, mass = report.grounding.pointing, report.grounding.mass
+    rows = (
+        ("the attention's maximum lies in a box of the noun (pointing game)", pointing),
+        ("share of the attention inside the boxes", mass),
+    )
+    table = "\n".join(
+        f"| {label} | {_share(of.attention)} | {_share(of.centre)} | {_share(of.shuffled)} |" for label, of in rows
+    )
+    return (
+        "Measured on the nouns of captions of images with boxes, beside two that do not depend on the word:\n\n"
+        f"| | attention | centre of the image | attention of other words |\n| --- | --- | --- | --- |\n{table}"
+    )
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
+
+
+def _calibration(records: TrainingRecords) -> str:
+    report = records.report
+    if report is None:
+        return NOT_EVALUATED
+    lines = [
+        f"Words: expected calibration error {_number(report.calibration.ece)}, Brier score"
+        f" {_number(report.calibration.brier)}; a word counts as right if a reference has it."
+    ]
+    if confidence := report.confidence:
+        lines.append(
+            f"Captions: expected calibration error {confidence.ece:.3f}, Brier score {confidence.brier:.3f}. The half"
+            f" with the highest confidence has a CIDEr of {confidence.cider_half:.3f}, all have {confidence.cider:.3f}."
+        )
+    else:
+        lines.append("The captioner states no confidence of a whole caption.")
+    return "\n\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _cost(records: TrainingRecords) -> str:
+    """Times and energy that were measured; what a stage took whose results DVC used again is said to be earlier."""
+    costs = records.costs
+    if not costs:
+        return "What the training took is not recorded."
+    rows = "\n".join(_cost_row(cost) for cost in (*costs, _total(costs)))
+    machines = ", ".join(dict.fromkeys(cost.machine for cost in costs if cost.machine)) or "a machine that is not named"
+    energy = (
+        "Energy is that of processors and GPUs, as they measure it."
+        if any(cost.joules is not None for cost in costs)
+        else "The machine does not measure its energy, so none is stated and no emission is guessed."
+    )
+    return (
+        f"Measured while the stages ran on {machines}:\n\n| stage | seconds | CPU seconds | energy |\n"
+        f"| --- | --- | --- | --- |\n{rows}\n\n{energy} The encoder's pretraining by others is not included."
+    )
+
+
+def _total(costs: tuple[StageCost, ...]) -> StageCost:
+    known = [cost.joules for cost in costs if cost.joules is not None]
+    seconds, cpu = sum(cost.seconds for cost in costs), sum(cost.cpu_seconds for cost in costs)
+    return StageCost("all", seconds, cpu, sum(known) if len(known) == len(costs) else None, "", "")
+
+
+def _cost_row(cost: StageCost) -> str:
+    earlier = " (in an earlier pass)" if cost.earlier else ""
+    energy = "–" if cost.joules is None else f"{cost.joules / 3600:.1f} Wh"
+    return f"| {cost.stage}{earlier} | {cost.seconds:,.0f} | {cost.cpu_seconds:,.0f} | {energy} |"
 
 
 def _use(card: CaptionerCard) -> str:
@@ -199,7 +246,25 @@ def _recipe(records: TrainingRecords, command: str) -> str:
     params |= {k: _file_name(params[k]) for k in _PATHS if k in params}
     settings = stable_json(params)
     shown = "".join(f"    {line}\n" for line in settings.splitlines())
-    return f"{text.rstrip()}\n\nAll parameters of the training:\n\n{shown.rstrip()}"
+    return f"{text.rstrip()}\n\n{_bytes(records)}\n\nAll parameters of the training:\n\n{shown.rstrip()}"
+
+
+def _bytes(records: TrainingRecords) -> str:
+    """By what a reader knows that the training was repeated to the byte."""
+    commits = list(dict.fromkeys(cost.commit for cost in records.costs if cost.commit))
+    code = f", at the commit {' and '.join(f'`{one[:12]}`' for one in commits)} of the project" if commits else ""
+    everywhere = records.params.get("reproducible") == "any_cpu" or (
+        records.params.get("reproducible") == "auto" and records.dataset == "scenes"
+    )
+    machine = "every x86-64 processor" if everywhere else "the same kind of machine"
+    weights = records.report.weights if records.report else ""
+    outputs = [(f"{path}, MD5", md5) for path, md5 in records.outputs.items()]
+    checks = [("weights before packing, SHA-256", weights), *outputs]
+    rows = "\n".join(f"| {name} | `{checksum}` |" for name, checksum in checks if checksum)
+    return (
+        f"With these parameters, data and the packages of `requirements.lock`{code}, the commands give the same bytes"
+        f" on {machine}:\n\n| file or folder | checksum |\n| --- | --- |\n{rows}"
+    )
 
 
 def _training_commands(records: TrainingRecords) -> Iterator[str]:
@@ -243,17 +308,3 @@ def _files(card: CaptionerCard) -> str:
                 f" SHA-256 `{reference.sha256}`"
             )
     return "\n".join(lines)
-
-
-def _locked() -> tuple[dict[str, object], dict[str, str]]:
-    """All parameters and the checksums of all outputs in dvc.lock; nothing where it or ruamel.yaml is missing."""
-    if not _LOCK.is_file() or importlib.util.find_spec("ruamel") is None:
-        return {}, {}
-    from wordgaze.config.params import read_yaml
-    from wordgaze.config.recipes import flatten
-
-    lock: Any = read_yaml(_LOCK)
-    stages = list(lock.get("stages", {}).values())
-    params = [values for stage in stages for values in stage.get("params", {}).values()]
-    outputs = {out["path"]: str(out.get("md5", "")) for stage in stages for out in stage.get("outs", ())}
-    return {k: v for values in params for k, v in flatten(values)}, outputs
