@@ -48,10 +48,19 @@ quick: $(READY) ## pytest without the tests that run the pipeline, and without c
 	pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow"
 
 .PHONY: lint
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy and bandit
 	ruff check .
 	ruff format --check .
 	mypy
+	bandit --quiet --configfile pyproject.toml --recursive src pipeline scripts
+
+.PHONY: audit
+audit: $(READY) ## known vulnerabilities of the locked packages, from the network
+	$(UV) tool run pip-audit==2.10.1 --disable-pip --require-hashes --requirement requirements.lock
+
+.PHONY: sbom
+sbom: $(READY) ## the packages of the lock as a CycloneDX bill of materials, sbom.json
+	cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml --mc-type application -o sbom.json requirements.lock
 
 .PHONY: docs
 docs: $(READY) ## build the documentation into site/
