@@ -68,7 +68,7 @@ def test_without_counters_no_energy_is_guessed(captioner_folder: Path) -> None:
 )
 def test_how_to_make_it_again_to_the_byte(captioner_folder: Path, dataset: str, setting: str, machine: str) -> None:
     text = sections(
-        tiny_captioner,
+        captioner_folder,
         report=evaluation_report(dataset=dataset),
         params={"reproducible": setting, "seed": 1},
         outputs={"models/stage2": "ab12.dir"},
