@@ -1,6 +1,7 @@
 """The model card of a captioner, from the records of the project and what MLflow knows of its training."""
 
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,8 +57,8 @@ def model_card(model: str) -> ModelCard:
     if shipped.is_file() and training_records(weights).report is None:
         markdown = shipped.read_text(encoding="utf-8", errors="replace")
         return ModelCard(markdown, render_card_page(markdown, {}))
-    command = f"wordgaze card {shlex.quote(Path(model).name if Path(model).is_absolute() else model)}"
-    name = Path(model).name if Path(model).is_dir() else model
+    name = Path(model).name if Path(model).is_absolute() else model  # without the folders of the machine
+    command = f"wordgaze card {shlex.quote(name)}"
     return make_model_card(name, read_card(folder), weights, command, recorded_costs(weights))
 
 
@@ -71,14 +72,10 @@ def weights_checksum(folder: Path) -> str:
 
 @contextmanager
 def with_model_card(captioner_folder: Path, card: ModelCard) -> Iterator[Path]:
-    """A temporary folder that has the captioner's files, as links, and the card; the captioner's own is DVC's."""
-    with TemporaryDirectory() as parent:
-        folder = Path(parent) / captioner_folder.name
-        folder.mkdir()
-        for file in captioner_folder.iterdir():
-            (folder / file.name).symlink_to(file.resolve())
+    """A temporary copy of the captioner's folder with the card: the captioner's own folder is an output of DVC."""
+    with TemporaryDirectory() as parent:  # a copy, because MLflow follows no links out of a folder
+        folder = shutil.copytree(captioner_folder, Path(parent) / captioner_folder.name)
         for name, text in card.files().items():
-            (folder / name).unlink(missing_ok=True)
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
         yield folder
 
