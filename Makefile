@@ -30,6 +30,7 @@ $(READY): requirements.lock pyproject.toml
 
 .PHONY: pipeline
 pipeline: $(READY) repository ## run what has changed of the six stages, print the scores
+	@wordgaze doctor --fix
 	@dvc repro
 	@wordgaze summary
 

@@ -86,7 +86,7 @@ def steps_per_second(store: Path) -> float:
     """The speed of stage 1 as logged to MLflow, including the evaluation on dev after each epoch."""
     with sqlite3.connect(store) as database:
         rows = database.execute(
-            "select value from metrics where key = 'steps_per_second' order by timestamp"
+            "select value from metrics where key = 'speed/steps_per_second' order by timestamp"
         ).fetchall()
     return float(rows[0][0])
 

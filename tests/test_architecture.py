@@ -17,7 +17,9 @@ MODULES = {
     for path in sorted(SOURCE.glob("wordgaze/**/*.py"))
 }
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-COMMANDS = [path for path in (SOURCE / "wordgaze/cli").glob("*.py") if path.stem not in ("console", "models")]
+COMMANDS = [
+    path for path in (SOURCE / "wordgaze/cli").glob("*.py") if path.stem not in ("console", "models", "registry_tables")
+]
 STAGE_MODULES = [module for module in MODULES if module.startswith("wordgaze.stages.")]
 CODE = [*MODULES.values(), *sorted((ROOT / "pipeline").glob("**/*.py"))]
 

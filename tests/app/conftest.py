@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,17 +106,26 @@ def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[.
         card["vocabulary"][-1] = word
         card["generation"] |= SURE if each == sure else {}
         (each / "captioner.json").write_text(json.dumps(card))
+        (each / "SHA256SUMS").unlink()
     _translate(first, folder / "models" / "arabic", ARABIC)
     (broken / "weights.safetensors").write_bytes(b"no weights")
+    with serve_app(folder, [first, second]) as served:
+        yield served
+
+
+@contextmanager
+def serve_app(folder: Path, models: Sequence[Path], **settings: str) -> Iterator[Served]:
+    """``wordgaze app`` in ``folder``, with environment variables; at the end it has left no temporary files behind."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (folder / "temporary").mkdir()
-    aside = ("GRADIO_", "DVC_", "MLFLOW_")
+    aside = ("GRADIO_", "DVC_", "MLFLOW_", "WORDGAZE_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(aside)}
     dead = "http://127.0.0.1:9"
-    environment = {**kept, "TMPDIR": str(folder / "temporary"), "http_proxy": dead, "https_proxy": dead}
-    command = [sys.executable, "-c", CODE, "app", "--port", str(port), "--model", str(first), "--model", str(second)]
+    environment = {**kept, "TMPDIR": str(folder / "temporary"), "http_proxy": dead, "https_proxy": dead, **settings}
+    command = [sys.executable, "-c", CODE, "app", "--port", str(port)]
+    command += [part for model in models for part in ("--model", str(model))]
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
@@ -179,6 +189,7 @@ def _sharpen(path: Path) -> None:
     for name, factor in (("energy", 100), ("query_projection", 10), ("key_projection", 10)):
         weights[f"decoder.attention.score.{name}.weight"] *= factor
     save_file(weights, path)
+    path.with_name("SHA256SUMS").unlink()
 
 
 def _translate(source: Path, folder: Path, words: Sequence[str]) -> None:
@@ -187,6 +198,7 @@ def _translate(source: Path, folder: Path, words: Sequence[str]) -> None:
     card = json.loads((source / "captioner.json").read_text())
     card["vocabulary"][-len(words) :] = words
     (folder / "captioner.json").write_text(json.dumps(card))
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
 
 
 def _wait_for(served: Served, process: subprocess.Popen[bytes]) -> None:
@@ -196,6 +208,8 @@ def _wait_for(served: Served, process: subprocess.Popen[bytes]) -> None:
         try:
             with urllib.request.urlopen(served.address, timeout=5):
                 return
+        except urllib.error.HTTPError:  # it asks for a password
+            return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     raise AssertionError(f"no answer from {served.address}: {served.log}")

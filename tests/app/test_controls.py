@@ -100,3 +100,29 @@ def test_a_seed_is_an_integer(value: Any) -> None:
 
 def test_a_strategy_that_is_asked_for_often_is_computed_once() -> None:
     assert read_strategies(["beam"] * 1000 + ["greedy"], "beam") == ["beam", "greedy"]
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "message"),
+    [
+        (0, 7, "Captioner does not hold"),
+        (0, ["one"], "Captioner does not hold"),
+        (1, "two", "Compare with does not hold"),
+        (1, [["two"]], "Compare with does not hold"),
+        (2, "high", "the minimum confidence is not"),
+        (2, float("nan"), "the minimum confidence is not"),
+        (2, [0.5], "the minimum confidence is not"),
+        (3, "beam", "Strategies does not hold"),
+        (3, {"beam": 1}, "Strategies does not hold"),
+        (11, ["dog"], "bad_words is not a text"),
+        (12, "x" * 10_001, "force_words is not a text"),
+        (13, "seed", "the seed is 'seed'"),
+    ],
+)
+def test_what_no_control_can_hold_is_refused(place: int, wrong: Any, message: str) -> None:
+    values: list[Any] = ["one", None, None, ["beam"], None, 5, 1, 20, 1.0, 0, 1.0, "", "", 0]
+    assert read_controls(values).models == ("one",)
+    values[place] = wrong
+    with pytest.raises(ParamsError, match=message) as raised:
+        read_controls(values)
+    assert len(str(raised.value)) < 150

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from wordgaze.app import corrections as module
 from wordgaze.app.corrections import Corrections
 from wordgaze.config.params import DatasetParams, PrepareParams
 from wordgaze.core.errors import CaptionsError, DataError, ImageError
@@ -151,3 +152,32 @@ def test_a_database_that_is_none_or_of_another_version_is_reported(corrections: 
     for used in (corrections.all, lambda: corrections.add(RED, "a.jpg", "", "a wall", *MODEL)):
         with pytest.raises(DataError, match=r"corrections.sqlite cannot be used \(file is not a database\)"):
             used()
+
+
+def test_what_a_client_sends_beside_the_caption_is_kept_as_one_short_clean_line(corrections: Corrections) -> None:
+    forged = "\x1b]0;OWNED\x07dog\u202e\n2026\tforged.jpg\t" + "x" * 5000
+    corrections.add(RED, f"\x1b[2J{'x' * 500}.jpg", forged, "a red wall", forged, forged)
+    [kept] = corrections.all()
+    for text in (kept.picture, kept.suggested, kept.model, kept.version):
+        assert text.isprintable() and len(text) <= 1000
+    assert kept.suggested.startswith("\ufffd]0;OWNED\ufffddog\ufffd 2026 forged.jpg x")
+
+
+def test_corrections_do_not_fill_the_disk(corrections: Corrections, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert corrections.add(RED, "a.jpg", "", "a red wall", *MODEL) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "MAX_PICTURE_BYTES", 2 * len(RED))
+        assert corrections.add(RED, "a.jpg", "", "a wall in red", *MODEL) == 2
+        with pytest.raises(DataError, match=r"^corrections.sqlite is full: .*; export the corrections"):
+            corrections.add(encoded("lime") + bytes(500), "b.jpg", "", "a green wall", *MODEL)
+    monkeypatch.setattr(module, "MAX_CORRECTIONS", 2)
+    with pytest.raises(DataError, match="is full"):
+        corrections.add(RED, "a.jpg", "", "another wall", *MODEL)
+    assert len(corrections.all()) == 2 and len(list(corrections.pictures.iterdir())) == 1
+
+
+def test_a_later_correction_changes_none_that_is_kept(corrections: Corrections) -> None:
+    corrections.add(RED, "a.jpg", "a wall", "a red wall", *MODEL)
+    before = corrections.all()
+    corrections.add(RED, "a.jpg", "a wall", "another caption", *MODEL)
+    assert corrections.all()[:1] == before

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from wordgaze.app.caption_queue import CaptionQueue
+from wordgaze.app.corrections import Corrections
 from wordgaze.app.examples import NUM_PICTURES, ExampleSets
+from wordgaze.core.files import sha256
 
 NOTICE = Path(__file__).parents[2] / "NOTICE"
 MAX_BYTES = 250_000  # of all packaged photographs
@@ -54,3 +57,20 @@ def test_a_captioner_of_one_s_own_pictures_has_some_of_them_as_examples(sets: Ex
 
 def test_without_own_pictures_photographs_are_shown(sets: ExampleSets) -> None:
     assert sets.of("folder") == sets.of("")
+
+
+def test_the_images_of_the_queue_come_first_until_they_are_corrected(tmp_path: Path) -> None:
+    corrections = Corrections(tmp_path / "corrections.sqlite")
+    queue = CaptionQueue(tmp_path / "queue.jsonl", corrections)
+    rows = []
+    for colour in ("red", "blue", "lost"):
+        path = tmp_path / f"{colour}.png"
+        Image.new("RGB", (8, 8), "blue" if colour == "lost" else colour).save(path)
+        rows.append({"path": str(path), "checksum": sha256(path)})
+    queue.put(rows)
+    (tmp_path / "lost.png").unlink()
+    corrections.add((tmp_path / "red.png").read_bytes(), "red.png", "a dog", "a red square", "m", "1")
+    (tmp_path / "examples").mkdir()
+    shown = ExampleSets(tmp_path / "examples", queue).of("scenes")
+    assert [each.title for each in shown[:2]] == ["Waiting for a caption: blue.png", "Scene 1"]
+    assert sha256(shown[0].path) == rows[1]["checksum"]  # so that a correction of it leaves the queue

@@ -19,12 +19,13 @@ from PIL import Image
 
 from wordgaze.app import service as module
 from wordgaze.app.service import CaptionService
-from wordgaze.core.errors import CaptionsError, ModelError, ParamsError, TrackingError
+from wordgaze.core.errors import CaptionsError, ModelError, ParamsError, RequestTimeoutError, TrackingError
 from wordgaze.generation.config import parse_generation_config
 from wordgaze.generation.naming import ObjectName
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.captioner import Captioner, caption_ensemble
+from wordgaze.inference.deadline import Deadline
 from wordgaze.inference.explanation import ENDED, Explanation, ModelVersion
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.tokenizers import get_tokenizer
@@ -359,7 +360,8 @@ def test_the_champion_comes_before_what_was_trained_last(
     project: Path, write_captioner: Callable[..., Path], empty_database: Path
 ) -> None:
     from wordgaze.tracking.package import log_captioner
-    from wordgaze.tracking.registry import promote, register
+    from wordgaze.tracking.promotion import promote
+    from wordgaze.tracking.registry import register
     from wordgaze.tracking.runs import stage_run
 
     author = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
@@ -373,7 +375,7 @@ def test_the_champion_comes_before_what_was_trained_last(
         run.tag("dataset", "scenes")
         log_captioner(run, folder, Path("noise.png"), {"test/beam/cider": 0.5})
     register()
-    promote()
+    promote(force=True, reason="the first")
     assert CaptionService.open().models == (ModelVersion("captioner@champion", "version 1"),)
     assert CaptionService.open(["models:/captioner/1", "models/stage2"]).models[0] == ModelVersion(
         "captioner/1", "version 1"
@@ -401,3 +403,26 @@ def test_captions_of_a_script_without_blanks_are_given_as_text(tiny_captioner: C
     assert continued.caption.startswith("一只狗") and " " not in continued.caption and len(continued.words) >= 5
     with pytest.raises(CaptionsError, match="has 102 words, more than"):
         service.explain(NAME, noise(1), "狗" * 102)
+
+
+def test_a_request_whose_client_has_left_ends_between_two_words(
+    service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadline = Deadline(60)
+    monkeypatch.setattr(module, "current_deadline", lambda: deadline)
+    answers = service.captions(NAME, noise(1), SHORT, ["beam", "greedy", "nucleus 0.9"])
+    assert next(answers).strategy == "beam"
+    deadline.cancel()
+    with pytest.raises(RequestTimeoutError, match="cancelled"):
+        next(answers)
+    assert not service._lock.locked()
+
+
+def test_a_request_does_not_wait_for_the_captioner_for_ever(
+    service: CaptionService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "current_deadline", lambda: Deadline(0.05))
+    with service._lock, pytest.raises(RequestTimeoutError, match=r"longer than the 0\.05 seconds"):
+        next(service.captions(NAME, noise(1), SHORT, ["beam"]))
+    with service._lock, pytest.raises(RequestTimeoutError):
+        service.explain(NAME, noise(1), "a dog")

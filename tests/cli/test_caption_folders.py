@@ -105,7 +105,7 @@ def test_the_first_caption_does_not_wait_for_the_last_file(tree: Path, monkeypat
         opened.append(path)
         return load_image(path)
 
-    monkeypatch.setattr(caption_files, "load_image", load)
+    monkeypatch.setattr(caption_files, "decode_safely", load)
     monkeypatch.setattr(encode_ahead, "available_cpus", lambda: 3)
     results = run_library(tree, tables=(Path("t.csv"),))
     next(results)
@@ -364,7 +364,7 @@ def test_a_picture_that_vanishes_is_reported(run: Run, tree: Path, monkeypatch: 
         shutil.rmtree(tree / "deep", ignore_errors=True)
         return load_image(path)
 
-    monkeypatch.setattr(caption_files, "load_image", load)
+    monkeypatch.setattr(caption_files, "decode_safely", load)
     code, out, err = run("caption", "tree", "-o", "t.csv")
     assert (code, paths(out)) == (1, WHOLE[:2])
     assert "wordgaze: tree/z.jpg: there is no such file; check the path" in err
@@ -381,7 +381,7 @@ def test_a_caption_is_kept_although_its_picture_was_deleted_meanwhile(
         path.unlink()
         return image
 
-    monkeypatch.setattr(caption_files, "load_image", load)
+    monkeypatch.setattr(caption_files, "decode_safely", load)
     assert run("caption", "tree", "-o", "t.csv")[0] == 1
     assert len(Path("t.csv").read_text().splitlines()) == 7  # with the broken one
 

@@ -40,16 +40,15 @@ def test_help_loads_nothing_heavy() -> None:
 def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) -> None:
     code, out, err = run("-h")
     assert (code, err) == (0, "")
-    commands = re.findall(r"^(?:│ |  )([a-z][a-z0-9_]*) ", out, re.MULTILINE)
+    commands = re.findall(r"^(?:│ |  )([a-z][a-z0-9_-]*) ", out, re.MULTILINE)
     assert commands == [
         *("caption", "explain", "compare", "look"),
         *("score", "ground", "spread", "summary"),
-        "data",
-        *("app", "serve", "corrections"),
+        *("data", "learning-curve"),
+        *("app", "serve", "corrections", "watch", "select"),
         *("export", "conformance"),
-        *("register", "promote", "pack"),
-        *("init", "fingerprint"),
-        "recipe",
+        *("register", "promote", "models", "pack", "card", "retrain"),
+        *("init", "fingerprint", "doctor", "recipe"),
         *("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate"),
     ]
     assert run("--help") == (code, out, err)

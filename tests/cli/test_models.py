@@ -36,6 +36,7 @@ def test_the_default_captioner_is_announced_once(
     few = ("--max-new-tokens", 3)
     assert shown("caption", picture, picture, *few) == "captioner: models/stage2; --model names another\n"
     card = json.loads((captioner_folder / "captioner.json").read_text())
+    (captioner_folder / "SHA256SUMS").unlink()
     for dataset, name in (("coco", "coco"), ("folder", "a folder of images")):
         (captioner_folder / "captioner.json").write_text(json.dumps({**card, "dataset": dataset}))
         line = f"captioner: models/stage2, trained on {name}; --model names another\n"

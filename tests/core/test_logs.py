@@ -84,3 +84,9 @@ def test_a_line_appears_above_a_progress_bar(monkeypatch: pytest.MonkeyPatch) ->
     shown = terminal.getvalue()
     assert "a message\n" in shown
     assert "2/2" in shown
+
+
+def test_a_message_cannot_forge_a_line_or_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    logging.getLogger("wordgaze.x").info("a file %s", "\x1b[2J\nerror: forged\u202e")
+    assert capsys.readouterr().err == "a file \ufffd[2J error: forged\ufffd\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wordgaze.core.printable import escaped, printable
+from wordgaze.core.printable import escaped, printable, printable_row
 
 
 @pytest.mark.parametrize("text", ["a dog.jpg", "Zürich 犬.jpg", "3.14.07\u202fPM.png", "👩\u200d🚀.jpg", ""])
@@ -24,3 +24,7 @@ def test_case_file_name_not_utf8_is_text_with_the_bytes() -> None:
     assert escaped(os.fsdecode(b"caf\xe9\xff.jpg")) == "caf\\xe9\\xff.jpg"
     assert escaped(Path("x/caf\u00e9.jpg")) == "x/caf\u00e9.jpg"
     assert escaped("half \ud83d of a pair") == "half \\ud83d of a pair"
+
+
+def test_a_row_has_its_columns_and_no_others() -> None:
+    assert printable_row("a dog\tforged", "a\ncat", "\x1b[2J") == "a dog\ufffdforged\ta\ufffdcat\t\ufffd[2J"

@@ -70,6 +70,7 @@ def test_what_cannot_be_exported_is_one_line(refused: Refused, captioner_folder:
     card = json.loads((captioner_folder / "captioner.json").read_text())
     card["encoder"]["interpolation"] = "nearest"
     (captioner_folder / "captioner.json").write_text(json.dumps(card))
+    (captioner_folder / "SHA256SUMS").unlink()
     message = refused("export", captioner_folder, "out", "--images", images)
     assert "resizes by nearest, which cannot be exported; one of bilinear, bicubic, lanczos can" in message
     assert not Path("out").exists()

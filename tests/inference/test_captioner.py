@@ -1,6 +1,7 @@
 """A captioner folder gives the captioner back, in the same bytes each time, and anything else is reported in one line."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_a_loaded_captioner_captions_as_the_one_that_was_saved(
             (c.words, c.log_prob, c.score, c.finish_reason) for c in theirs
         ]
         assert all(np.array_equal(a.weights, b.weights) for a, b in zip(mine, theirs, strict=True))
-    assert sorted(path.name for path in folder.iterdir()) == ["captioner.json", "weights.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["SHA256SUMS", "captioner.json", "weights.safetensors"]
     for name in ("captioner.json", "weights.safetensors"):
         assert (folder / name).read_bytes() == (tmp_path / "models" / "stage2" / name).read_bytes()
 
@@ -91,6 +92,7 @@ def test_a_stored_confidence_is_given_to_every_caption_and_changes_nothing_else(
     assert {c.confidence for of_one in ensemble for c in of_one} == {None}
     state = load_file(tmp_path / "sure/weights.safetensors")
     save_file({k: v for k, v in state.items() if k != "confidence.signals"}, tmp_path / "sure/weights.safetensors")
+    (tmp_path / "sure/SHA256SUMS").unlink()
     assert "holds a broken captioner (KeyError: 'signals')" in message(tmp_path / "sure")
 
 
@@ -103,6 +105,7 @@ def test_the_captioner_is_ready_to_caption(tiny_captioner: Captioner) -> None:
 def edit(folder: Path, **changes: object) -> None:
     card = json.loads((folder / "captioner.json").read_text())
     (folder / "captioner.json").write_text(json.dumps({**card, **changes}))
+    (folder / "SHA256SUMS").unlink(missing_ok=True)  # an older folder, which has no checksums
 
 
 def message(folder: Path) -> str:
@@ -221,6 +224,7 @@ def sizeless(folder: Path) -> None:
 
 
 def headless(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
     state = load_file(folder / "weights.safetensors")
     save_file(
         {k: v for k, v in state.items() if not k.startswith("encoder.bodies.0.conv_stem")},
@@ -235,7 +239,74 @@ def partless(folder: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [cut, empty, drop, half, bare, twice, longer, encoderless, sizeless, partless])
 def test_a_broken_folder_is_reported_in_one_line(captioner_folder: Path, spoil: Callable[[Path], None]) -> None:
+    (captioner_folder / "SHA256SUMS").unlink()
     spoil(captioner_folder)
+    assert "holds a broken captioner (" in message(captioner_folder)
+
+
+@pytest.mark.parametrize("name", ["captioner.json", "weights.safetensors", "SHA256SUMS"])
+def test_a_flipped_byte_is_named(captioner_folder: Path, name: str) -> None:
+    path = captioner_folder / name
+    content = path.read_bytes()
+    for place in range(11, len(content), len(content) // 9):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        assert name in message(captioner_folder)
+    path.write_bytes(content)
+    Captioner.load(captioner_folder, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("encoder", "interpolation"), "cubic"),
+        (("encoder", "image_size"), 0),
+        (("encoder", "image_size"), 10**9),
+        (("encoder", "grid"), [0, 2]),
+        (("encoder", "grid"), [10**6, 10**6]),
+        (("encoder", "networks"), []),
+        (("encoder", "networks", 0, "std"), [0.0, 0.0, 0.0]),
+        (("encoder", "networks", 0, "mean"), [math.nan, 0.0, 0.0]),
+        (("encoder", "networks", 0, "layers"), []),
+        (("encoder", "networks", 0, "layers"), ["nowhere"]),
+        (("encoder", "networks", 0, "channels"), 10**9),
+        (("encoder", "networks", 0, "name"), "torchvision/nothing"),
+        (("model", "hidden_size"), 10**8),
+        (("model", "embedding_size"), 10**8),
+        (("model", "attention_size"), 10**9),
+        (("vector_size",), 10**9),
+    ],
+)
+def test_a_setting_of_the_card_that_does_not_fit_is_one_line(
+    captioner_folder: Path, pictures: list[Image.Image], keys: tuple[str | int, ...], value: object
+) -> None:
+    card = json.loads((captioner_folder / "captioner.json").read_text())
+    place = card
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    edit(captioner_folder, **card)
+    with pytest.raises(ModelError) as caught:
+        Captioner.load(captioner_folder, "cpu").caption(pictures)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("neighbours.mean", torch.full((256,), torch.nan)),
+        ("neighbours.scale", torch.ones(7)),
+        ("neighbours.captions", torch.full((3, 1, 3), 99, dtype=torch.int32)),
+        ("decoder.lm_head.bias", torch.full((10,), torch.inf)),
+        ("decoder.embedding.weight", torch.ones(10, 8, dtype=torch.int8)),
+        ("decoder.lm_head.bias.row_scale", torch.ones(10)),
+    ],
+)
+def test_a_stored_tensor_that_does_not_fit_is_one_line(captioner_folder: Path, name: str, value: torch.Tensor) -> None:
+    state = load_file(captioner_folder / "weights.safetensors")
+    save_file(state | {name: value}, captioner_folder / "weights.safetensors")
+    (captioner_folder / "SHA256SUMS").unlink()
     assert "holds a broken captioner (" in message(captioner_folder)
 
 

@@ -60,7 +60,12 @@ def test_characters_are_words_and_their_text_has_no_blanks(write: Callable[..., 
 def test_the_folder_of_a_captioner_of_subwords_is_all_it_needs(write: Callable[..., Path], picture: Path) -> None:
     tokenizer = train_subwords(GERMAN, 30)
     folder = write(tokenizer, GERMAN)
-    assert sorted(path.name for path in folder.iterdir()) == ["captioner.json", "tokenizer.json", "weights.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "SHA256SUMS",
+        "captioner.json",
+        "tokenizer.json",
+        "weights.safetensors",
+    ]
     captioner = Captioner.load(folder, "cpu")
     assert captioner.vocabulary.tokenizer == tokenizer
     explained = captioner.explain(picture, "Zwei Hunde schlafen!")
@@ -121,6 +126,7 @@ def test_a_captioner_of_another_tokenizer_is_refused(
     folder = write(get_tokenizer("unicode"), GERMAN)
     card = json.loads((folder / "captioner.json").read_text(encoding="utf-8"))
     (folder / "captioner.json").write_text(json.dumps(card | change), encoding="utf-8")
+    (folder / "SHA256SUMS").unlink()
     with pytest.raises(ModelError, match=message) as caught:
         Captioner.load(folder, "cpu")
     assert "\n" not in str(caught.value)

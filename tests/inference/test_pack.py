@@ -87,6 +87,7 @@ def test_an_encoder_that_was_trained_is_stored(lite_folder: Path, tmp_path: Path
     state = load_file(path)
     state["encoder.bodies.0.conv_head.weight"] += 0.001
     save_file(state, path)
+    path.with_name("SHA256SUMS").unlink()
     pack_captioner(lite_folder, tmp_path / "small", dtype="fp32")
     assert read_card(tmp_path / "small").encoder_weights == (None,)
     name = "encoder.bodies.0.conv_head.weight"
@@ -117,6 +118,7 @@ def test_weights_that_half_precision_cannot_hold_are_refused(captioner_folder: P
     state = load_file(path)
     state["decoder.lm_head.bias"][0] = 1e6
     save_file(state, path)
+    path.with_name("SHA256SUMS").unlink()
     assert "decoder.lm_head.bias has values that fp16 cannot hold; give --dtype fp32" in refusal(
         lambda: pack_captioner(captioner_folder, tmp_path / "half")
     )
@@ -143,6 +145,7 @@ def test_a_captioner_that_knows_no_training_images_cannot_rerank_by_them(
 ) -> None:
     path = captioner_folder / "weights.safetensors"
     save_file({k: v for k, v in load_file(path).items() if not k.startswith("neighbours.")}, path)
+    path.with_name("SHA256SUMS").unlink()
     needs = GenerationConfig(strategy="neighbours")
     assert "no training images, which the strategy neighbours needs" in refusal(
         lambda: pack_captioner(captioner_folder, tmp_path / "other", generation=needs)
@@ -185,6 +188,7 @@ def test_a_folder_of_format_4_is_read(captioner_folder: Path, photographs: list[
     for key in ("dtype", "encoder_weights", "dataset", "generation"):
         del card[key]
     path.write_text(json.dumps({**card, "format": 4}))
+    path.with_name("SHA256SUMS").unlink()
     assert texts(captioner_folder, photographs) == now
     assert Captioner.load(captioner_folder).dataset == ""
 
@@ -216,6 +220,7 @@ def test_other_weights_than_those_of_the_training_are_refused(
     card = json.loads(path.read_text())
     card["encoder_weights"][0].update(change)
     path.write_text(json.dumps(card))
+    path.with_name("SHA256SUMS").unlink()
     assert message in refusal(lambda: Captioner.load(tmp_path / "small"))
 
 

@@ -29,7 +29,12 @@ def test_a_folder_is_found_once_it_holds_a_captioner(tmp_path: Path, monkeypatch
 
 def test_photos_is_complete_and_small() -> None:
     assert packaged_captioner("photos") == FOLDER
-    assert sorted(path.name for path in FOLDER.iterdir()) == ["README.md", "captioner.json", "weights.safetensors"]
+    assert sorted(path.name for path in FOLDER.iterdir()) == [
+        "README.md",
+        "SHA256SUMS",
+        "captioner.json",
+        "weights.safetensors",
+    ]
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25_000_000
     card, state = read_captioner(FOLDER)
     assert card.dtype == "int8"

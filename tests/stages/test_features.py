@@ -44,7 +44,7 @@ def write_images(folder: Path) -> None:
 def run_untracked(gate: Path | None = None) -> None:
     """The stage without MLflow and contracts; prints each image that it reads, the first after ``gate`` exists."""
     patch = pytest.MonkeyPatch()
-    load = feature_extraction.load_image
+    load = feature_extraction.decode_safely
 
     def read(path: Path) -> Image.Image:
         while gate is not None and not gate.exists():
@@ -57,7 +57,7 @@ def run_untracked(gate: Path | None = None) -> None:
         yield SimpleNamespace(metrics=lambda values: None)
 
     with patch.context() as patched:
-        patched.setattr(feature_extraction, "load_image", read)
+        patched.setattr(feature_extraction, "decode_safely", read)
         patched.setattr(features, "stage_run", untracked)
         patched.setattr(features, "check", lambda *_: SimpleNamespace(to_json=lambda: "{}"))
         patched.setattr(features, "log_contract", lambda *_: None)
@@ -86,10 +86,10 @@ def test_two_processes_with_equal_inputs_share_their_work(tmp_path: Path) -> Non
     write_images(tmp_path / "two")
     locks = tmp_path / ".scratch" / "locks"
     first = start(tmp_path / "one", tmp_path, str(tmp_path / "gate"))
-    wait_for(lambda: list(locks.glob(f"*.{first.pid}")), first)
+    wait_for(lambda: list(locks.glob(f"*.*-{first.pid}-*")), first)
     wait_for(lambda: list((tmp_path / ".scratch").glob("features-*")), first)
     second = start(tmp_path / "two", tmp_path)
-    wait_for(lambda: list(locks.glob(f"*.{second.pid}")), second)
+    wait_for(lambda: list(locks.glob(f"*.*-{second.pid}-*")), second)
     (tmp_path / "gate").touch()
     outputs = [process.communicate(timeout=LIMIT) for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), outputs

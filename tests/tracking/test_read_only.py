@@ -13,7 +13,8 @@ from tests.disk import obey_permissions, read_only
 from wordgaze.core import paths
 from wordgaze.core.scratch import writable_scratch
 from wordgaze.tracking.package import log_captioner
-from wordgaze.tracking.registry import promote, register
+from wordgaze.tracking.promotion import promote
+from wordgaze.tracking.registry import register
 from wordgaze.tracking.runs import stage_run
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -58,7 +59,7 @@ def test_a_read_only_project_is_read(
         run.tag("evaluated_on.fingerprint", "one")
         log_captioner(run, captioner, white_picture, {"test/beam/cider": 0.5})
     register()
-    promote()
+    promote(force=True, reason="the first")
     (project / ".scratch/mlflow.lock").unlink(missing_ok=True)
     (project / ".scratch").rmdir()  # nothing was copied there
     elsewhere = tmp_path_factory.mktemp("elsewhere")

@@ -11,7 +11,8 @@ import wordgaze
 from wordgaze.core.errors import ModelError, TrackingError
 from wordgaze.tracking import resolve as module
 from wordgaze.tracking.package import log_captioner
-from wordgaze.tracking.registry import promote, register
+from wordgaze.tracking.promotion import promote
+from wordgaze.tracking.registry import register
 from wordgaze.tracking.resolve import default_model, registered_version, resolve, resolve_model, resolve_models
 from wordgaze.tracking.runs import stage_run
 
@@ -23,7 +24,7 @@ def champion(captioner: Path, white_picture: Path) -> Path:
         run.tag("dataset", "scenes")
         log_captioner(run, captioner, white_picture, {"test/beam/cider": 0.5})
     register()
-    promote()
+    promote(force=True, reason="the first")
     return captioner
 
 
@@ -91,6 +92,7 @@ def photos(captioner: Path, write_captioner: Callable[..., Path], monkeypatch: p
 def state_dataset(folder: Path, name: str) -> None:
     card = json.loads((folder / "captioner.json").read_text())
     (folder / "captioner.json").write_text(json.dumps({**card, "dataset": name}))
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
 
 
 def test_a_captioner_of_drawn_scenes_is_not_for_photographs(captioner: Path, photos: Path) -> None:

@@ -55,7 +55,12 @@ def test_other_params_and_other_experiments_have_parents_of_their_own(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parents = []
-    for params, experiment in (("seed: 1\n", None), ("seed: 2\n", None), ("seed: 2\n", "wide-beam"), ("", "wide-beam")):
+    for params, experiment in (
+        ("seed: 1\n", None),
+        ("seed: 2\n", None),
+        ("seed: 2\n", "wide-beam"),
+        ("seed: 2\n", "wide-beam"),
+    ):
         (project / "params.yaml").write_text(params)
         if experiment:
             monkeypatch.setenv("DVC_EXP_NAME", experiment)

@@ -1,36 +1,28 @@
 """Two projects on one ``mlflow server``, each with an experiment and a registered model of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.tracking.conftest import mlflow_server
 from wordgaze.core.errors import TrackingError
 from wordgaze.tracking import resolve as resolving
 from wordgaze.tracking.package import log_captioner
-from wordgaze.tracking.registry import promote, register
+from wordgaze.tracking.promotion import promote
+from wordgaze.tracking.registry import register
 from wordgaze.tracking.resolve import default_model, resolve
 from wordgaze.tracking.runs import stage_run
 from wordgaze.tracking.store import open_store
 
 
-@pytest.fixture
-def server(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
-    with mlflow_server(folder) as address:
-        yield address
-
-
 def test_two_projects_share_a_server(
     fresh_project: Path,
-    server: str,
+    shared_server: str,
     write_captioner: Callable[..., Path],
     white_picture: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", shared_server)
     monkeypatch.setattr(resolving, "packaged_captioner", lambda name: None)
     weights = {}
     for number, name in enumerate(("birds", "street scenes"), start=1):
@@ -47,7 +39,9 @@ def test_two_projects_share_a_server(
             run.tag("evaluated_on.fingerprint", "the same")
             log_captioner(run, folder, white_picture, {"test/beam/cider": 1 / number})
         assert run.client.get_experiment(open_store().experiment).name == f"team/{name}"
-        assert register() == promote() == 1  # the second scores lower, and is not compared with the first
+        assert register() == 1
+        decision = promote(force=True, reason="the first")
+        assert (decision.version, decision.champion) == (1, None)  # the second knows nothing of the first
         assert default_model() == f"models:/{name}@champion"
         assert (resolve().folder / "weights.safetensors").read_bytes() == weights[name]
 

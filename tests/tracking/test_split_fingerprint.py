@@ -1,8 +1,8 @@
-"""What was measured decides whether two captioners can be compared, and not the name of the data set."""
+"""What was measured is told by its content, and not by the name of the data set."""
 
 import csv
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +12,11 @@ from PIL import Image
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256, write_json
 from wordgaze.evaluation.results import EvaluationReport
-from wordgaze.tracking.evaluation import log_evaluation
-from wordgaze.tracking.registry import promote, register
-from wordgaze.tracking.runs import stage_run
-from wordgaze.tracking.split_fingerprint import split_fingerprint
+from wordgaze.generation.config import GenerationConfig, Strategy
+from wordgaze.tracking.registry import register
+from wordgaze.tracking.split_fingerprint import EVALUATED, evaluated_data
 from wordgaze.tracking.store import open_store
+from wordgaze.tracking.versions import registered_versions
 
 REPORT = Path(__file__).parents[2] / "reports" / "evaluation.json"
 ONE = {"a.png": ("red", ["a red square"]), "b.png": ("blue", ["a blue square", "a dark square"])}
@@ -41,9 +41,14 @@ def write_split(root: Path, images: Split, split: str = "test") -> None:
         writer.writerows((name, "a square", " | ".join(captions)) for name, (_, captions) in images.items())
 
 
+def report_on(split: str, tokenizer: str = "ptb", strategy: Strategy = "greedy") -> EvaluationReport:
+    generation = GenerationConfig(strategy=strategy)
+    return EvaluationReport.model_construct(split=split, tokenizer=tokenizer, generation=generation)
+
+
 def fingerprint_of(images: Split, split: str = "test", tokenizer: str = "ptb") -> str:
     write_split(Path(), images, split)
-    return split_fingerprint(EvaluationReport.model_construct(split=split, tokenizer=tokenizer))
+    return evaluated_data(report_on(split, tokenizer))["evaluated_on.fingerprint"]
 
 
 def test_images_references_split_and_tokenizer_count_and_names_do_not(project: Path) -> None:
@@ -67,40 +72,38 @@ def test_data_that_have_changed_since_the_report_are_not_taken_for_its_own(proje
     write_split(project, {**ONE, "a.png": ("red", ["another caption"])})
     (project / "reports/captions.csv").write_text(references)
     with pytest.raises(TrackingError, match="data/prepared has changed since reports were written; run `dvc repro`"):
-        split_fingerprint(EvaluationReport.model_construct(split="test", tokenizer="ptb"))
+        evaluated_data(report_on("test"))
 
 
-@pytest.fixture
-def evaluate(captioner: Path, write_captioner: Callable[..., Path]) -> Callable[..., None]:
-    """The end of the stage evaluate for a folder of images: a captioner, its report, and the run of MLflow."""
-
-    def evaluate(images: Split, seed: int, cider: float) -> None:
-        write_captioner(captioner, seed)
-        write_split(Path(), images)
-        report = EvaluationReport.load(REPORT)
-        scores = {name: one.model_copy(update={"cider": cider}) for name, one in report.scores.items()}
-        weights = sha256(captioner / "weights.safetensors")
-        changed = {"dataset": "folder", "weights": weights, "num_images": len(images), "scores": scores}
-        report.model_copy(update=changed).save(Path("reports/evaluation.json"))
-        with stage_run("evaluate", {}) as run:
-            log_evaluation(run)
-
-    return evaluate
+def test_each_part_of_what_was_evaluated_has_a_tag_of_its_own(project: Path) -> None:
+    write_split(project, ONE)
+    one = evaluated_data(report_on("test"))
+    assert set(EVALUATED) | {"evaluated_on.fingerprint"} == set(one)
+    assert (one["evaluated_on.split"], one["evaluated_on.images"]) == ("test", "2")
+    assert changed(one, evaluated_data(report_on("test", strategy="beam"))) == {"decoding"}
+    assert changed(one, evaluated_data(report_on("test", tokenizer="characters"))) == {"tokenizer", "fingerprint"}
+    write_split(project, {**ONE, "a.png": ("green", ["a red square"])})
+    assert "pictures" in changed(one, evaluated_data(report_on("test")))
+    write_split(project, {**ONE, "a.png": ("red", ["a square"])})
+    assert changed(one, evaluated_data(report_on("test"))) == {"references", "fingerprint"}
 
 
-def test_case_promote_across_data_sets(evaluate: Callable[..., None]) -> None:
-    evaluate(ONE, seed=1, cider=0.5)
-    assert register() == promote() == 1
-    evaluate({"a.png": ("white", ["a white square"])}, seed=2, cider=0.9)
-    assert register() == 2
-    with pytest.raises(
-        TrackingError, match=r"\(version 2, folder\) and .*\(version 1, folder\) were not measured on the same"
-    ):
-        promote()
-    open_store().client.delete_model_version_tag("captioner", "2", "evaluated_on.fingerprint")
-    with pytest.raises(
-        TrackingError, match=r"older wordgaze.*run `dvc repro -f -s evaluate` and `wordgaze register`, or"
-    ):
-        promote()
-    evaluate(ONE, seed=2, cider=0.6)  # the challenger, on the champion's images
-    assert register() == promote() == 2
+def changed(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
+    return {key.removeprefix("evaluated_on.") for key in one if one[key] != other[key]}
+
+
+def test_an_evaluation_is_registered_with_its_data_its_decoding_and_its_scores(captioner: Path, project: Path) -> None:
+    write_split(project, ONE)
+    report = EvaluationReport.load(REPORT)
+    weights = sha256(captioner / "weights.safetensors")
+    report.model_copy(update={"dataset": "folder", "weights": weights, "num_images": 2}).save(
+        Path("reports/evaluation.json")
+    )
+    shutil.copy(REPORT.with_name("details.json"), "reports/details.json")
+    assert register() == 1
+    tags = open_store().client.get_model_version("captioner", "1").tags
+    assert set(EVALUATED) <= set(tags)
+    [version] = registered_versions()
+    assert (version.trained_on, version.evaluated_on) == ("folder", f"{report.split}, 2 images")
+    assert version.evaluation["cider"].value == pytest.approx(report.scores[report.system].cider, abs=1e-6)
+    assert version.evaluation["cider"].low is not None

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from wordgaze.core.errors import TrackingError
+from wordgaze.tracking.database import database_address
 from wordgaze.tracking.runs import stage_run
-from wordgaze.tracking.store import database_address, lacks_alias, local_database, open_store
+from wordgaze.tracking.store import lacks_alias, local_database, open_store
 
 NAMES = ["a b", "50%41", "why?", "no#1", "é", "it's", "\"q'", "鸟", "-p", "x:y", "a@b", "a&b=c", "a+b", "back\\slash"]
 

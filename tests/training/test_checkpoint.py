@@ -70,6 +70,26 @@ def test_the_file_is_a_json_header_and_plain_numbers(tmp_path: Path) -> None:
     assert content[8 + length :] == torch.ones(6).numpy().tobytes()
 
 
+def test_a_flipped_byte_is_found_wherever_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(
+        path, {"decoder": {"weight": torch.arange(50.0)}, "random": {"cpu": torch.get_rng_state()[:99]}}, STATE
+    )
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        changed = bytearray(whole)
+        changed[place] ^= 0x10
+        path.write_bytes(changed)
+        caplog.clear()
+        assert load_checkpoint(path) is None
+        [line] = caplog.messages
+        assert "c.safetensors is not a whole checkpoint (" in line and "\n" not in line
+        assert not path.exists()
+        assert path.with_name("c.safetensors.broken").read_bytes() == changed
+    path.write_bytes(whole)
+    assert load_checkpoint(path) is not None
+
+
 def test_a_save_that_fails_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save_checkpoint(path, {"decoder": {"weight": torch.ones(2)}}, {"epoch": 1})

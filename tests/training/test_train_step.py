@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.core import out_of_memory
+from wordgaze.core.errors import ModelError
 from wordgaze.generation.outputs import Caption
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, SPECIAL, Vocabulary
 from wordgaze.training import self_critical
 from wordgaze.training.batches import Batch, pad_captions
+from wordgaze.training.losses import LossOutput
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective, TrainStep
 
@@ -106,3 +109,37 @@ def test_the_weights_of_the_objective_scale_its_terms(monkeypatch: pytest.Monkey
     torch.testing.assert_close(both.gradients, [0.3 * a + b for a, b in zip(xe.gradients, scst.gradients, strict=True)])
     assert both.metrics["train_loss"] == pytest.approx(0.3 * xe.metrics["train_loss"] + scst.metrics["train_loss"])
     assert scst.metrics["train_loss"] == -scst.metrics["train_reward"]
+
+
+def test_a_batch_for_which_a_gpu_has_too_little_memory_is_divided(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(out_of_memory, "_SAID", set())
+    step, sizes = train_step(), []
+    add = TrainStep._add_gradient
+
+    def limited(self: TrainStep, batch: Batch, baseline: float | None) -> LossOutput:
+        sizes.append(len(batch.images))
+        output = add(self, batch, baseline)
+        if len(batch.images) > 1:  # after the gradient was added: the next try must not add to it
+            raise torch.OutOfMemoryError
+        return output
+
+    whole = train_step()
+    expected = whole(UNEQUAL)
+    monkeypatch.setattr(TrainStep, "_add_gradient", limited)
+    for _ in range(2):
+        output = step(UNEQUAL)
+        assert float(output.loss) == pytest.approx(float(expected.loss), abs=1e-6)
+        torch.testing.assert_close(gradients(step), gradients(whole), rtol=0, atol=1e-6)
+    assert sizes == [3, 1, 2, 1, 1, 1, 1, 1, 1]
+    assert caplog.messages == ["the GPU has too little memory for 3 images at once in training; batches are halved"]
+
+
+def test_one_image_that_is_too_much_for_a_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> LossOutput:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(TrainStep, "_add_gradient", full)
+    with pytest.raises(ModelError, match="too little memory to train on one image; use a smaller model"):
+        train_step()(UNEQUAL)

@@ -14,11 +14,11 @@ from wordgaze.core.errors import ModelError
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, SPECIAL, Vocabulary
-from wordgaze.training.batches import BatchLoader, Example, pad_captions
+from wordgaze.training.batches import Batch, BatchLoader, Example, pad_captions
 from wordgaze.training.checkpoint import load_checkpoint
-from wordgaze.training.losses import captioning_loss
+from wordgaze.training.losses import LossOutput, captioning_loss
 from wordgaze.training.self_critical import SelfCriticalLoss
-from wordgaze.training.train_step import Objective
+from wordgaze.training.train_step import Objective, TrainStep
 from wordgaze.training.trainer import EpochMetrics, Trainer
 
 SIZES = DecoderConfig(
@@ -67,6 +67,19 @@ def trainer(
     decoder = Decoder(SIZES, 3, 8)
     batches = BatchLoader(EXAMPLES, Store(scale), params.batch_size, 5)  # type: ignore[arg-type]
     return Trainer(decoder, batches, score, params, 5, folder / "checkpoint.safetensors", None, objective)
+
+
+class Spoiled:
+    """A train step that does something else."""
+
+    def __init__(self, step: TrainStep, call: Callable[..., LossOutput]) -> None:
+        self._step, self._call = step, call
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._step, name)
+
+    def __call__(self, *given: object) -> LossOutput:
+        return self._call(*given)
 
 
 def weights(of: Trainer) -> bytes:
@@ -248,8 +261,39 @@ def test_the_optimizer_takes_the_rate_of_its_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_an_error(scale: float, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="the loss is nan at step 0; try a lower learning_rate"):
+    with pytest.raises(ModelError, match="the loss is nan at step 0; no checkpoint was saved; lower learning_rate"):
         trainer(tmp_path, scale=scale).train(nothing, nothing)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(tmp_path: Path) -> None:
+    broken = trainer(tmp_path)
+    before, compute, steps = weights(broken), broken.train_step.__call__, []
+
+    def spoiled(batch: Batch, baseline: float | None = None) -> LossOutput:
+        output = compute(batch, baseline)
+        steps.append(weights(broken))
+        if len(steps) == 3:
+            broken.train_step.parameters()[0].grad.fill_(torch.inf)  # type: ignore[union-attr]
+        return output
+
+    broken.train_step = Spoiled(broken.train_step, spoiled)  # type: ignore[assignment]
+    with pytest.raises(ModelError) as caught:
+        broken.train(lambda _: None, lambda done, total: None)
+    assert str(caught.value).startswith(
+        "the norm of the gradient is inf at step 2; the last good checkpoint, of step 2, is "
+    )
+    assert weights(broken) == steps[-1] != before
+    tensors, state = load_checkpoint(broken.checkpoint) or ({}, {})
+    assert state["saved_step"] == 2
+    assert all(tensor.isfinite().all() for tensor in tensors["weights"].values())
+
+
+def test_a_learning_rate_that_diverges_is_caught(tmp_path: Path) -> None:
+    settings = PLAIN.model_copy(update={"learning_rate": 50.0, "epochs": 200, "max_grad_norm": 1e6, "patience": 200})
+    with pytest.raises(
+        ModelError, match=r"the training diverges: the cross entropy per word is .*, and guessing has 2.08 at"
+    ):
+        trainer(tmp_path, settings).train(lambda _: None, lambda done, total: None)
 
 
 def test_bf16_trains_fp32_weights(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wordgaze.core.errors import DataError
+from wordgaze.core.files import write_json
 from wordgaze.vision.encoders import EncoderSpec, NetworkSpec
 from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
 
@@ -27,6 +28,13 @@ def features(names: Sequence[str]) -> Tensor:
     """(N, 4, 3), different for each picture."""
     start = torch.tensor([float(name.removesuffix(".jpg")) for name in names], dtype=torch.bfloat16)
     return (start[:, None] * 16 + torch.arange(12)).view(-1, 4, 3).to(torch.bfloat16)
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """The bytes with one of them changed."""
+    changed = bytearray(content)
+    changed[place] ^= 0x41
+    return bytes(changed)
 
 
 def plain(items: Iterable[int], total: int) -> Iterable[int]:
@@ -65,6 +73,81 @@ def test_shards_that_are_there_are_kept(folder: Path) -> None:
     assert torch.equal(FeatureStore(folder).read(IMAGES), features(IMAGES))
 
 
+@pytest.mark.parametrize("damage", [b"", b"\0" * 40, None])
+def test_a_half_done_shard_that_is_damaged_is_named_and_computed_again(
+    tmp_path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_shards(tmp_path, IMAGES[:4], 2, features, plain)
+    shard, computed = tmp_path / "shard-00000.safetensors", []
+    shard.write_bytes(flipped(shard.read_bytes(), -5) if damage is None else damage)
+
+    def encode(images: Sequence[str]) -> torch.Tensor:
+        computed.extend(images)
+        return features(images)
+
+    index = write_shards(tmp_path, IMAGES, 2, encode, plain)
+    assert computed == [*IMAGES[:2], *IMAGES[4:]]
+    [line] = caplog.messages
+    assert "shard-00000.safetensors is damaged: its SHA-256 is" in line and line.endswith("it is computed again")
+    write_manifest(tmp_path, SPEC, "", index, "bfloat16")
+    assert torch.equal(FeatureStore(tmp_path).read(IMAGES), features(IMAGES))
+
+
+def test_checksums_of_half_done_shards_that_are_damaged_cost_the_shards(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_shards(tmp_path, IMAGES, 2, features, plain)
+    (tmp_path / "SHA256SUMS").write_text("no checksum")
+    write_manifest(tmp_path, SPEC, "", write_shards(tmp_path, IMAGES, 2, features, plain), "bfloat16")
+    assert "SHA256SUMS is not a list of checksums" in caplog.text
+    assert torch.equal(FeatureStore(tmp_path).read(IMAGES), features(IMAGES))
+
+
+@pytest.mark.parametrize("name", ["shard-00000.safetensors", "index.json", "manifest.json", "SHA256SUMS"])
+def test_a_flipped_byte_is_found_wherever_it_is(folder: Path, name: str) -> None:
+    path = folder / name
+    content = path.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 40)):
+        path.write_bytes(flipped(content, place))
+        with pytest.raises(DataError, match="run dvc repro -f -s features") as caught:
+            FeatureStore(folder).read(IMAGES)
+        assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_swapped_rows_of_the_index_are_found(folder: Path) -> None:
+    index = json.loads((folder / "index.json").read_text())
+    index[IMAGES[0]], index[IMAGES[1]] = index[IMAGES[1]], index[IMAGES[0]]
+    write_json(folder / "index.json", index)
+    with pytest.raises(DataError, match=r"index.json is damaged: its SHA-256 is"):
+        FeatureStore(folder)
+
+
+def test_a_store_without_checksums_is_read(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+    assert torch.equal(FeatureStore(folder).read(IMAGES), features(IMAGES))
+
+
+@pytest.mark.parametrize("place", [[0, -1], [0, 9], [7, 0]])
+def test_a_place_that_no_shard_has_is_refused(folder: Path, place: list[int]) -> None:
+    index = json.loads((folder / "index.json").read_text())
+    write_json(folder / "index.json", index | {IMAGES[0]: place})
+    (folder / "SHA256SUMS").unlink()
+    with pytest.raises(DataError, match="run dvc repro -f -s features"):
+        FeatureStore(folder).read(IMAGES)
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_features_that_are_not_finite_are_refused_by_the_name_of_the_image(tmp_path: Path, value: float) -> None:
+    def encode(images: Sequence[str]) -> torch.Tensor:
+        spoiled = features(images)
+        spoiled[[image == IMAGES[1] for image in images], 0, 0] = value
+        return spoiled
+
+    write_manifest(tmp_path, SPEC, "", write_shards(tmp_path, IMAGES, 2, encode, plain), "bfloat16")
+    with pytest.raises(DataError, match=f"features of {IMAGES[1]} that are not finite numbers"):
+        FeatureStore(tmp_path).read(IMAGES)
+
+
 def test_a_shard_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     def encode(names: Sequence[str]) -> Tensor:
         if "2.jpg" in names:
@@ -73,7 +156,7 @@ def test_a_shard_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         write_shards(tmp_path, IMAGES, 2, encode, plain)
-    assert [path.name for path in tmp_path.iterdir()] == ["shard-00000.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["SHA256SUMS", "shard-00000.safetensors"]
 
 
 def test_a_picture_without_features_is_named(folder: Path) -> None:

@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
 import gradio as gr
 
 from wordgaze.app.controls import Choices, read_controls
+from wordgaze.app.event_values import one_line_errors, shown_error
 from wordgaze.app.handlers import jpeg_data_url
 from wordgaze.app.service import UNSURE_BELOW, CaptionService, strategy_config
-from wordgaze.core.errors import WordgazeError
+from wordgaze.core.errors import ParamsError, WordgazeError
+from wordgaze.core.leftovers import temporary_folder
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.caption_uploads import caption_uploads
 from wordgaze.inference.captioner import Captioner
@@ -22,6 +23,12 @@ from wordgaze.inference.uploads import Pictures, find_uploads
 
 _NUM_SHOWN = 200  # rows on the page; the files have all
 UPDATE_INTERVAL = 0.4  # seconds between two updates of the table
+MAX_PICTURES = 10_000
+"""Of a batch, all its files and zips together."""
+
+MAX_BATCHES = 2
+"""In progress at the same time; the next one waits. Each holds some pictures in memory."""
+
 ENDINGS = (".csv", ".jsonl", ".parquet")
 Shown = dict[str, Any]
 
@@ -39,26 +46,32 @@ class BatchHandlers:
         yield shown, *closed
         try:
             rows: list[Row] = []
-            for shown in self._rows(paths or [], controls, rows):
-                yield shown, *closed
+            with one_line_errors():
+                for shown in self._rows(paths or [], controls, rows):
+                    yield shown, *closed
         except WordgazeError as error:
-            yield {**shown, "status": str(error), "failed": True}, *closed
+            yield {**shown, "status": shown_error(error), "failed": True}, *closed
             return
-        with TemporaryDirectory() as folder:
-            names = [Path(folder) / f"captions{ending}" for ending in ENDINGS]
+        with temporary_folder() as folder:
+            names = [folder / f"captions{ending}" for ending in ENDINGS]
             for name in names:
                 write_table(rows, name)
             yield shown, *[gr.update(interactive=True, value=str(name)) for name in names]
 
     def cancelled(self, shown: Shown | None) -> Shown | None:
         """The table of a batch that was ended; of one that had ended before, nothing is new."""
-        if not shown or (shown["total"] and shown["done"] == shown["total"]) or shown.get("failed"):
+        if not shown or shown.get("failed"):
             return shown
-        return {**shown, "status": f"Cancelled after {shown['done']} of {_pictures(shown['total'])}."}
+        done, total = shown.get("done"), shown.get("total")
+        if not isinstance(done, int) or not isinstance(total, int) or (total and done == total):
+            return shown
+        return {**shown, "status": f"Cancelled after {done} of {_pictures(total)}."}
 
     def _rows(self, paths: list[str], controls: Any, rows: list[Row]) -> Iterator[Shown]:
         choices, cancel = read_controls(controls), Event()
         pictures = find_uploads([Path(path) for path in paths])
+        if pictures.total > MAX_PICTURES:
+            raise ParamsError(f"{pictures.total} pictures are more than the {MAX_PICTURES} of a batch; split them")
         captioners = [self.service.captioner(model) for model in choices.models]
         lines: list[dict[str, Any]] = []
         updated = 0.0

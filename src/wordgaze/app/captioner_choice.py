@@ -10,6 +10,7 @@ from PIL import Image
 
 from wordgaze.app.about import about_captioner
 from wordgaze.app.controls import Json, own_values
+from wordgaze.app.event_values import MAX_TEXT, one_line_errors, shown_error
 from wordgaze.app.examples import LICENCE, ExamplePicture, ExampleSets
 from wordgaze.app.handlers import jpeg_data_url
 from wordgaze.app.service import CaptionService
@@ -26,7 +27,8 @@ class CaptionerChoice:
 
     def loading(self, name: str) -> Any:
         """What is said of a captioner while it loads."""
-        return gr.skip() if self.service.is_loaded(name) else f"Loading {escape(name)} …"
+        is_known = isinstance(name, str) and name in self.service.names
+        return f"Loading {escape(name)} …" if is_known and not self.service.is_loaded(name) else gr.skip()
 
     def chosen(self, name: str, before: Json, *values: Any) -> tuple[Any, ...]:
         """What is said of a captioner, its examples, its state and its own settings.
@@ -35,9 +37,11 @@ class CaptionerChoice:
         that a person has changed stays as it is.
         """
         try:
-            about, examples, state = about_captioner(self.service, name), self.examples(name), self.state(name)
+            with one_line_errors():
+                about, examples, state = about_captioner(self.service, name), self.examples(name), self.state(name)
         except WordgazeError as error:
-            return escape(str(error)), gr.skip(), {**before, "captioner": name}, *([gr.skip()] * len(values))
+            chosen = str(name)[:MAX_TEXT]
+            return escape(shown_error(error)), gr.skip(), {**before, "captioner": chosen}, *([gr.skip()] * len(values))
         return about, examples, state, *map(_followed, values, before["own"], state["own"])
 
     def state(self, name: str) -> Json:
@@ -55,7 +59,12 @@ class CaptionerChoice:
         """The path of the example that a person clicked."""
         try:
             return str(self._pictures(name)[asked.index].path)
-        except (WordgazeError, IndexError, TypeError):  # of a captioner that was not loaded, or asked by a program
+        except (
+            WordgazeError,
+            AttributeError,
+            IndexError,
+            TypeError,
+        ):  # of a captioner that was not loaded, or asked by a program
             return gr.skip()
 
     def _pictures(self, name: str) -> Sequence[ExamplePicture]:

@@ -11,6 +11,7 @@ from wordgaze.generation.presets import PRESETS
 
 _FIRST = ("beam", "neighbours", "consensus", "diverse beam", "sampling", "greedy")
 STRATEGIES = (*_FIRST, *(name for name in PRESETS if name not in _FIRST))  # the first chosen one is on the stage
+MAX_WORDS_TEXT = 10_000  # characters of the banned and of the required words
 MAX_SEED = 2**53 - 1  # the largest integer that a browser holds
 FIELDS = (
     "name_objects",
@@ -80,18 +81,46 @@ def default_strategies(config: GenerationConfig) -> list[str]:
 
 
 def read_controls(values: Sequence[Any]) -> Choices:
-    """What the controls hold. Raises ParamsError where nothing is chosen."""
+    """What the controls hold. Raises ParamsError where nothing is chosen, and for values that no control can hold."""
     model, others, minimum, strategies, *fields, seed = values
-    models = tuple(dict.fromkeys(filter(None, [model, *(others or ())])))
+    models = tuple(dict.fromkeys(filter(None, [*_names([model or ""], "Captioner"), *_names(others, "Compare with")])))
     if not models:
         raise ParamsError("no captioner is chosen; choose one at the top of the page")
-    chosen = tuple(name for name in STRATEGIES if name in (strategies or ()))
+    named = _names(strategies, "Strategies")
+    chosen = tuple(name for name in STRATEGIES if name in named)
     if not chosen:
         raise ParamsError("no strategy is chosen; choose one in the settings")
     settings = dict(zip(FIELDS, fields, strict=True))
     for name in ("bad_words", "force_words"):
-        settings[name] = [word for word in re.split(r"[,\s]+", str(settings[name] or "").lower()) if word]
-    return Choices(models, chosen, float(minimum or 0), settings, read_seed(seed))
+        settings[name] = _words(settings[name], name)
+    return Choices(models, chosen, _share(minimum), settings, read_seed(seed))
+
+
+def _names(value: Any, label: str) -> list[str]:
+    """The names that a control holds. Raises ParamsError."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ParamsError(f"{label} does not hold a list of names; choose again")
+    return value
+
+
+def _words(value: Any, label: str) -> list[str]:
+    """The words of a text field. Raises ParamsError."""
+    if value is None:
+        return []
+    if not isinstance(value, str) or len(value) > MAX_WORDS_TEXT:
+        raise ParamsError(f"{label} is not a text of at most {MAX_WORDS_TEXT} characters; give words with commas")
+    return [word for word in re.split(r"[,\s]+", value.lower()) if word]
+
+
+def _share(value: Any) -> float:
+    """The minimum confidence. Raises ParamsError."""
+    if value is None:
+        return 0.0
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ParamsError("the minimum confidence is not a number from 0 to 1; choose another one")
+    return float(value)
 
 
 def read_settings(value: Any) -> Json:

@@ -1,10 +1,11 @@
 """Captions that users corrected: stored in SQLite with the pictures beside it, and exported as a data set."""
 
 import hashlib
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from io import BytesIO
@@ -15,11 +16,15 @@ from PIL import Image
 
 from wordgaze.core.errors import CaptionsError, DataError
 from wordgaze.core.files import atomic_directory, atomic_write, sha256
+from wordgaze.core.printable import printable
 from wordgaze.core.tables import write_csv
 from wordgaze.inference.uploads import open_upload, shown_name
 
 _LOCK_TIMEOUT = 30.0  # seconds to wait for the write of another process
 MAX_CHARACTERS = 1000
+MAX_CORRECTIONS = 100_000
+MAX_PICTURE_BYTES = 20 * 2**30
+"""Of all pictures together: a client cannot fill the disk by corrections."""
 
 _VERSION = 1
 _SCHEMA = f"""
@@ -72,8 +77,8 @@ class Corrections:
     ) -> int:
         """Stores the caption that a user accepted and the picture: the bytes of a file as they are, an image as PNG.
 
-        Returns the id of the correction. Raises CaptionsError for a caption that cannot be trained on, and ImageError
-        for bytes that are not a picture.
+        Returns the number of corrections. Raises CaptionsError for a caption that cannot be trained on, ImageError for
+        bytes that are not a picture, and DataError where MAX_CORRECTIONS or MAX_PICTURE_BYTES would be exceeded.
         """
         caption = _checked(accepted)
         if isinstance(picture, bytes):
@@ -81,14 +86,15 @@ class Corrections:
         data = picture if isinstance(picture, bytes) else _as_png(picture)
         checksum, ending = hashlib.sha256(data).hexdigest(), _ENDINGS.get(data[:2], ".tif")
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        values = (time, checksum, ending, shown_name(name), suggested, caption, model, version)
+        given = shown_name(name), suggested, caption, model, version
+        values = (time, checksum, ending, *(_stored(text) for text in given))
         columns = ", ".join(field.name for field in fields(Correction)[1:])
         with self._open() as connection:
+            self._check_room(connection, len(data))
             self._keep(data, checksum + ending)
             marks = ", ".join("?" * len(values))
-            number = connection.execute(f"INSERT INTO corrections ({columns}) VALUES ({marks})", values).lastrowid
-        assert number is not None
-        return number
+            connection.execute(f"INSERT INTO corrections ({columns}) VALUES ({marks})", values)
+            return _count(connection)
 
     def all(self) -> list[Correction]:
         """Every correction, the oldest first; none where there is no database yet."""
@@ -119,6 +125,16 @@ class Corrections:
             rows = ({"image": f"images/{name}", "caption": caption} for name, caption in captions)
             write_csv(temporary / "captions.csv", ["image", "caption"], rows)
         return len(captions)
+
+    def _check_room(self, connection: sqlite3.Connection, num_bytes: int) -> None:
+        """Raises DataError where there is no room for another correction."""
+        with suppress(FileNotFoundError):
+            num_bytes += sum(entry.stat().st_size for entry in os.scandir(self.pictures))
+        if _count(connection) >= MAX_CORRECTIONS or num_bytes > MAX_PICTURE_BYTES:
+            raise DataError(
+                f"{self.path.name} is full: it holds {MAX_CORRECTIONS} corrections or {MAX_PICTURE_BYTES >> 30} GB of "
+                "pictures; export the corrections, and move the file and its folder away"
+            )
 
     def _keep(self, data: bytes, name: str) -> None:
         if not (self.pictures / name).exists():
@@ -155,8 +171,17 @@ class Corrections:
                 connection.executescript(_SCHEMA)
 
 
+def _count(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT COUNT(*) FROM corrections").fetchone()[0])
+
+
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _stored(text: str) -> str:
+    """A text as it is kept: one line without control characters, of bounded length."""
+    return printable(" ".join(text.split()))[:MAX_CHARACTERS]
 
 
 def _checked(caption: str) -> str:

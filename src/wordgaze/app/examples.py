@@ -1,18 +1,26 @@
 """Example pictures of the page: such as the captioner that answers was trained for."""
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from wordgaze.app.caption_queue import CaptionQueue
 from wordgaze.core import paths
 from wordgaze.core.errors import ImageError
 from wordgaze.data.datasets.scenes import Scenes
 from wordgaze.vision.image_files import find_images
+from wordgaze.vision.images import load_image
+
+_log = logging.getLogger(__name__)
 
 NUM_PICTURES = 6
+MAX_WAITING = 50
+"""The most pictures of the queue that are shown; the next start of the page shows those that are left."""
 SIZE = 448  # pixels of a drawn scene
 LICENCE = "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0/"
 
@@ -27,10 +35,10 @@ class ExamplePicture(NamedTuple):
 
 class ExampleSets:
     """The example pictures for captioners of each data set; they are copied to ``folder``, or drawn there, when they
-    are first shown."""
+    are first shown. Before them come the pictures of ``queue``, which wait for a caption by hand."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, queue: CaptionQueue | None = None) -> None:
+        self.folder, self._queue = folder, queue
         self._sets: dict[str, Sequence[ExamplePicture]] = {}
 
     def of(self, dataset: str) -> Sequence[ExamplePicture]:
@@ -38,8 +46,24 @@ class ExampleSets:
         are any, and photographs for every other."""
         kind = dataset if dataset in ("scenes", "folder") else "photographs"
         if kind not in self._sets:
-            self._sets[kind] = self._collect(kind)
+            self._sets[kind] = [*self._waiting, *self._collect(kind)]
         return self._sets[kind]
+
+    @cached_property
+    def _waiting(self) -> Sequence[ExamplePicture]:
+        """Copies of the pictures in the queue, in its order; those that cannot be read are left out."""
+        waiting = []
+        for number, row in enumerate(self._queue.waiting()[:MAX_WAITING] if self._queue else (), start=1):
+            source = Path(row["path"])
+            path = self.folder / f"waiting-{number}{source.suffix}"
+            try:
+                load_image(source)
+                shutil.copyfile(source, path)
+            except (ImageError, OSError) as error:
+                _log.warning("a picture of the queue is left out: %s", error)
+                continue
+            waiting.append(ExamplePicture(path, f"Waiting for a caption: {source.name}"))
+        return waiting
 
     def _collect(self, kind: str) -> Sequence[ExamplePicture]:
         if kind == "scenes":
@@ -49,7 +73,7 @@ class ExampleSets:
             try:
                 return _numbered(find_images([paths.RAW / "images"]), "Picture")
             except ImageError:
-                return self.of("")
+                return self._photographs()
         return self._photographs()
 
     def _photographs(self) -> Sequence[ExamplePicture]:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -23,16 +22,30 @@ from wordgaze.app.controls import (
     read_strategies,
 )
 from wordgaze.app.corrections import Corrections
+from wordgaze.app.event_values import ViewEvent, one_line_errors, read_event, read_text, read_ticket, shown_error
 from wordgaze.app.service import CaptionService, StrategyResult
-from wordgaze.core.errors import CaptionsError, ImageError, WordgazeError
+from wordgaze.core.errors import (
+    ImageError,
+    ParamsError,
+    RequestTimeoutError,
+    ResourceError,
+    ServiceError,
+    WordgazeError,
+)
 from wordgaze.core.files import stable_json
+from wordgaze.core.leftovers import temporary_folder
 from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.explanation import Explanation
 from wordgaze.inference.film import save_gif
 from wordgaze.inference.uploads import open_upload, read_upload
 
 _PICTURE_SIZE = 1280  # pixels, the long side of a picture on the page
-_MAX_CHARACTERS = 2000  # of a caption that is given
+_TITLES: tuple[tuple[type[WordgazeError], str], ...] = (
+    (ServiceError, "Failure"),
+    (RequestTimeoutError, "Timeout"),
+    (ResourceError, "Timeout"),
+)
+"""The titles of errors that are not the client's; see the HTTP statuses in :mod:`wordgaze.app.page_requests`."""
 Upload = Mapping[str, Any]
 """Gradio's description of an uploaded file."""
 
@@ -51,13 +64,14 @@ class CaptionHandlers:
             return
         shown: Json = {"run": next(self._runs), "answers": [], "waiting": [], "explanation": None, "error": ""}
         try:
-            image = open_picture(upload)
-            shown["picture"] = _data_url(image)
-            choices = read_controls(controls)
-            shown |= {"waiting": list(choices.strategies), "minimum": choices.min_confidence}
-            yield from self._captions(image, choices, shown)
+            with one_line_errors():
+                image = open_picture(upload)
+                shown["picture"] = _data_url(image)
+                choices = read_controls(controls)
+                shown |= {"waiting": list(choices.strategies), "minimum": choices.min_confidence}
+                yield from self._captions(image, choices, shown)
         except WordgazeError as error:
-            yield {**shown, "waiting": [], "error": str(error)}
+            yield {**shown, "waiting": [], "error": shown_error(error)}
 
     def _captions(self, image: Image.Image, choices: Choices, shown: Json) -> Iterator[Json]:
         coming: dict[str, Iterator[StrategyResult]] = {}
@@ -82,18 +96,18 @@ class CaptionHandlers:
 
     def explain(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
         """The attention of another caption."""
-        return self._mail(asked, lambda: {"explanation": self._explanation(asked, upload).to_dict()})
+        return self._mail(asked, lambda event: {"explanation": self._explanation(event, upload).to_dict()})
 
     def complete(self, asked: gr.EventData, upload: Upload, *controls: Any) -> Any:
         """The caption that continues from an alternative word that a person picked."""
 
-        def answer() -> Json:
+        def answer(event: ViewEvent) -> Json:
             image, choices = open_picture(upload), read_controls(controls)
             completion = self.service.continue_caption(
-                asked.model, image, asked.words, {**choices.settings, "num_return_sequences": 1}, choices.seed
+                event.model, image, event.words, {**choices.settings, "num_return_sequences": 1}, choices.seed
             )
-            explanation = self.service.explain(asked.model, image, [word.text for word in completion.words])
-            row = {"model": asked.model, "strategy": "your word", "seconds": 0, "encoder_seconds": 0}
+            explanation = self.service.explain(event.model, image, [word.text for word in completion.words])
+            row = {"model": event.model, "strategy": "your word", "seconds": 0, "encoder_seconds": 0}
             return {"explanation": explanation.to_dict(), "answer": {**row, "captions": [completion.to_dict()]}}
 
         return self._mail(asked, answer)
@@ -101,9 +115,11 @@ class CaptionHandlers:
     def export_file(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
         """The shown caption as a file: a sheet of panels, an animation, or JSON."""
 
-        def answer() -> Json:
-            write, kind, name = _FILES[asked.kind]
-            data = write(self._explanation(asked, upload), open_picture(upload))
+        def answer(event: ViewEvent) -> Json:
+            if event.kind not in _FILES:
+                raise ParamsError(f"there is no file of this kind; choose one of {', '.join(_FILES)}")
+            write, kind, name = _FILES[event.kind]
+            data = write(self._explanation(event, upload), open_picture(upload))
             return {"file": {"name": name, "type": kind, "data": base64.b64encode(data).decode()}}
 
         return self._mail(asked, answer)
@@ -111,13 +127,13 @@ class CaptionHandlers:
     def correct(self, asked: gr.EventData, upload: Upload, *_: Any) -> Any:
         """Stores a caption that a person corrected."""
 
-        def answer() -> Json:
+        def answer(event: ViewEvent) -> Json:
             versions = {model.name: model.version for model in self.service.models}
+            if event.model not in versions:
+                raise ParamsError("the captioner of this caption is not loaded; reload the page")
             path, name = _file(upload)
-            self.corrections.add(
-                read_upload(path, name), name, asked.caption, asked.text, asked.model, versions.get(asked.model, "")
-            )
-            count = len(self.corrections.all())
+            data = read_upload(path, name)
+            count = self.corrections.add(data, name, event.caption, event.text, event.model, versions[event.model])
             return {"message": f"Thank you. {count} correction{'s' if count > 1 else ''} kept, to train on."}
 
         return self._mail(asked, answer)
@@ -147,7 +163,9 @@ class CaptionHandlers:
     def attention(self, picture: dict[str, Any], words: str, model: str = "") -> dict[str, Any]:
         """The attention for each of these words, as a grid of weights, and the most likely alternative words."""
         with _as_gradio_error():
-            return self.service.explain(self._model(model), open_picture(picture), _checked(words)).to_dict()
+            return self.service.explain(
+                self._model(model), open_picture(picture), read_text(words, "the caption")
+            ).to_dict()
 
     def continue_caption(
         self,
@@ -159,36 +177,32 @@ class CaptionHandlers:
     ) -> dict[str, Any]:
         """The best caption that begins with these words."""
         with _as_gradio_error():
-            image, begin = open_picture(picture), _checked(words)
+            image, begin = open_picture(picture), read_text(words, "the caption")
             return self.service.continue_caption(
                 self._model(model), image, begin, read_settings(settings), read_seed(seed)
             ).to_dict()
 
-    def _model(self, name: str) -> str:
+    def _model(self, name: Any) -> str:
+        if name is not None and not isinstance(name, str):
+            raise ParamsError("model is not a name; give one as text, or null for the first captioner")
         return name or self.service.names[0]
 
-    def _explanation(self, asked: gr.EventData, upload: Upload) -> Explanation:
-        return self.service.explain(asked.model, open_picture(upload), asked.words)
+    def _explanation(self, event: ViewEvent, upload: Upload) -> Explanation:
+        return self.service.explain(event.model, open_picture(upload), event.words)
 
-    def _mail(self, asked: gr.EventData, answer: Callable[[], Json]) -> Any:
+    def _mail(self, asked: gr.EventData, answer: Callable[[ViewEvent], Json]) -> Any:
         """The answer to one request of the view, by its ticket number; or an error message."""
         try:
-            mail = answer()
+            with one_line_errors():
+                mail = answer(read_event(asked._data))
         except WordgazeError as error:
-            mail = {"message": str(error)}
-        return gr.update(mail={"ticket": asked.ticket, **mail})
+            mail = {"message": shown_error(error)}
+        return gr.update(mail={"ticket": read_ticket(asked._data), **mail})
 
 
 def open_picture(upload: Upload) -> Image.Image:
     """The picture of an upload, flat and upright. Raises ImageError."""
     return open_upload(*_file(upload))
-
-
-def _checked(words: str) -> str:
-    """A caption that a program gave. Raises CaptionsError."""
-    if not isinstance(words, str) or len(words) > _MAX_CHARACTERS:
-        raise CaptionsError(f"the caption is not a text of at most {_MAX_CHARACTERS} characters; give its words")
-    return words
 
 
 @contextmanager
@@ -197,7 +211,7 @@ def _noted(errors: dict[str, str], model: str) -> Iterator[None]:
     try:
         yield
     except WordgazeError as error:
-        errors[model] = str(error)
+        errors[model] = shown_error(error)
 
 
 def _joined(errors: Mapping[str, str]) -> str:
@@ -211,7 +225,8 @@ def _file(upload: Upload) -> tuple[Path, str]:
     # Gradio checks this only where the file carries its own mark.
     if not isinstance(path, str) or not Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
         raise ImageError("the path is not that of an uploaded picture; upload one and give its path")
-    return Path(path), str(upload.get("orig_name") or Path(path).name)
+    name = upload.get("orig_name")
+    return Path(path), name if isinstance(name, str) and name else Path(path).name
 
 
 def _data_url(image: Image.Image) -> str:
@@ -235,8 +250,8 @@ def _strip(explanation: Explanation, image: Image.Image) -> bytes:
 
 
 def _film(explanation: Explanation, image: Image.Image) -> bytes:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "film.gif"
+    with temporary_folder() as folder:
+        path = folder / "film.gif"
         save_gif(path, image, explanation.caption)
         return path.read_bytes()
 
@@ -256,6 +271,8 @@ _FILES: dict[str, tuple[Callable[[Explanation, Image.Image], bytes], str, str]] 
 def _as_gradio_error() -> Iterator[None]:
     """Passes errors of wordgaze to API clients as their message, without a traceback in the server's log."""
     try:
-        yield
+        with one_line_errors():
+            yield
     except WordgazeError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        title = next((title for kind, title in _TITLES if isinstance(error, kind)), "Error")
+        raise gr.Error(shown_error(error), title=title, print_exception=False) from error

@@ -1,9 +1,12 @@
 """The page: Gradio's components, the calls to the caption service, and the server. It makes no external requests."""
 
 import os
+import secrets
 import signal
-import tempfile
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -13,22 +16,39 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
+from fastapi import FastAPI
+from gradio import processing_utils, queueing, routes
 from gradio.events import api
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from wordgaze.app.about import about_captioner
-from wordgaze.app.batch_tab import BatchHandlers
+from wordgaze.app.batch_tab import MAX_BATCHES, BatchHandlers
+from wordgaze.app.caption_queue import CaptionQueue
 from wordgaze.app.captioner_choice import CaptionerChoice
 from wordgaze.app.controls import RANGES, STRATEGIES, own_values
 from wordgaze.app.corrections import Corrections
+from wordgaze.app.event_values import log_failure
 from wordgaze.app.examples import ExampleSets
 from wordgaze.app.handlers import CaptionHandlers
+from wordgaze.app.page_requests import API, PageRequests
 from wordgaze.app.service import CaptionService
 from wordgaze.core import paths
+from wordgaze.core.leftovers import temporary_folder
 from wordgaze.core.network import listen
+from wordgaze.serving.web_guard import GuardSettings, WebGuard, guard_settings, warnings_of
 
-UPLOAD = "512mb"  # of one file, a zip of pictures being the largest
+MAX_UPLOAD = 512 * 2**20  # bytes of one upload, a zip of pictures being the largest
+MAX_JSON = 4 * 2**20  # bytes of any other request; the largest is the table of a batch that is cancelled
+POLICY = (
+    # Gradio makes functions of the templates and scripts of gr.HTML, and writes styles and scripts into the page.
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; frame-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+"""The Content-Security-Policy: nothing comes from, goes to, or is framed by another site."""
+
 MAX_QUEUE = 256  # requests that may wait; the next one is refused
 CONCURRENCY = 32  # requests in progress; they take turns at the captioner, one strategy at a time
 CLEANUP_INTERVAL, UPLOAD_LIFETIME = 600, 6 * 3600  # seconds
@@ -41,18 +61,36 @@ _RAW: dict[str, Any] = {**_HIDDEN, "preprocess": False}
 
 
 def serve_page(service: CaptionService, host: str, port: int, announce: Callable[[str], None]) -> None:
-    """Serves the page until it is interrupted; ``announce`` is called with the line that names the address.
+    """Serves the page until it is interrupted; ``announce`` is called with the line that names the address, and before
+    with what the operator should know.
 
-    Raises WordgazeError where the address is not available.
+    Raises WordgazeError where the address is not available, ParamsError where the environment's settings are not valid.
     """
+    settings = replace(
+        guard_settings(host, port),
+        max_body=MAX_JSON,
+        max_body_of=((f"{API}/upload", MAX_UPLOAD),),
+        open_paths=frozenset({f"{API}/startup-events"}),  # which Gradio asks for itself, and which tells nothing
+        policy=POLICY,
+    )
     listen(host, port).close()  # Gradio's own message names neither option
+    for line in warnings_of(host, settings):
+        announce(f"warning: {line}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="wordgaze-") as folder:
-        uploads, examples = Path(folder, "uploads"), Path(folder, "examples")  # gone when the server is
+    with temporary_folder(for_all=True) as folder:
+        uploads, examples = folder / "uploads", folder / "examples"  # gone when the server is
         examples.mkdir()
+        uploads.mkdir()
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)
         os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), host, "127.0.0.1", "localhost"]))
-        page = build(service, Corrections(paths.home() / paths.CORRECTIONS), ExampleSets(examples))
+        # The folder of an upload is named by a hash of this and of its bytes: who has not got its address from the
+        # server does not know it, even with the same picture.
+        processing_utils.hash_seed = secrets.token_bytes(32)
+        for module in (queueing, routes):
+            module.traceback = _ShortTraceback  # type: ignore[attr-defined]
+        corrections = Corrections(paths.home() / paths.CORRECTIONS)
+        queue = CaptionQueue(paths.home() / paths.CAPTION_QUEUE, corrections)
+        page = build(service, corrections, ExampleSets(examples, queue))
         page.launch(
             prevent_thread_lock=True,
             server_name=host,
@@ -64,15 +102,48 @@ def serve_page(service: CaptionService, host: str, port: int, announce: Callable
             enable_monitoring=False,
             run_history=False,
             footer_links=[],
-            max_file_size=UPLOAD,
+            max_file_size=MAX_UPLOAD,
             max_threads=CONCURRENCY,
             state_session_capacity=SESSIONS,
-            app_kwargs={"exception_handlers": {ClientDisconnect: _on_client_disconnect}},
+            app_kwargs={
+                "exception_handlers": {ClientDisconnect: _on_client_disconnect},
+                "lifespan": _guarded(page, uploads, settings),
+                "docs_url": None,
+                "redoc_url": None,
+                "openapi_url": None,
+            },
             theme=gr.themes.Base(primary_hue="amber", neutral_hue="stone", font=SYSTEM, font_mono=MONO),
             css=_part("page.css"),
         )
         announce(f"{service.names[0]} at http://{host}:{port}; stop it with Ctrl-C")
         page.block_thread()
+
+
+class _ShortTraceback:
+    """In place of the module in Gradio, which prints the traceback of each value that it cannot read."""
+
+    @staticmethod
+    def print_exc() -> None:
+        """Writes one line to the log about the exception that is handled."""
+        if (error := sys.exception()) is not None:
+            log_failure(error)
+
+
+def _guarded(page: gr.Blocks, uploads: Path, settings: GuardSettings) -> Any:
+    """What puts the checks around all that Gradio serves, its own middleware included, before the first request."""
+    inputs: dict[int | str, int] = {}
+    for number, event in page.fns.items():
+        inputs[number] = len(event.inputs)
+        if isinstance(event.api_name, str) and event.api_visibility == "public":
+            inputs[event.api_name] = len(event.inputs)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        assert app.middleware_stack is not None
+        app.middleware_stack = WebGuard(PageRequests(app.middleware_stack, uploads, inputs), settings)
+        yield
+
+    return lifespan
 
 
 async def _on_client_disconnect(request: Request, error: Exception) -> Response:
@@ -235,7 +306,9 @@ def _batch(batch_handlers: BatchHandlers, settings: list[gr.components.Component
     with gr.Row():
         tables = [gr.DownloadButton(label, interactive=False, size="md") for label in ("CSV", "JSON lines", "Parquet")]
     folder.upload(lambda names: names, folder, given, **_HIDDEN)
-    run = start.click(batch_handlers.captions, [given, *settings], [table, *tables], **_HIDDEN)
+    run = start.click(
+        batch_handlers.captions, [given, *settings], [table, *tables], concurrency_limit=MAX_BATCHES, **_HIDDEN
+    )
     # In two steps: an update of the batch that is still on its way must not replace the note that it was cancelled.
     ended = cancel.click(None, cancels=[run], **_HIDDEN)
     ended.then(batch_handlers.cancelled, table, table, **_HIDDEN)

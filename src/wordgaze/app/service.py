@@ -4,6 +4,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from threading import Lock
 from typing import Any
@@ -12,28 +13,23 @@ from PIL import Image
 from torch import Tensor
 
 from wordgaze.app.offers import Offer, find_offers
-from wordgaze.core.errors import CaptionsError, ModelError, ParamsError
+from wordgaze.app.request_time import current_deadline
+from wordgaze.core.errors import CaptionsError, ModelError
 from wordgaze.generation.config import GenerationConfig, parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.comparison import preset_config
+from wordgaze.inference.deadline import Deadline
 from wordgaze.inference.explanation import ENDED, Explanation, ModelVersion, WordProbability, word_probabilities
 from wordgaze.inference.inputs import image_key
+from wordgaze.inference.request_cost import MAX_GIVEN_WORDS, check_cost
 from wordgaze.tracking.resolve import resolve
 
+_CHECK_INTERVAL = 0.5  # seconds between two looks whether a request that waits is still wanted
 FEATURE_CACHE_BYTES = 64 * 2**20  # of the images that were requested last
 
 UNSURE_BELOW = 0.5
 """The confidence of a caption that is as probably right as wrong."""
-
-MAX_HYPOTHESES = 400
-"""The most captions that a strategy may follow at once for a request; the controls of the page reach 320."""
-
-MAX_COST = 16_000
-"""The most words, hypotheses times length, that a strategy may compute for a request."""
-
-MAX_GIVEN_WORDS = 100
-"""The most words of a caption that is given, to be explained or to be continued."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +140,13 @@ class CaptionService:
     def _results(
         self, model: str, captioner: Captioner, image: Image.Image, configs: dict[str, GenerationConfig], seed: int
     ) -> Iterator[StrategyResult]:
-        key = image_key(image)
+        key, deadline = image_key(image), current_deadline()
         for strategy, config in configs.items():
-            with self._lock:
+            with self._turn(deadline):
                 started = time.perf_counter()
                 features = self._features_of(model, captioner, image, key)
                 encoded = time.perf_counter()
-                [captions] = captioner.generate(features, config, [key], seed)
+                [captions] = captioner.generate(features, config, [key], seed, (), deadline)
                 ended = time.perf_counter()
                 is_outlier = _is_outlier(captioner, captions[0], features)
             scored = tuple(map(_scored, captions))
@@ -162,7 +158,7 @@ class CaptionService:
         version, captioner = self._find(model)
         _check_length(captioner.tokens(words))
         key = image_key(image)
-        with self._lock:
+        with self._turn(current_deadline()):
             explanation = captioner.explain_features(self._features_of(model, captioner, image, key), image, words)
         return replace(explanation, model=version)
 
@@ -183,15 +179,27 @@ class CaptionService:
         if list(prefix_words[-1:]) == [ENDED]:
             return _scored(self.explain(model, image, prefix_words[:-1]).caption)
         config, key = parse_generation_config(**_with_defaults(captioner, settings)), image_key(image)
-        _check_cost(config)
-        with self._lock:
+        check_cost(config, 1)
+        deadline = current_deadline()
+        with self._turn(deadline):
             features = self._features_of(model, captioner, image, key)
-            [[best, *_]] = captioner.generate(features, config, [key], seed, prefix_words)
+            [[best, *_]] = captioner.generate(features, config, [key], seed, prefix_words, deadline)
         return _scored(best)
+
+    @contextmanager
+    def _turn(self, deadline: Deadline) -> Iterator[None]:
+        """Waits for the captioner. Raises RequestTimeoutError where ``deadline`` is over before."""
+        while not self._lock.acquire(timeout=min(_CHECK_INTERVAL, deadline.remaining)):
+            deadline.check()
+        try:
+            deadline.check()  # who has left is not answered
+            yield
+        finally:
+            self._lock.release()
 
     def _find(self, name: str) -> tuple[ModelVersion, Captioner]:
         if name not in self.names:
-            raise ModelError(f"captioner {name!r} is not offered; there is {', '.join(map(repr, self.names))}")
+            raise ModelError(f"captioner {name[:60]!r} is not offered; there is {', '.join(map(repr, self.names))}")
         if name not in self._captioners:
             with self._loading:
                 if name not in self._captioners:
@@ -216,33 +224,12 @@ def strategy_config(captioner: Captioner, strategy: str, settings: Mapping[str, 
     """The settings of a strategy: the preset's, before ``settings``, before the captioner's own. Raises ParamsError for
     an unknown strategy, and for settings that are invalid or cost too much."""
     config = preset_config(strategy, _with_defaults(captioner, settings))
-    _check_cost(config)
+    check_cost(config, 1)
     return config
 
 
 def _with_defaults(captioner: Captioner, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**captioner.generation_config.model_dump(exclude={"strategy", "num_beam_groups"}), **settings}
-
-
-def _check_cost(config: GenerationConfig) -> None:
-    """Raises ParamsError for settings that would keep the captioner from everybody else for long."""
-    hypotheses = _num_hypotheses(config)
-    if hypotheses > MAX_HYPOTHESES or hypotheses * config.max_new_tokens > MAX_COST:
-        raise ParamsError(
-            f"{hypotheses} captions of {config.max_new_tokens} words cost more than a request may, {MAX_HYPOTHESES} "
-            f"captions and {MAX_COST} words; lower num_beams, num_return_sequences, mbr_samples or max_new_tokens"
-        )
-
-
-def _num_hypotheses(config: GenerationConfig) -> int:
-    """The number of captions that are followed at once: each required word doubles the beams."""
-    beams = config.num_beams << len(config.force_words)
-    of_strategy: dict[str, int] = {
-        "greedy": 1,
-        "sample": config.num_return_sequences,
-        "mbr": beams + config.mbr_samples,
-    }
-    return of_strategy.get(config.strategy, beams)
 
 
 def _check_length(words: Sequence[str]) -> None:

@@ -6,20 +6,41 @@ from typing import Annotated
 
 import typer
 
-from wordgaze.cli import caption, card, corrections, data, evaluate, export, pipeline, project, recipe, registry, serve
+from wordgaze.cli import (
+    caption,
+    card,
+    corrections,
+    data,
+    doctor,
+    evaluate,
+    export,
+    learning_curve,
+    pipeline,
+    project,
+    recipe,
+    registry,
+    retrain,
+    serve,
+    watch,
+)
 from wordgaze.core.errors import WordgazeError
+from wordgaze.core.interruption import exit_status, handle_termination
 from wordgaze.core.printable import printable
 
 GROUPS = (
     caption,
     evaluate,
     data,
+    learning_curve,
     serve,
     corrections,
+    watch,
     export,
     registry,
     card,
+    retrain,
     project,
+    doctor,
     recipe,
     pipeline,
 )
@@ -27,7 +48,7 @@ GROUPS = (
 
 DISTRIBUTIONS = {
     "dvc": "dvc",
-    "fastapi": "mlflow",
+    "fastapi": "fastapi",
     "filelock": "filelock",
     "gradio": "gradio",
     "great_expectations": "great-expectations",
@@ -38,16 +59,19 @@ DISTRIBUTIONS = {
     "onnxruntime": "onnxruntime",
     "onnxscript": "onnxscript",
     "pandas": "pandas",
+    "prometheus_client": "prometheus-client",
     "py3langid": "py3langid",
     "pyarrow": "pyarrow",
     "ruamel": "ruamel-yaml",
     "sqlalchemy": "mlflow",
-    "uvicorn": "mlflow",
+    "uvicorn": "uvicorn",
 }
 """The optional packages: the distribution of each imported name. ``[app]`` has those of the page, ``[export]`` those of
-ONNX, ``[pipeline]`` all others."""
+ONNX, ``[serve]`` those of the HTTP server, ``[pipeline]`` all others."""
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
 
 app = typer.Typer(
     name="wordgaze",
@@ -89,17 +113,32 @@ def _configure(
 
 
 def main() -> None:
-    """Runs the command line. An expected error becomes one line on standard error and exit code 1."""
+    """Runs the command line. An expected error becomes one line on standard error and exit code 1.
+
+    Ctrl-C and SIGTERM unwind: what they interrupt is cleaned up or kept for the next run, and the exit code is 130 or
+    143.
+    """
+    handle_termination()
     try:
         app(prog_name="wordgaze")
+    except SystemExit as ended:
+        sys.exit(exit_status(_INTERRUPTED) if ended.code == _INTERRUPTED else ended.code)
     except WordgazeError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
         _fail(_missing(error))
     except OSError as error:
-        # A full disk, a missing permission: the message of the operating system with the file.
-        remedy = "; choose a place that you can write, or change its permissions" if error.errno in _DENIED else ""
-        _fail(f"{error.strerror or error}: {error.filename}{remedy}" if error.filename else str(error))
+        _fail(_os_message(error))
+
+
+def _os_message(error: OSError) -> str:
+    """The message of the operating system, with the file, and a way out where there is one."""
+    code = error.errno or 0
+    remedy = "; choose a place that you can write, or change its permissions" if code in _DENIED else ""
+    remedy = remedy or ("; free some space, and run it again" if code in _FULL else "")
+    # Of a copy, the system names the source first; what cannot be written is the target.
+    name = error.filename2 or error.filename
+    return f"{error.strerror or error}{f': {name}' if name else ''}{remedy}"
 
 
 def _missing(error: ModuleNotFoundError) -> str:
@@ -113,6 +152,8 @@ def _missing(error: ModuleNotFoundError) -> str:
     if name not in DISTRIBUTIONS:
         raise error
     is_app = name == "gradio" or "app" in sys.argv[1:2]
+    if name in ("fastapi", "prometheus_client", "uvicorn"):
+        return f'{DISTRIBUTIONS[name]} is not installed; pip install "wordgaze[serve]"'
     extra = "app" if is_app else "export" if name.startswith("onnx") or "export" in sys.argv[1:2] else "pipeline"
     return f'{DISTRIBUTIONS[name]} is not installed; pip install "wordgaze[{extra}]"'
 

@@ -22,7 +22,7 @@ from wordgaze.cli.options import (
     refuse_settings,
 )
 from wordgaze.core.errors import ImageError
-from wordgaze.core.printable import escaped, printable
+from wordgaze.core.printable import escaped, printable, printable_row
 from wordgaze.inference.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def explain(
     config = generation_config(settings, resolved.folder)
     name = ModelVersion(resolved.name, resolved.version)
     explanation = explain_file(picture, resolved.folder, words, config, seed, model=name, gif=gif, png=png, json=json)
-    typer.echo(f"{picture}\t{explanation.caption.text}")
+    typer.echo(printable_row(escaped(picture), explanation.caption.text))
 
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
@@ -199,7 +199,7 @@ def look(
     resolved = resolve_captioners(model)
     names, folders = [each.address for each in resolved], [each.folder for each in resolved]
     for name, caption in compare_attention(picture, words, names, folders, output):
-        typer.echo(f"{name}\t{caption.log_prob:.2f}")
+        typer.echo(printable_row(escaped(name), f"{caption.log_prob:.2f}"))
 
 
 def _print_captions(results: "Iterable[CaptionedFile]", line: "Callable[[CaptionedFile, Row], str]") -> None:
@@ -221,8 +221,8 @@ def _line(min_confidence: float | None, explain_naming: bool, result: "Captioned
     from wordgaze.inference.caption_files import UNSURE, is_unsure
 
     caption = UNSURE if is_unsure(row, min_confidence) else row.caption
-    line = f"{printable(escaped(str(result.path)))}\t{caption}"
-    return f"{line}\t{row.naming}" if explain_naming and row.naming else line
+    naming = [row.naming] if explain_naming and row.naming else []
+    return printable_row(escaped(str(result.path)), caption, *naming)
 
 
 def _json_line(_: float | None, explain_naming: bool, result: "CaptionedFile", row: "Row") -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from wordgaze.core import paths
 from wordgaze.core.errors import DataError
+from wordgaze.core.printable import escaped, printable
 from wordgaze.core.tables import unguard_formula
 from wordgaze.evaluation.results import (
     SCORE_LABELS,
@@ -46,19 +47,20 @@ _ATTENTION = {
 def print_summary() -> None:
     """Prints the scores, three captions and the next steps. Raises DataError if nothing was evaluated yet."""
     report = EvaluationReport.load(paths.REPORTS / "evaluation.json")
-    console = _console()
-    console.print(_score_table(report, f"{report.dataset}, {report.split} split, {report.num_images} images"))
+    console = open_console()
+    title = f"{report.dataset}, {report.split} split, {report.num_images} images"
+    console.print(_score_table(report, title))
     with (paths.REPORTS / "captions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows[:: max(1, len(rows) // 3)][:3]:
         image, caption = unguard_formula(row["image"]), unguard_formula(row["beam"])
-        console.print(f"  {escape(image)}: [bold]{escape(caption)}[/bold]")
+        console.print(f"  {_shown(image)}: [bold]{_shown(caption)}[/bold]")
     console.print(NEXT, markup=False)
 
 
 def print_scores(scored: ScoredFiles) -> None:
     """Prints the scores of captions from files, with confidence intervals and the difference of two systems."""
-    summary, details, console = scored.summary, scored.details, _console()
+    summary, details, console = scored.summary, scored.details, open_console()
     console.print(_score_table(summary, f"{summary.dataset}, {summary.num_images} images"))
     if summary.tokenizer != "ptb":
         console.print(f"tokenizer {summary.tokenizer}; METEOR is left out, because it is defined for English")
@@ -68,11 +70,11 @@ def print_scores(scored: ScoredFiles) -> None:
             for name, interval in intervals.items()
             if name in ("bleu_4", "cider")
         )
-        console.print(f"95 % intervals of {escape(system)}: {shown}")
+        console.print(f"95 % intervals of {_shown(system)}: {shown}")
     for pair in details.comparisons:
         cider = pair.differences.cider
         shown = f"{_signed(cider.value)} [{_signed(cider.low)}, {_signed(cider.high)}], p = {_score(cider.p)}"
-        console.print(f"{escape(pair.system)} against {escape(pair.base)}: CIDEr {escape(shown)}")
+        console.print(f"{_shown(pair.system)} against {_shown(pair.base)}: CIDEr {_shown(shown)}")
 
 
 def print_spread(reports: Sequence[Path]) -> None:
@@ -90,12 +92,12 @@ def print_spread(reports: Sequence[Path]) -> None:
         if report.scores.keys() != first.scores.keys():
             raise _unlike(path, reports[0], "other strategies")
     names = [name for name in SCORE_LABELS if all(_has(report, name) for report in loaded)]
-    table = Table(title=f"{first.dataset}, {len(loaded)} runs: mean ± standard deviation", title_justify="left")
+    table = Table(title=_shown(f"{first.dataset}, {len(loaded)} runs: mean ± standard deviation"), title_justify="left")
     _add_score_columns(table, names)
     for strategy in first.scores:
         spreads = [spread([getattr(report.scores[strategy], name) for report in loaded]) for name in names]
-        table.add_row(strategy, *(f"{one.mean:.3f} ± {_score(one.deviation)}" for one in spreads))
-    _console().print(table)
+        table.add_row(_shown(strategy), *(f"{one.mean:.3f} ± {_score(one.deviation)}" for one in spreads))
+    open_console().print(table)
 
 
 def print_grounding(result: GroundingResult) -> None:
@@ -112,7 +114,7 @@ def print_grounding(result: GroundingResult) -> None:
             interval = getattr(getattr(result.intervals, measure), kind)
             cells.append("–" if value is None else f"{value:.3f} [{_ends(interval, ', ')}]")
         table.add_row(label, *cells)
-    console = _console()
+    console = open_console()
     console.print(table)
     if result.scores.is_partial:
         console.print(f"{result.scores.elsewhere:.1%} of the attention lies on no cell; the scores are of the rest.")
@@ -120,21 +122,26 @@ def print_grounding(result: GroundingResult) -> None:
 
 def print_comparison(picture: Path, compared: "Iterable[ComparedStrategy]") -> None:
     """Prints the captions of each strategy with their probabilities and those of their words."""
-    table = Table(title=str(picture), title_justify="left", show_lines=True)
+    table = Table(title=_shown(escaped(picture)), title_justify="left", show_lines=True)
     table.add_column("strategy")
     table.add_column("caption, with the probability of each word")
     table.add_column("probability", justify="right")
     table.add_column("seconds", justify="right")
     for strategy, captions, seconds in compared:
         texts = "\n".join(
-            f"[bold]{escape(caption.text)}[/bold]\n{_word_probabilities(caption)}" for caption in captions
+            f"[bold]{_shown(caption.text)}[/bold]\n{_word_probabilities(caption)}" for caption in captions
         )
         probabilities = "\n\n".join(f"{math.exp(caption.log_prob):.1e}" for caption in captions)
         table.add_row(strategy, texts, probabilities, f"{seconds:.2f}")
-    _console().print(table)
+    open_console().print(table)
 
 
-def _console() -> Console:
+def _shown(text: str) -> str:
+    """A text from outside: neither markup nor control characters have an effect."""
+    return escape_markup(printable(text))
+
+
+def open_console() -> Console:
     """A terminal has its own width; a file or a pipe has room for every column."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
@@ -148,10 +155,10 @@ def _score_table(summary: ScoreSummary, title: str) -> Table:
     rows = [*summary.scores.items(), *((baseline.label, baseline.scores) for baseline in baselines)]
     present = {name for _, scores in rows for name, _ in scores.items()}
     names = [name for name in SCORE_LABELS if name in present]
-    table = Table(title=title, title_justify="left")
+    table = Table(title=_shown(title), title_justify="left")
     _add_score_columns(table, names)
     for label, scores in rows:
-        table.add_row(escape(label), *(_score(getattr(scores, name)) for name in names))
+        table.add_row(_shown(label), *(_score(getattr(scores, name)) for name in names))
     return table
 
 

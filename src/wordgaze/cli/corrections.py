@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from wordgaze.core.printable import printable_row
+
 PANEL = "Serving"
 
 commands = typer.Typer(no_args_is_help=True)
@@ -22,7 +24,7 @@ def corrections_list() -> None:
 
     for each in Corrections(paths.home() / paths.CORRECTIONS).all():
         model = f"{each.model} {each.version}".strip()
-        typer.echo("\t".join((each.time, each.picture, model, each.suggested, each.accepted)))
+        typer.echo(printable_row(each.time, each.picture, model, each.suggested, each.accepted))
 
 
 @commands.command("export")

@@ -131,13 +131,12 @@ def _runner(folder: Path, name: str, model: str | None) -> "Runner":
 @contextmanager
 def _conformance_images(folder: Path | None, dataset: str) -> Iterator[list[Path]]:
     """The images of a conformance set: those of a folder, or the examples of the web page."""
-    from tempfile import TemporaryDirectory
-
     from wordgaze.app.examples import ExampleSets
+    from wordgaze.core.leftovers import temporary_folder
     from wordgaze.vision.image_files import find_images
 
     if folder is not None:
         yield find_images([folder])[:NUM_IMAGES]
         return
-    with TemporaryDirectory() as temporary:
-        yield [each.path for each in ExampleSets(Path(temporary)).of(dataset)]
+    with temporary_folder() as temporary:
+        yield [each.path for each in ExampleSets(temporary).of(dataset)]

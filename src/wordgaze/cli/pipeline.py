@@ -25,13 +25,17 @@ def _add(stage: str, summary: str) -> None:
 
         from wordgaze.config.params import Params, load_params
         from wordgaze.core import paths
+        from wordgaze.core.interruption import check_interruption
         from wordgaze.core.reproducibility import fix_cpu_kernels
+        from wordgaze.core.scratch import exclusive
 
         params = load_params(paths.PARAMS)
         if params.fixes_kernels:
             fix_cpu_kernels()  # before the stage imports PyTorch
-        run: Callable[[Params], None] = import_module(f"wordgaze.stages.{stage}").run
-        run(params)
+        with exclusive(stage, stage):
+            run: Callable[[Params], None] = import_module(f"wordgaze.stages.{stage}").run
+            run(params)
+        check_interruption()  # DVC would go on to the next stage
 
 
 for _stage, _summary in STAGES.items():

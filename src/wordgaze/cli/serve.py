@@ -1,6 +1,8 @@
 """The commands that serve a captioner: the web page and the HTTP server."""
 
-from typing import Annotated
+import json
+import os
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,15 +43,51 @@ def serve(
     model: Model = None,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")] = 5001,
+    request_timeout: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="The most seconds of a request; then it is answered with 504.")
+    ] = 60.0,
+    max_queue: Annotated[
+        int,
+        typer.Option(min=1, help="The number of images in progress from which on requests are answered with 503."),
+    ] = 256,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            min=1, max=256, help="The most images of concurrent requests that are captioned together; 1 is one by one."
+        ),
+    ] = 16,
+    batch_wait: Annotated[
+        float, typer.Option(min=0, max=1000, help="The most milliseconds that an image waits for others that arrive.")
+    ] = 5.0,
+    log_format: Annotated[
+        Literal["plain", "json"],
+        typer.Option(help="The form of the log on standard output: a line for each request and caption."),
+    ] = "plain",
 ) -> None:
-    """Serve captions over HTTP with MLflow's scoring server.
+    """Serve captions over HTTP, by the protocols of MLflow's scoring server and of KServe.
 
-    Programs send images as base64 to POST /invocations.
+    Programs send images as base64 to POST /invocations. Of a registered model the captioner is read, and none of the
+    code in the model is run.
     """
+    from wordgaze.inference.predictions import PATHS_VARIABLE
+    from wordgaze.serving.application import ServeSettings
+    from wordgaze.serving.server import serve as serve_model
     from wordgaze.tracking.resolve import default_model
-    from wordgaze.tracking.server import serve as serve_model
 
-    address = model or default_model()  # not resolved: the server loads a registered model with the code that it has
-    serve_model(
-        address, host, port, lambda url: typer.echo(f"{address} answers at {url}/invocations; stop it with Ctrl-C")
+    address = model or default_model()
+    settings = ServeSettings(
+        request_timeout=request_timeout,
+        max_queue=max_queue,
+        max_batch=batch_size,
+        max_wait=batch_wait / 1000,
+        log_format=log_format,
+        paths_allowed=os.environ.get(PATHS_VARIABLE) == "1",
     )
+    serve_model(address, host, port, settings, lambda url: _say_ready(address, url, log_format))
+
+
+def _say_ready(address: str, url: str, log_format: str) -> None:
+    if log_format == "json":
+        typer.echo(json.dumps({"event": "ready", "model": address, "address": f"{url}/invocations"}))
+    else:
+        typer.echo(f"{address} answers at {url}/invocations; stop it with Ctrl-C")

@@ -17,6 +17,11 @@ from wordgaze.models.config import DecoderConfig
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+MAX_YAML_BYTES = 100_000
+MAX_YAML_VALUES = 10_000
+_MAX_REASON = 500  # characters
+_MAX_PROBLEMS = 50
+
 Device = Literal["auto", "cpu", "cuda"]
 _NETWORK = r"(torchvision|timm)/[\w.]+"
 Precision = Literal["auto", "fp32", "bf16"]
@@ -35,6 +40,8 @@ class DatasetParams(Settings):
     """Stage ``download``: the data set, its source, and the maximum number of images per split (0 for all).
 
     ``captions``, ``image_column`` and ``caption_column`` say what to read of a folder where that cannot be told.
+    ``corrections`` is a folder of ``wordgaze corrections export``, relative to the project, whose images are added to
+    the training images of any data set.
     """
 
     name: Literal["scenes", "flickr8k", "flickr30k", "coco", "folder"] = "scenes"
@@ -42,6 +49,7 @@ class DatasetParams(Settings):
     captions: str = ""
     image_column: str = ""
     caption_column: str = ""
+    corrections: str = ""
     karpathy: str = ""
     max_train_images: int = Field(0, ge=0)
     max_dev_images: int = Field(0, ge=0)
@@ -178,10 +186,36 @@ class EvaluateParams(Settings):
     bootstrap_resamples: int = Field(1000, ge=100, le=10**6)
 
 
+class GateTolerances(Settings):
+    """How much worse than the champion a challenger may be in what the gate guards.
+
+    ``length``, ``latency`` and ``size`` are relative: 0.25 allows a change of the mean caption length by a quarter, 1.0
+    twice the time per image. ``hallucination`` and ``repetition`` are shares of the captions.
+    """
+
+    length: float = Field(0.25, ge=0)
+    hallucination: Share = 0.03
+    repetition: Share = 0.03
+    latency: float = Field(1.0, ge=0)
+    size: float = Field(1.0, ge=0)
+
+
+class GateParams(Settings):
+    """What ``promote`` asks of a challenger. ``data`` is ``dev``, ``test``, or the path of a folder or table of images
+    with captions. ``minimum`` is the least score of ``metric``, also for the first champion."""
+
+    data: str = Field("dev", min_length=1)
+    metric: Literal["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider"] = "cider"
+    confidence: float = Field(0.95, ge=0.5, le=0.999)
+    minimum: float = Field(0.0, ge=0)
+    tolerances: GateTolerances = GateTolerances()
+
+
 class TrackingParams(Settings):
     """MLflow's registry; no stage depends on it. Two projects on one server take different names."""
 
     model_name: str = Field("captioner", pattern=r"^\w([\w. -]*\w)?$", max_length=200)
+    gate: GateParams = GateParams()
 
 
 class Params(Settings):
@@ -238,25 +272,55 @@ def load_params(path: Path) -> Params:
 
 
 def read_yaml(path: Path) -> object:
-    """The values of a YAML file, {} if it is empty. Raises ParamsError if it is missing or not YAML."""
+    """The values of a YAML file, {} if it is empty. Raises ParamsError if it is missing, cannot be read or is not
+    YAML, and like :func:`parse_yaml`."""
     try:
-        values = parse_yaml(path.read_bytes(), str(path))
+        with path.open("rb") as file:
+            content = file.read(MAX_YAML_BYTES + 1)
     except FileNotFoundError as error:
         raise ParamsError(f"{path} is missing; run wordgaze from the root of the project") from error
+    except OSError as error:
+        raise ParamsError(
+            f"{path} cannot be read ({error.strerror}); check that it is a file, and its permissions"
+        ) from error
+    values = parse_yaml(content, str(path))
     return {} if values is None else values
 
 
 def parse_yaml(text: str | bytes, origin: str) -> object:
-    """The values of YAML text; ``origin`` names it in an error. Raises ParamsError if it is not YAML."""
+    """The values of YAML text; ``origin`` names it in an error.
+
+    Raises ParamsError if it is not YAML, has more than ``MAX_YAML_BYTES`` bytes, or refers to itself or repeats its
+    parts so that it has more than ``MAX_YAML_VALUES`` values.
+    """
     # ruamel.yaml reads YAML 1.2: DVC writes 1e-05, which is a string in YAML 1.1.
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
+    if len(text) > MAX_YAML_BYTES:
+        raise ParamsError(f"{origin} has more than {MAX_YAML_BYTES} bytes, which settings do not need; shorten it")
     try:
-        return YAML(typ="safe").load(text)
-    except (YAMLError, UnicodeDecodeError) as error:
+        values = YAML(typ="safe").load(text)
+    except RecursionError as error:
+        raise ParamsError(f"{origin} is not YAML that can be read: it is nested too deeply; correct it") from error
+    except Exception as error:  # ruamel.yaml's constructors raise arbitrary exceptions, as for the date 2001-99-99
         reason = " ".join(str(error).split())
-        raise ParamsError(f"{origin} is not YAML: {reason}") from error
+        raise ParamsError(f"{origin} is not YAML: {reason[:_MAX_REASON]}") from error
+    if _num_values(values) > MAX_YAML_VALUES:
+        raise ParamsError(f"{origin} refers to itself, or has more than {MAX_YAML_VALUES} values; write the values out")
+    return values
+
+
+def _num_values(values: object) -> int:
+    """The number of values in all depths, as if each reference were written out; counts no further than the limit."""
+    waiting, count = [values], 0
+    while waiting and count <= MAX_YAML_VALUES:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+    return count
 
 
 def parse_params(values: object, origin: str) -> Params:
@@ -266,6 +330,8 @@ def parse_params(values: object, origin: str) -> Params:
         return Params.model_validate(_nulls_as_text(values))
     except ValidationError as error:
         problems = [text for each in error.errors(include_url=False) for text in _problems(each)]
+        if len(problems) > _MAX_PROBLEMS:
+            problems[_MAX_PROBLEMS:] = [f"and {len(problems) - _MAX_PROBLEMS} more"]
         raise ParamsError(f"{origin}: {'; '.join(problems)}") from error
 
 

@@ -8,7 +8,11 @@
     │   ├── CaptionsError   a caption file with missing columns or broken lines
     │   └── ContractError   a table between two stages that violates its contract
     ├── ModelError          an unknown encoder, a captioner folder that is missing or of another version
+    ├── ResourceError       the machine has not enough memory for work that is sound
+    ├── ServiceError        a request that failed through a fault of the server
     ├── ScoreError          captions and references that cannot be compared
+    ├── RequestTimeoutError a request that took longer than it may, or whose sender has left
+    ├── ServerBusyError     a server that has as many requests as it may
     └── TrackingError       MLflow runs, the registry, promotion
 
 Each message is one line that names the value, the file and a way out. The command line prints it and exits with
@@ -48,8 +52,24 @@ class ModelError(WordgazeError):
     """An encoder or a captioner cannot be built or loaded."""
 
 
+class ResourceError(WordgazeError):
+    """The machine has not enough memory; what was worked on is not to blame."""
+
+
 class ScoreError(WordgazeError):
     """Captions cannot be scored against the references."""
+
+
+class RequestTimeoutError(WordgazeError):
+    """A request took longer than it may, or nobody waits for it any more."""
+
+
+class ServiceError(WordgazeError):
+    """A request failed through a fault of the server, which its log describes."""
+
+
+class ServerBusyError(WordgazeError):
+    """A server has as many requests as it may; the same request may be sent again later."""
 
 
 class TrackingError(WordgazeError):

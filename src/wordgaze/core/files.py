@@ -4,17 +4,24 @@ import errno
 import hashlib
 import json
 import os
-import secrets
+import re
 import shutil
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wordgaze.core.errors import DataError
+from wordgaze.core.errors import DataError, WordgazeError
+from wordgaze.core.interruption import check_interruption
+from wordgaze.core.leftovers import OLD, delete, is_temporary, remove_leftovers, temporary_name
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_SYNC_THREADS = 8
+_ATTEMPTS = 3  # to replace a directory that another process replaces too
 
 
 @contextmanager
@@ -22,53 +29,69 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yields the path of an empty temporary file beside ``path``, which replaces ``path`` when the block succeeds.
 
     The data is flushed to the disk before the rename. If the block raises (a full disk, an interrupt), the temporary
-    file is deleted and ``path`` is unchanged.
+    file is deleted and ``path`` is unchanged; what a killed process leaves is removed by the next write in the folder.
+    Errors name ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _sibling(path, path.suffix)
-    # Created like any other file, so the kernel applies the umask; reading the umask would change it for all threads.
+    temporary = temporary_name(path, suffix=path.suffix)
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except OSError as error:
-        error.filename = str(path)  # the temporary name means nothing to whoever reads the message
-        raise
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        if error.errno and error.filename in (None, str(temporary)):  # the error of a full disk carries no file name
-            error.filename = str(path)
-        raise
+        with _errors_of(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path.parent)
+            # Created like any other file, so the kernel applies the umask; reading it would change it for all threads.
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporary
+            check_interruption()
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync_names(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def atomic_directory(path: Path, *, sync: bool = True) -> Iterator[Path]:
+def atomic_directory(path: Path) -> Iterator[Path]:
     """Yields an empty temporary directory beside ``path``, which replaces ``path`` when the block succeeds.
 
-    The old directory is renamed, the new one takes its place, and only then is the old one deleted; if the second
-    rename fails, the old directory is put back. With ``sync`` the directory's own files are flushed to the disk first,
-    those of its subdirectories are not.
+    All its files are flushed to the disk first. The old directory is renamed, the new one takes its place, and only
+    then is the old one deleted; if the second rename fails, the old directory is put back, if the process is killed
+    between the two, by the next write beside it. Errors name the files by their later place.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _sibling(path)
+    temporary = temporary_name(path)
     try:
-        temporary.mkdir()  # the kernel applies the umask, as for any other directory
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    try:
-        yield temporary
-        if sync:
-            for file in (each for each in temporary.iterdir() if each.is_file()):
-                _sync(file)
-            _sync(temporary)
-        _replace_directory(temporary, path)
+        with _errors_of(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path.parent)
+            temporary.mkdir()  # the kernel applies the umask, as for any other directory
+            yield temporary
+            check_interruption()
+            _sync_tree(temporary)
+            _replace_directory(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_output(path: Path, option: str) -> None:
+    """Checks before a long work that the file ``path``, which the user gave as ``option``, can be written afterwards.
+
+    Raises DataError if its folder is not there, and OSError, which names the file, if it is a folder or its folder
+    cannot be written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.path.lexists(path.parent):
+        raise DataError(f"{path}: there is no folder {path.parent}; make it, or give {option} another name")
+    _check_folder(path.parent, path)
+
+
+def check_output_folder(path: Path, option: str) -> None:
+    """Checks before a long work that the folder ``path``, which the user gave as ``option``, can be made or filled.
+
+    Raises DataError if it is a file, and OSError, which names the folder, if it cannot be written.
+    """
+    there = next(each for each in (path, *path.absolute().parents) if os.path.lexists(each))
+    if there == path and not path.is_dir():
+        raise DataError(f"{path} is a file; give {option} the name of a folder")
+    _check_folder(there, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -93,6 +116,9 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[st
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
             temporary.chmod(mode)  # safetensors makes a file of its own, which only its owner may read
         except SafetensorError as error:  # safetensors reports a full disk by a class of its own
+            code = re.search(r"os error (\d+)", str(error))
+            if code:
+                raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
             raise OSError(errno.EIO, str(error), str(path)) from error
 
 
@@ -127,36 +153,78 @@ def fingerprint(*values: Any) -> str:
     return hashlib.sha256(stable_json(values).encode()).hexdigest()[:16]
 
 
-def _sibling(path: Path, suffix: str = "") -> Path:
-    """An unused hidden name in the same directory, and so on the same file system."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}{suffix}")
+@contextmanager
+def _errors_of(path: Path, temporary: Path) -> Iterator[None]:
+    """Errors name ``path``, or what is below it, where they would name nothing or the temporary file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno:
+            place = str(error.filename2 or error.filename or path)  # of a copy, the target is what was written
+            place = place.replace(str(temporary), str(path))
+            error.filename, error.filename2 = str(path) if is_temporary(Path(place)) else place, None
+        raise
+    except WordgazeError as error:
+        error.args = tuple(
+            each.replace(str(temporary), str(path)) if isinstance(each, str) else each for each in error.args
+        )
+        raise
+
+
+def _check_folder(folder: Path, path: Path) -> None:
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        code = errno.EROFS if _is_read_only(folder) else errno.EACCES
+        raise OSError(code, os.strerror(code), str(path))
+
+
+def _is_read_only(folder: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def _replace_directory(new: Path, path: Path) -> None:
     """Renames ``new`` to ``path``. A directory cannot be renamed over one that is not empty, so that one goes first."""
-    old = _sibling(path, ".old")
-    try:
-        path.rename(old)
-    except FileNotFoundError:
-        new.rename(path)
-        _sync(path.parent)
-        return
-    try:
-        new.rename(path)
-    except BaseException:
-        old.rename(path)
-        raise
-    _sync(path.parent)
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        old.unlink()
+    for remaining in reversed(range(_ATTEMPTS)):
+        old = temporary_name(path, OLD)
+        try:
+            with suppress(FileNotFoundError):
+                path.rename(old)
+            new.rename(path)
+            break
+        except BaseException as error:
+            if not os.path.lexists(path) and os.path.lexists(old):
+                old.rename(path)
+            is_taken = isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST)
+            if not (is_taken and remaining):  # another process has put its own there between the two renames
+                raise
+            delete(old)
+    _sync_names(path.parent)
+    delete(old)
 
 
 def _sync(path: Path) -> None:
-    """Flushes a file's data, or a directory's names, to the disk, so that they survive a loss of power."""
+    """Flushes a file's data to the disk, so that it survives a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_names(folder: Path) -> None:
+    """Flushes a folder's names to the disk, where the system can do that."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
+def _sync_tree(folder: Path) -> None:
+    """Flushes all files below a folder, several at a time: the disk writes what waits together."""
+    files = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+        deque(pool.map(_sync, (file for file in files if not file.is_symlink())), maxlen=0)
+    for place, _, _ in os.walk(folder):
+        _sync_names(Path(place))

@@ -3,6 +3,8 @@
 import logging
 import sys
 
+from wordgaze.core.printable import printable
+
 LOGGER = "wordgaze"
 
 _LEVELS = {-1: logging.ERROR, 0: logging.INFO, 1: logging.DEBUG}
@@ -36,11 +38,11 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 class _OneLine(logging.Formatter):
-    """The message on one line, after the level of a warning or an error; the traceback of an exception follows."""
+    """The level of a warning or an error and the message, cleaned, on one line; a traceback follows."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        message = " ".join(record.getMessage().split())
+        message = printable(" ".join(record.getMessage().split()))
         if record.levelno >= logging.WARNING:
             message = f"{record.levelname.lower()}: {message}"
         return f"{message}\n{self.formatException(record.exc_info)}" if record.exc_info else message

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from wordgaze.core.interruption import check_interruption
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -27,10 +29,12 @@ def map_ahead(function: Callable[[T], R], items: Iterable[T], threads: int, ahea
     pool = ThreadPoolExecutor(threads)
     try:
         for item in items:
+            check_interruption()
             if len(pending) == ahead:
                 yield pending.popleft().result()
             pending.append(pool.submit(function, item))
         while pending:
+            check_interruption()
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

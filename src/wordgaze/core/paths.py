@@ -17,6 +17,7 @@ STAGE1 = Path("models/stage1")
 STAGE2 = Path("models/stage2")
 REPORTS = Path("reports")
 CORRECTIONS = Path("corrections.sqlite")  # under home(): written by people, not reproducible
+CAPTION_QUEUE = Path("corrections-queue.jsonl")  # under home(), beside them
 
 
 def home() -> Path:

@@ -20,6 +20,11 @@ def printable(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if _is_unsafe(each) else each for each in text)
 
 
+def printable_row(*columns: str) -> str:
+    """Texts as the columns of one line, separated by tabs, each as :func:`printable` gives it."""
+    return "\t".join(map(printable, columns))
+
+
 def escaped(name: str | os.PathLike[str]) -> str:
     r"""A file name or path as text that can be written as UTF-8: ``caf\xe9.jpg`` for a name that is not UTF-8.
 

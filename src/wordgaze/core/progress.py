@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from wordgaze.core.interruption import check_interruption
+
 INTERVAL = 5.0
 """Seconds between two plain lines; shorter work prints none."""
 
@@ -25,6 +27,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     with _shown(description, _count) as report:
         for done, item in enumerate(items, start=1):
             yield item
+            check_interruption()
             report(done, total)
 
 

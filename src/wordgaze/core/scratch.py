@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from wordgaze.core import paths
+from wordgaze.core.errors import DataError
 from wordgaze.core.files import fingerprint
+from wordgaze.core.leftovers import is_abandoned, owner
 
 
 @contextmanager
@@ -23,17 +25,36 @@ def shared_scratch(name: str) -> Iterator[Path]:
     """
     folder, locks = paths.scratch(name), paths.scratch("locks")
     locks.mkdir(parents=True, exist_ok=True)
-    user = locks / f"{name}.{os.getpid()}"
+    user = locks / f"{name}.{owner()}"
     user.touch()
     try:
         with FileLock(locks / f"{name}.lock"):
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
             user.unlink()
-            if not any(_is_running(other.suffix[1:]) for other in locks.glob(f"{name}.*")):
+            if not _waiting(locks, name):
                 shutil.rmtree(folder)
     finally:
         user.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(name: str, work: str) -> Iterator[None]:
+    """Keeps other processes from doing the same in this working directory; ``work`` names it in the message.
+
+    Raises DataError if another process is at it. The lock of a process that was killed is free.
+    """
+    path = paths.scratch("locks") / f"{name}-{fingerprint(str(Path.cwd()))}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise DataError(f"another process runs {work} in {Path.cwd()}; wait for its end, or end it") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def writable_scratch(name: str) -> Path:
@@ -56,12 +77,12 @@ def writable_scratch(name: str) -> Path:
     return folder / name
 
 
-def _is_running(process: str) -> bool:
-    """Whether a process with this id exists; False for a text that is not an id."""
-    try:
-        os.kill(int(process), 0)
-    except PermissionError:
-        return True
-    except (ValueError, ProcessLookupError):
-        return False
-    return True
+def _waiting(locks: Path, name: str) -> bool:
+    """Whether another process waits for the scratch folder. The names of processes that were killed are removed."""
+    waiting = False
+    for user in locks.glob(f"{name}.*-*"):
+        if is_abandoned(user.suffix[1:], user):
+            user.unlink(missing_ok=True)
+        else:
+            waiting = True
+    return waiting

@@ -12,6 +12,9 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
+_MAX_SHOWN = 200  # characters
+
+
 class Settings(BaseModel):
     """A group of settings. It is immutable, an unknown key is an error, and values are never converted implicitly."""
 
@@ -25,7 +28,7 @@ def problems_of(error: ValidationError) -> str:
 
 def key_of(details: "ErrorDetails") -> str:
     """The dotted key of one problem, empty for the whole."""
-    return ".".join(str(part) for part in details["loc"])
+    return ".".join(str(part) for part in details["loc"])[:_MAX_SHOWN]
 
 
 def problem(details: "ErrorDetails") -> str:
@@ -37,4 +40,12 @@ def problem(details: "ErrorDetails") -> str:
         return str(details["msg"]).removeprefix("Value error, ")
     key = key or "the whole"
     message = str(details["msg"]).removeprefix("Value error, ")
-    return f"{key}: {message}" if details["type"] == "value_error" else f"{key}: {message}, got {details['input']!r}"
+    return (
+        f"{key}: {message}" if details["type"] == "value_error" else f"{key}: {message}, got {_shown(details['input'])}"
+    )
+
+
+def _shown(value: object) -> str:
+    """A value, at most one line of it."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

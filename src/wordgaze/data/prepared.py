@@ -1,13 +1,15 @@
 """The output of stage ``prepare``: the table of captions and the vocabulary."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wordgaze.core.checksums import check_file, read_checksums, write_checksums
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import read_json
 from wordgaze.data.records import SPLITS, Split
-from wordgaze.text.tokenizers import stored_tokenizer
+from wordgaze.text.tokenizers import RULE_BASED, STORED, stored_tokenizer
 from wordgaze.text.vocabulary import PTB, SPECIAL, Vocabulary
 
 CAPTIONS, EXTRA_TEXT, VOCABULARY = "captions.parquet", "extra_text.parquet", "vocabulary.json"
@@ -27,7 +29,10 @@ class Prepared:
 
     @classmethod
     def load(cls, folder: Path) -> "Prepared":
-        """Reads the folder that ``prepare`` wrote. Raises DataError if a file is missing or broken."""
+        """Reads the folder that ``prepare`` wrote. Raises DataError if a file is missing, broken or damaged."""
+        for name, expected in read_checksums(folder, (CAPTIONS, EXTRA_TEXT, VOCABULARY), _REPEAT).items():
+            if (folder / name).is_file():  # whoever reads a file says that it is missing
+                check_file(folder / name, expected, _REPEAT)
         captions: dict[Split, dict[str, list[list[str]]]] = {"train": {}, "dev": {}, "test": {}}
         raw: dict[str, list[str]] = {}
         for split, image, text, tokens in _rows(folder / CAPTIONS):
@@ -44,9 +49,16 @@ class Prepared:
         return images, [self.captions[split][image] for image in images]
 
 
+def write_prepared_checksums(folder: Path, tokenizer_files: Iterable[str] = ()) -> None:
+    """Writes the checksums of the files that :meth:`Prepared.load` reads."""
+    write_checksums(folder, [CAPTIONS, EXTRA_TEXT, VOCABULARY, *tokenizer_files])
+
+
 def _rows(path: Path) -> list[tuple[Split, str, str, str]]:
     """(split, image, raw caption, tokens) of each caption."""
     rows = _table(path, ["split", "image", "raw", "tokens_text"])
+    if any(not isinstance(text, str) for row in rows for text in row):
+        raise DataError(f"{path} has a value that is not text; {_REPEAT}")
     if unknown := {split for split, *_ in rows} - set(SPLITS):
         raise DataError(f"{path} has the split {sorted(map(str, unknown))[0]!r}; {_REPEAT}")
     return rows
@@ -60,7 +72,7 @@ def _table(path: Path, columns: list[str]) -> list[Any]:
         raise DataError(f"{path} is missing; run dvc repro prepare")
     try:
         table = pd.read_parquet(path)[columns]
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are subclasses of these
+    except Exception as error:  # pyarrow raises various exceptions of its own and of Python
         raise DataError(f"{path} is broken ({' '.join(str(error).split())}); {_REPEAT}") from error
     return [tuple(row) for row in table.to_numpy().tolist()]
 
@@ -71,8 +83,10 @@ def _vocabulary(folder: Path) -> Vocabulary:
     words = content.get("words") if isinstance(content, dict) else None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise DataError(f"{path} has no list of words; {_REPEAT}")
-    tokenizer = stored_tokenizer(content.get("tokenizer", PTB.name), folder, words[len(SPECIAL) :])
+    name = content.get("tokenizer", PTB.name)
     try:
-        return Vocabulary(tuple(words), tokenizer)
-    except ValueError as error:
+        if name not in {*RULE_BASED, *STORED}:
+            raise ValueError(f"the tokenizer {name!r} is unknown")
+        return Vocabulary(tuple(words), stored_tokenizer(name, folder, words[len(SPECIAL) :]))
+    except (TypeError, ValueError) as error:
         raise DataError(f"{path} is not a vocabulary ({error}); {_REPEAT}") from error

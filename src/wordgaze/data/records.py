@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from wordgaze.core.errors import CaptionsError
+from wordgaze.core.checksums import check_file, read_checksums
+from wordgaze.core.errors import CaptionsError, DataError
 from wordgaze.core.files import write_text
 
 Split = Literal["train", "dev", "test"]
@@ -52,12 +53,16 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Reads what :func:`write_records` wrote. Raises CaptionsError for a file that is missing or not UTF-8, and for a
-    line that is not a record."""
+    """Reads what :func:`write_records` wrote. Raises CaptionsError for a file that is missing, damaged or not UTF-8,
+    and for a line that is not a record."""
+    remedy = "run dvc repro -f -s download"
     try:
+        check_file(path, read_checksums(path.parent, [path.name], remedy).get(path.name), remedy)
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise CaptionsError(f"{path} is missing; run dvc repro download") from error
+    except DataError as error:
+        raise CaptionsError(str(error)) from error
     except UnicodeDecodeError as error:
         raise CaptionsError(f"{path} is not UTF-8 ({error.reason}); run dvc repro -f -s download") from error
     # Only a newline ends a line: str.splitlines would also split at U+0085 and U+2028, which captions may contain.
@@ -69,9 +74,22 @@ def _record(path: Path, number: int, line: str) -> Record:
     try:
         fields = json.loads(line)
         objects = tuple(Box(each["noun"], tuple(each["box"])) for each in fields.pop("objects"))
-        return Record(**{**fields, "captions": tuple(fields["captions"])}, objects=objects)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        record = Record(**{**fields, "captions": tuple(fields["captions"])}, objects=objects)
+        _check_types(record)
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CaptionsError(f"{path}:{number} is not a record ({error}); run dvc repro -f -s download") from error
+
+
+def _check_types(record: Record) -> None:
+    """Raises ValueError for a value of another type than a record has."""
+    if not isinstance(record.image, str) or record.split not in (None, *SPLITS):
+        raise ValueError(f"the image {record.image!r} or the split {record.split!r} is not valid")
+    if not all(isinstance(caption, str) for caption in record.captions):
+        raise ValueError(f"a caption of {record.image} is not text")
+    for each in record.objects:
+        if not isinstance(each.noun, str) or len(each.box) != 4 or not all(type(n) is int for n in each.box):
+            raise ValueError(f"a box of {record.image} is not a noun and four whole numbers")
 
 
 def assign_splits(records: Sequence[Record], dev_share: float, test_share: float) -> list[Record]:

@@ -38,6 +38,7 @@ from wordgaze.metrics.failures import failures
 from wordgaze.metrics.grounding import Boxed, Grounding
 from wordgaze.metrics.hallucination import Chair
 from wordgaze.metrics.intervals import bootstrap
+from wordgaze.metrics.noun_confusion import NounPair, noun_confusion
 from wordgaze.text.objects import Lexicon, coco_lexicon
 from wordgaze.text.tokenizers import Tokenizer
 from wordgaze.vision.feature_store import FeatureStore
@@ -195,6 +196,13 @@ class Evaluation:
         best = self.comparison.systems[self.strategy]
         human = reference_baselines(best, self.references, self.tokenizer.is_english)
         return Baselines.model_validate({"constant_caption": constant, **train, **human})
+
+    def noun_pairs(self) -> list[NounPair]:
+        """The most frequent noun of each image's references and that of its caption, of English captions alone."""
+        if not self.tokenizer.is_english:
+            return []
+        lexicon = Lexicon(self.objects) if self.boxes else coco_lexicon()
+        return noun_confusion(self.comparison.systems[self.strategy], self.references, lexicon)
 
     @cached_property
     def _chair(self) -> Chair:

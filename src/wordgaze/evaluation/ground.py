@@ -14,8 +14,8 @@ from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.metrics.grounding import Boxed, Grounding
 from wordgaze.metrics.intervals import bootstrap
 from wordgaze.text.objects import Lexicon, coco_lexicon
+from wordgaze.vision.decoding_process import decode_reduced
 from wordgaze.vision.image_files import find_images
-from wordgaze.vision.images import load_image
 
 
 def ground_pictures(
@@ -61,8 +61,8 @@ def _caption(
     boxed: list[Boxed] = []
     for start in range(0, len(paths), batch_size):
         batch = paths[start : start + batch_size]
-        images = [load_image(path) for path in batch]
-        captions += [candidates[0] for candidates in captioner.caption(images, generation)]
+        images = [decode_reduced(path, None, str(path)) for path in batch]
+        captions += [candidates[0] for candidates in captioner.caption([image.picture for image in images], generation)]
         boxed += [Boxed(image.size, known[path.name]) for image, path in zip(images, batch, strict=True)]
     return captions, boxed
 

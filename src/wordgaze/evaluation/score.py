@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from wordgaze.core.errors import CaptionsError, ScoreError
-from wordgaze.core.files import write_text
+from wordgaze.core.files import check_output, write_text
 from wordgaze.data.picture_matching import PictureIndex
 from wordgaze.data.readers.captions import ById, ColumnNames, read_captions, read_references
 from wordgaze.evaluation.baselines import reference_baselines
@@ -135,6 +135,8 @@ def score_files(
     """
     if output is not None and output.suffix not in (".html", ".json"):
         raise CaptionsError(f"{output} is not a valid report name; end it with .html or .json")
+    if output is not None:
+        check_output(output, "--output")
     if pictures is not None and (output is None or output.suffix == ".json"):
         raise CaptionsError(f"{pictures} is for a page, and none is written; give --output a name such as report.html")
     selection = selection or ScoreSelection()
@@ -339,7 +341,7 @@ class _Thumbnails:
         """The image with this id, by the id or by another name that the references give it; None without a folder."""
         if self._folder is None:
             return None
-        from wordgaze.vision.images import load_image
+        from wordgaze.vision.decoding_process import decode_safely
 
         names = [key, *self._names[key]]
         path = next((found for name in names if (found := self._index.find(name)) is not None), None)
@@ -349,6 +351,6 @@ class _Thumbnails:
             raise CaptionsError(
                 f"{self._folder} has no picture {names[-1]}{there}; give --pictures the folder that holds the pictures"
             )
-        picture = load_image(self._folder / path)
+        picture = decode_safely(self._folder / path)
         picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
         return picture

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wordgaze.core.errors import DataError, ImageError
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.encoders import Encoder
-from wordgaze.vision.images import load_image
 
 MAX_CALIBRATION_IMAGES = 200
 """More images change the ranges of the feature maps little."""
@@ -86,7 +86,7 @@ class _Reader:
     def _read(self, encoder: Encoder, images: Sequence[Path]) -> Iterator[dict[str, Any]]:
         for path in images:
             try:
-                image = load_image(path)
+                image = decode_safely(path)
             except ImageError:
                 continue
             self.used += 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wordgaze.core.errors import ModelError
-from wordgaze.core.files import atomic_directory, sha256, write_json
+from wordgaze.core.files import atomic_directory, check_output_folder, sha256, write_json
 from wordgaze.export.calibration import calibrate_encoder
 from wordgaze.export.tracing import OPSET, write_graphs
 from wordgaze.export.weights import narrow_graph
@@ -19,8 +19,8 @@ from wordgaze.inference.exported_folder import ExportedCard, ExportedDtype, File
 from wordgaze.inference.folder_names import ENCODER_GRAPH, EXPORTED_CARD, INIT_GRAPH, STEP_GRAPH, is_exported
 from wordgaze.models.recurrent import CELLS
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.encoders import encoder_from_spec, fold_batch_norm
-from wordgaze.vision.images import load_image
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ def export_onnx(source: Path, folder: Path, settings: ExportSettings) -> int:
     cannot be exported, and for a ``folder`` that exists, unless it is an exported captioner and ``overwrite``.
     """
     check_export_target(folder, settings.overwrite)
+    check_output_folder(folder, "FOLDER")
     with atomic_directory(folder) as temporary:
         return write_exported(source, temporary, settings)
 
@@ -85,7 +86,7 @@ def write_exported(source: Path, folder: Path, settings: ExportSettings) -> int:
     write_json(folder / EXPORTED_CARD, exported.model_dump(mode="json"))
     if settings.conformance:
         captioner = Captioner.load(source, "cpu")
-        images = [(path.stem, load_image(path)) for path in settings.conformance]
+        images = [(path.stem, decode_safely(path)) for path in settings.conformance]
         write_conformance(
             folder / CONFORMANCE_FOLDER,
             images,

@@ -10,7 +10,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from wordgaze.core.errors import ModelError
-from wordgaze.core.files import atomic_directory, sha256
+from wordgaze.core.files import atomic_directory, check_output_folder, sha256
 from wordgaze.export.onnx_export import ExportSettings, check_export_target, write_exported
 from wordgaze.export.web_runtime import write_web_runtime
 from wordgaze.inference.captioner_folder import read_card
@@ -27,6 +27,7 @@ def export_web(source: Path, folder: Path, settings: ExportSettings, runtime: Pa
     the errors of :func:`wordgaze.export.onnx_export.export_onnx`, and DownloadError.
     """
     check_export_target(folder, settings.overwrite)
+    check_output_folder(folder, "FOLDER")
     if (tokenizer := read_card(source).tokenizer) in STORED:
         raise ModelError(f"the words of {source} are pieces from {tokenizer}, which a page cannot join; use --to onnx")
     with atomic_directory(folder) as temporary:

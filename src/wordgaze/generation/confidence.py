@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from wordgaze.core.stored_tensors import checked_tensors
 from wordgaze.generation.image_statistics import ImageStatistics
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.principal_regression import PrincipalRegression
@@ -25,6 +26,7 @@ OUTLIERS = 0.05
 """The share of the dev images that count as outliers: it sets ``outlier_threshold``."""
 
 _EXPECTED = 6  # the place of the expected score among the signals
+_NUM_SIGNALS = 7
 _EXPECTED_WEIGHT = 0.5  # of the expected score in an image's outlier score; both are in standard deviations
 _PENALTY = 10.0  # λ of the regression on standardised signals
 _EPSILON = 1e-3  # added to a standard deviation, which may be 0
@@ -76,12 +78,18 @@ class ConfidenceModel:
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], vocabulary: Vocabulary) -> "ConfidenceModel | None":
-        """From what :meth:`tensors` returned; None if ``tensors`` is empty. Raises KeyError if a tensor is missing."""
+        """From what :meth:`tensors` returned; None if ``tensors`` is empty.
+
+        Raises KeyError if a tensor is missing, and ValueError for one that does not fit the others.
+        """
         if not tensors:
             return None
         images = ImageStatistics.load(_inside(tensors, "images."))
         ngrams = PrincipalRegression.load(_inside(tensors, "ngrams."), vocabulary)
-        return cls(images, ngrams, *(tensors[name] for name in ("signals", "calibration", "outliers")))
+        if ngrams.weights.shape[1] != len(images.components):
+            raise ValueError("ngrams.weights does not fit images.components")
+        shapes = {"signals": f"3 {_NUM_SIGNALS}", "calibration": "2", "outliers": "3"}
+        return cls(images, ngrams, *checked_tensors(tensors, shapes))
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors to be stored."""

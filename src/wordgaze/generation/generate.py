@@ -1,13 +1,15 @@
 """Generates captions from the features of images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from wordgaze.core.errors import ModelError, ParamsError
+from wordgaze.core.out_of_memory import halved
 from wordgaze.generation.beam_search import BeamSearch
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generation_model import GenerationModel
@@ -35,6 +37,7 @@ def generate(
     neighbours: Reranker | None = None,
     grid: tuple[int, int] | None = None,
     names: Sequence[ObjectName | None] = (),
+    before_step: Callable[[], None] | None = None,
 ) -> list[list[Caption]]:
     """``config.num_return_sequences`` captions of each image, best first; samples in the order in which they are drawn.
 
@@ -45,6 +48,7 @@ def generate(
     neighbours: the reranker of the strategy ``neighbours``; it sees the features of an ensemble's first member.
     grid: (rows, columns) of the captions' attention; (1, L) by default.
     names: of each image the name that its captions must have, or None; see ``wordgaze.generation.naming``.
+    before_step: called before each word of the search; an exception that it raises ends the search.
 
     Raises ModelError if the strategy needs ``neighbours`` and there are none, if the model returns NaN, and for a word
     of ``prefix`` that the vocabulary lacks. Raises ParamsError for an entry of ``force_words`` that the vocabulary
@@ -52,8 +56,13 @@ def generate(
     """
     num_images = len(features if isinstance(features, Tensor) else features[0])
     image_keys = [str(i) for i in range(num_images)] if keys is None else keys
-    start = _Start(model, features, vocabulary, table, encode_words(vocabulary, prefix), grid, neighbours)
-    captions = start.generate(config, image_keys, seed, [None] * num_images)
+    start = _Start(model, features, vocabulary, table, encode_words(vocabulary, prefix), grid, neighbours, before_step)
+
+    def of_images(rows: Sequence[int]) -> list[list[Caption]]:
+        part = start if len(rows) == num_images else start.of_images(rows)
+        return part.generate(config, [image_keys[i] for i in rows], seed, [None] * len(rows))
+
+    captions = list(chain.from_iterable(halved(of_images, range(num_images), "generation")))
     for i, renamed in _named(start, captions, names, config, image_keys, seed):
         captions[i] = renamed
     return captions
@@ -100,6 +109,7 @@ class _Start:
     prefix: list[int]
     grid: tuple[int, int] | None
     neighbours: Reranker | None
+    before_step: Callable[[], None] | None
 
     def of_images(self, numbers: Sequence[int]) -> "_Start":
         """The same for a part of the images."""
@@ -109,7 +119,7 @@ class _Start:
 
     def batch(self) -> HypothesisBatch:
         """One hypothesis per image: the prefix."""
-        batch = HypothesisBatch(self.model, self.features, self.table, self.grid)
+        batch = HypothesisBatch(self.model, self.features, self.table, self.grid, self.before_step)
         batch.feed_prefix(self.prefix)
         return batch
 

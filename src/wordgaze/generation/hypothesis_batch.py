@@ -5,7 +5,7 @@ depend on the word, which all hypotheses with a common parent share. A finished 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,18 @@ class HypothesisBatch:
 
     ``image`` (N,): the image of each row. ``token_ids`` (N, t). ``log_probs`` (N, t): of each word. ``sum_log_probs``
     (N,): of the words together. ``prefix_length``: the number of given words that all hypotheses begin with.
+    ``before_step`` is called before each step, and ends the search by raising an exception.
     """
 
     def __init__(
-        self, model: GenerationModel, features: Any, table: Any = None, grid: tuple[int, int] | None = None
+        self,
+        model: GenerationModel,
+        features: Any,
+        table: Any = None,
+        grid: tuple[int, int] | None = None,
+        before_step: Callable[[], None] | None = None,
     ) -> None:
-        self.model, self.table, self.grid = model, table, grid
+        self.model, self.table, self.grid, self._before_step = model, table, grid, before_step
         self.memory = model.encode(features)
         self.state = model.init_state(self.memory, 1)
         tensor = _first_tensor(self.memory)
@@ -86,6 +92,8 @@ class HypothesisBatch:
 
     def next_log_probs(self) -> Tensor:
         """The log-probabilities of the next token (N, V). Raises ModelError where the model returns NaN."""
+        if self._before_step:
+            self._before_step()
         last = self.token_ids[:, -1] if self.token_ids.shape[1] else torch.full_like(self.image, START)
         if self._distinct_parents:
             parents, group = self.parent, torch.arange(len(self.parent), device=self.device)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from wordgaze.core.errors import ModelError
+from wordgaze.core.stored_tensors import checked_tensors
 
 MAX_COMPONENTS = 128
 """The most principal components that are kept: for 3,464 channels 0.9 MB. On Flickr8k's dev split, twice as many raise
@@ -48,8 +49,8 @@ class ImageStatistics:
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor]) -> "ImageStatistics":
-        """From what :meth:`tensors` returned. Raises KeyError if a tensor is missing."""
-        return cls(*(tensors[name] for name in ("mean", "scale", "centre", "components")))
+        """From what :meth:`tensors` returned. Raises KeyError or ValueError as :func:`checked_tensors`."""
+        return cls(*checked_tensors(tensors, {"mean": "C", "scale": "C", "centre": "C", "components": "K C"}))
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors to be stored."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from wordgaze.core.stored_tensors import checked_ids, checked_tensors
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.image_statistics import embed_means
 from wordgaze.generation.ngram_regression import NgramRegression
@@ -51,10 +52,15 @@ class NeighbourReranker:
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], vocabulary: Vocabulary) -> "NeighbourReranker | None":
-        """From what :meth:`tensors` returned; None if ``tensors`` is empty. Raises KeyError if a tensor is missing."""
+        """From what :meth:`tensors` returned; None if ``tensors`` is empty.
+
+        Raises KeyError if a tensor is missing, and ValueError for one that does not fit the others.
+        """
         if not tensors:
             return None
-        return cls(vocabulary, *(tensors[name] for name in ("mean", "scale", "vectors", "captions")))
+        shapes = {"mean": "C", "scale": "C", "vectors": "M C", "captions": "M R T"}
+        mean, scale, vectors, captions = checked_tensors(tensors, shapes)
+        return cls(vocabulary, mean, scale, vectors, checked_ids("captions", captions, len(vocabulary)))
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors to be stored."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from wordgaze.core.errors import ModelError
+from wordgaze.core.stored_tensors import checked_ids, checked_tensors
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.ngram_regression import ngram_score
@@ -71,15 +72,20 @@ class NgramSummaryReranker:
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], vocabulary: Vocabulary) -> "NgramSummaryReranker | None":
-        """From what :meth:`tensors` returned; None if ``tensors`` is empty. Raises KeyError if a tensor is missing."""
+        """From what :meth:`tensors` returned; None if ``tensors`` is empty.
+
+        Raises KeyError if a tensor is missing, and ValueError for one that does not fit the others.
+        """
         if not tensors:
             return None
-        return cls(vocabulary, *(tensors[name] for name in _TENSORS))
+        stored = checked_tensors(tensors, _SHAPES)
+        checked_ids("ngrams", tensors["ngrams"], len(vocabulary))
+        return cls(vocabulary, *stored)
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors to be stored, the matrices in fp16."""
         halved = {name: getattr(self, name).half() for name in ("down", "up", "bias")}
-        return {name: getattr(self, name) for name in _TENSORS} | halved
+        return {name: getattr(self, name) for name in _SHAPES} | halved
 
     def rerank(
         self, candidates: Sequence[Sequence[Caption]], features: Tensor, config: GenerationConfig
@@ -116,4 +122,13 @@ class NgramSummaryReranker:
         return DocumentFrequencies({gram: idf[i] for gram, i in self._index.items()}, float(self.unseen_idf))
 
 
-_TENSORS = ("mean", "scale", "down", "up", "bias", "ngrams", "idf", "unseen_idf")
+_SHAPES = {
+    "mean": "C",
+    "scale": "C",
+    "down": "C K",
+    "up": "K G",
+    "bias": "G",
+    "ngrams": f"G {ORDERS}",
+    "idf": "G",
+    "unseen_idf": "1",
+}

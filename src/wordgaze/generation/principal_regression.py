@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from wordgaze.core.stored_tensors import checked_ids, checked_tensors
 from wordgaze.generation.ngram_regression import PENALTY, target_matrix
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.cider import DocumentFrequencies, document_frequencies, unit_vector
@@ -54,8 +55,10 @@ class PrincipalRegression:
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], vocabulary: Vocabulary) -> "PrincipalRegression":
-        """From what :meth:`tensors` returned. Raises KeyError if a tensor is missing."""
-        return cls(vocabulary, *(tensors[name] for name in ("grams", "idf", "bias", "weights")))
+        """From what :meth:`tensors` returned. Raises KeyError or ValueError as :func:`checked_tensors`."""
+        shapes = {"grams": f"G {ORDERS}", "idf": "G", "bias": "G", "weights": "G K"}
+        grams, *others = checked_tensors(tensors, shapes)
+        return cls(vocabulary, checked_ids("grams", grams, len(vocabulary)), *others)
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors to be stored."""

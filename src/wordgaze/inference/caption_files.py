@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wordgaze.core.errors import DataError, ImageError
-from wordgaze.core.files import atomic_write, fingerprint, sha256
+from wordgaze.core.files import atomic_write, check_output, check_output_folder, fingerprint, sha256
 from wordgaze.core.printable import escaped
 from wordgaze.core.progress import Report, counter
 from wordgaze.generation.config import GenerationConfig
@@ -24,8 +24,8 @@ from wordgaze.inference.journal import Journal, open_journal
 from wordgaze.inference.runtimes import load_runtime, model_files
 from wordgaze.inference.sidecar import Sidecar
 from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, unique_names, write_table
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.image_files import FoundImage, ImageFile, ImageFiles
-from wordgaze.vision.images import load_image
 
 _log = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ class _Run:
                     check_replaceable(sheet, found.path)
         except DataError as error:
             return self._start(_Job(number, name, found, []), error)
-        return self._start(_Job(number, name, found, missing, sheet), partial(load_image, found.path))
+        return self._start(_Job(number, name, found, missing, sheet), partial(decode_safely, found.path))
 
     def _start(self, job: _Job, source: ImageSource) -> ImageSource:
         self._jobs.append(job)
@@ -267,16 +267,17 @@ def _check(outputs: FileOutputs, files: ImageFiles) -> None:
     """Raises an error for outputs that cannot be written, before any work."""
     for table in outputs.tables:
         check_table(table)
+        check_output(table, "--output")
     total = files.total
     for option, folder in outputs.folders.items():
-        if folder.exists() and not folder.is_dir():
-            raise ImageError(f"{folder} is a file; give {option} the name of a folder")
+        check_output_folder(folder, option)
         for path in files.paths:
             if path.is_dir() and path.resolve() == folder.resolve():
                 raise ImageError(f"{folder} is the folder of the images; give {option} another one")
     if outputs.attention is None or outputs.is_sheet_folder:
         return
     check_sheet(outputs.attention, "--attention")
+    check_output(outputs.attention, "--attention")
     if total != 1:
         many = "several" if total is None else total
         raise ImageError(

@@ -25,15 +25,18 @@ from wordgaze.inference.captioner_folder import (
     broken_captioner,
     build_decoder,
     encoder_state,
-    read_captioner,
+    read_unchecked,
     tensors_of,
+    weights_checked,
 )
+from wordgaze.inference.deadline import Deadline
 from wordgaze.inference.explanation import Explanation, likeliest_words
 from wordgaze.inference.inputs import ImageInput, batches, image_key, is_single, to_image
 from wordgaze.inference.object_names import object_names
 from wordgaze.models.decoder import Decoder, WordTable
 from wordgaze.text.vocabulary import END, Vocabulary
 from wordgaze.vision.encoders import Encoder, encoder_from_spec
+from wordgaze.vision.networks import one_line
 
 
 class Captioner:
@@ -82,15 +85,21 @@ class Captioner:
         Raises ModelError when the folder holds no captioner, a broken one, or one of an unsupported format.
         """
         folder = Path(folder)
-        card, state = read_captioner(folder)
-        decoder, vocabulary = build_decoder(folder, card, state)
-        encoder = encoder_from_spec(card.encoder, encoder_state(folder, card, state))
-        where = pick_device(device)
-        fast = encoder.optimised(where, torch.float32)
-        try:
-            parts = CaptionerParts.load(lambda name: tensors_of(state, f"{name}."), vocabulary)
-        except KeyError as error:
-            raise broken_captioner(folder, error) from error
+        with weights_checked(folder):
+            card, state = read_unchecked(folder)
+            decoder, vocabulary = build_decoder(folder, card, state)
+            encoder = encoder_from_spec(card.encoder, encoder_state(folder, card, state))
+            where = pick_device(device)
+            try:
+                fast = encoder.optimised(where, torch.float32)
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, AssertionError) as error:  # its probe, for an image size that is not the network's
+                raise broken_captioner(folder, error) from error
+            try:
+                parts = CaptionerParts.load(lambda name: tensors_of(state, f"{name}."), vocabulary)
+            except (KeyError, ValueError) as error:
+                raise broken_captioner(folder, error) from error
         return cls(decoder.eval().to(where), vocabulary, fast, card.tuned, parts, card.generation, card.dataset)
 
     @overload
@@ -191,8 +200,20 @@ class Captioner:
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Encodes pixels (B, 3, S, S), the result of ``encoder.pixels``, to features (B, L, D)."""
-        with torch.inference_mode():
-            return self.encoder(pixels.to(self.device))  # type: ignore[no-any-return]
+        spec = self.encoder.spec
+        try:
+            with torch.inference_mode():
+                features: Tensor = self.encoder(pixels.to(self.device))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # the card of the captioner's folder states other settings than the network's
+            raise ModelError(f"the encoder {spec.name} cannot encode the image: {one_line(error)}") from error
+        if features.shape[1:] != (expected := (spec.grid[0] * spec.grid[1], spec.channels)):
+            raise ModelError(
+                f"the encoder {spec.name} gives features of {tuple(features.shape[1:])}, and captioner.json states"
+                f" {expected}; train the captioner or fetch it again"
+            )
+        return features
 
     def force_decode(self, features: Tensor, words: Sequence[str]) -> tuple[Caption, Tensor]:
         """The log-probabilities of given tokens, by teacher forcing on the features (1, L, D) of one image.
@@ -228,9 +249,13 @@ class Captioner:
         keys: Sequence[str],
         seed: int,
         prefix: str | Sequence[str] = (),
+        deadline: Deadline | None = None,
     ) -> list[list[Caption]]:
-        """As :meth:`caption`, for features (B, L, D). ``keys`` identify the images for the strategies that sample."""
-        captions = self._generate_tokens(features, generation_config, keys, seed, prefix)
+        """As :meth:`caption`, for features (B, L, D). ``keys`` identify the images for the strategies that sample.
+
+        Raises RequestTimeoutError once ``deadline`` has passed or is cancelled.
+        """
+        captions = self._generate_tokens(features, generation_config, keys, seed, prefix, deadline)
         return _in_words(captions, self.vocabulary)
 
     def _generate_tokens(
@@ -240,6 +265,7 @@ class Captioner:
         keys: Sequence[str],
         seed: int,
         prefix: str | Sequence[str] = (),
+        deadline: Deadline | None = None,
     ) -> list[list[Caption]]:
         """As :meth:`generate`; the words of the captions are tokens."""
         captions = generate(
@@ -254,6 +280,7 @@ class Captioner:
             neighbours=self.parts.reranker,
             grid=self.encoder.spec.grid,
             names=object_names(self.parts.tagger, features, self.vocabulary, generation_config),
+            before_step=deadline.check if deadline else None,
         )
         confidence = self.parts.confidence
         return confidence.assign(captions, features) if confidence else captions

@@ -4,6 +4,7 @@
     tokenizer.json        or tokenizer.model: only where the captioner's words are pieces of words from a file
     weights.safetensors   ``decoder.*``; ``encoder.*``, but for networks that the card refers to; and for each of the
                           captioner's parts (:class:`CaptionerParts`) its tensors, under its name
+    SHA256SUMS            the checksums of these files, in the form of ``sha256sum``; older folders have none
     README.md             optional: the model card, for people; model_card.html is the same as a page
 
 Nothing in the folder is pickled, and loading it cannot run code.
@@ -11,18 +12,18 @@ Nothing in the folder is pickled, and loading it cannot run code.
 
 import json
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from wordgaze.core.errors import ModelError
+from wordgaze.core.checksums import check_file, checked_meanwhile, read_checksums, read_tensors, write_checksums
+from wordgaze.core.errors import DataError, ModelError
 from wordgaze.core.files import atomic_directory, write_json, write_tensors, write_text
 from wordgaze.core.settings import problems_of
 from wordgaze.generation.confidence import ConfidenceModel
@@ -41,6 +42,10 @@ from wordgaze.vision.tagger import Tagger
 from wordgaze.vision.weights import PACKAGED, WeightsReference
 
 READABLE_FORMATS = (3, 4, 5, 6)
+
+_RESTORE = (
+    "copy it, fetch it or train it again; after a change by hand, write the new checksum with sha256sum into SHA256SUMS"
+)
 
 
 class CaptionerCard(BaseModel):
@@ -159,6 +164,7 @@ def write_captioner(
             (temporary / name).write_bytes(data)
         write_tensors(temporary / WEIGHTS, state)
         write_json(temporary / CARD, card.model_dump(mode="json"))
+        write_checksums(temporary, [*tokenizer.files(), WEIGHTS, CARD])
         for name, text in documents.items():
             write_text(temporary / name, text)
 
@@ -174,15 +180,41 @@ def build_decoder(folder: Path, card: CaptionerCard, state: dict[str, Tensor]) -
     try:
         vocabulary = Vocabulary(card.vocabulary, tokenizer)
         config = DecoderConfig.model_validate(card.model)
+        tensors = tensors_of(state, "decoder.")
+        _check_sizes(config, card, sum(tensor.numel() for tensor in tensors.values()))
         decoder = Decoder(config, card.encoder.channels, len(vocabulary), card.vector_size)
-        decoder.load_state_dict(tensors_of(state, "decoder."))
+        decoder.load_state_dict(tensors)
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"decoder.{name} has a value that is not a finite number")
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise broken_captioner(folder, error) from error
     return decoder, vocabulary
 
 
+def _check_sizes(config: DecoderConfig, card: CaptionerCard, stored: int) -> None:
+    """Raises ValueError for settings of a larger decoder than the ``stored`` values fill, before memory is taken."""
+    hidden, features = config.hidden_size, config.feature_size or card.encoder.channels
+    matrices = {
+        "hidden_size": hidden * hidden,
+        "embedding_size": hidden * config.embedding_size,
+        "feature_size": hidden * features,
+        "channels": card.encoder.channels * (config.feature_size or 1),
+        "vector_size": len(card.vocabulary) * (card.vector_size or config.embedding_size),
+    }
+    if config.attention in ("additive", "concat") or config.sentinel or config.span == "local_p":
+        matrices["attention_size"] = hidden * config.attention_size
+    for name, values in matrices.items():
+        if values > stored:
+            raise ValueError(f"{name} is for a larger decoder than {WEIGHTS} holds")
+
+
 def tokenizer_of(folder: Path, card: CaptionerCard) -> Tokenizer:
     """The tokenizer of a captioner folder. Raises ModelError if its file is missing or broken, or its library is."""
+    if card.tokenizer in STORED:
+        for name, expected in _checksums(folder).items():
+            if name not in (CARD, WEIGHTS):
+                _check(folder / name, expected)
     return stored_tokenizer(card.tokenizer, folder, card.vocabulary[len(SPECIAL) :])
 
 
@@ -192,12 +224,27 @@ def read_captioner(folder: Path) -> tuple[CaptionerCard, dict[str, Tensor]]:
     A folder of an older format has the names of the current one. Raises ModelError if there is no captioner, or it is
     broken or of an unknown format.
     """
+    with weights_checked(folder):
+        return read_unchecked(folder)
+
+
+@contextmanager
+def weights_checked(folder: Path) -> Iterator[None]:
+    """Checks the weights of a captioner folder against their checksum while the block uses them. Raises ModelError."""
+    try:
+        with checked_meanwhile(folder / WEIGHTS, _checksums(folder).get(WEIGHTS), _RESTORE):
+            yield
+    except DataError as error:
+        raise ModelError(str(error)) from error
+
+
+def read_unchecked(folder: Path) -> tuple[CaptionerCard, dict[str, Tensor]]:
+    """As :func:`read_captioner`, without the check of the weights."""
     card = read_card(folder)
     try:
-        state = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
+        state = widened(read_tensors(folder / WEIGHTS, None, _RESTORE))
+    except (DataError, ValueError) as error:
         raise broken_captioner(folder, error) from error
-    state = widened(state)
     if card.format == 3:
         state = {k: v for k, v in state.items() if not k.startswith("decoder.")} | {
             f"decoder.{k}": v for k, v in upgrade_tensors(tensors_of(state, "decoder.")).items()
@@ -207,6 +254,12 @@ def read_captioner(folder: Path) -> tuple[CaptionerCard, dict[str, Tensor]]:
 
 def read_card(folder: Path) -> CaptionerCard:
     """The card of a captioner folder. Raises ModelError as :func:`read_captioner`."""
+    card = _read_card(folder)
+    _check(folder / CARD, _checksums(folder).get(CARD))
+    return card
+
+
+def _read_card(folder: Path) -> CaptionerCard:
     if is_exported(folder):
         raise ModelError(
             f"{folder} is an exported captioner; load it with wordgaze.OnnxCaptioner.load, or give it to"
@@ -227,10 +280,24 @@ def read_card(folder: Path) -> CaptionerCard:
         card = CaptionerCard.model_validate_json(text)
         _check_tokenizer(folder, card.tokenizer)
     except ValidationError as error:
-        raise broken_captioner(folder, ValueError(problems_of(error))) from error
-    except (OSError, ValueError) as error:
-        raise broken_captioner(folder, error) from error
+        raise broken_captioner(folder, ValueError(f"{CARD}: {problems_of(error)}")) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise broken_captioner(folder, ValueError(f"{CARD}: {error}")) from error
     return card.model_copy(update={"model": upgrade_config(card.model)}) if card.format == 3 else card
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    try:
+        return read_checksums(folder, (CARD, WEIGHTS), _RESTORE)
+    except DataError as error:
+        raise ModelError(str(error)) from error
+
+
+def _check(path: Path, expected: str | None) -> None:
+    try:
+        check_file(path, expected, _RESTORE)
+    except DataError as error:
+        raise ModelError(str(error)) from error
 
 
 def _check_tokenizer(folder: Path, name: str) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wordgaze.core.errors import ParamsError
-from wordgaze.core.files import atomic_write
+from wordgaze.core.files import atomic_write, check_output
 from wordgaze.generation.config import GenerationConfig, parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.presets import PRESETS
 from wordgaze.inference.attention_maps import comparison_sheet
 from wordgaze.inference.caption_files import check_inputs_are_kept, check_sheet
 from wordgaze.inference.captioner import Captioner, caption_ensemble
-from wordgaze.vision.images import load_image
+from wordgaze.vision.decoding_process import decode_safely
 
 WARPING = frozenset({"temperature", "top_k", "top_p", "typical_p", "min_p"})
 """The settings that restrict what is sampled from."""
@@ -34,7 +34,7 @@ def compare_strategies(
 
     ``settings`` are fields of GenerationConfig that all presets share; see :func:`preset_config`.
     """
-    image = load_image(picture)
+    image = decode_safely(picture)
     captioners = [Captioner.load(folder) for folder in folders]
     configs = {name: preset_config(name, settings) for name in captioners[0].presets}
     for name, config in configs.items():
@@ -69,8 +69,9 @@ def compare_attention(
     is not in a vocabulary, and ImageError for an ``output`` that is not a ``.png`` or ``.jpg``.
     """
     check_sheet(output, "--output")
+    check_output(output, "--output")
     check_inputs_are_kept([output], [picture])
-    image = load_image(picture)
+    image = decode_safely(picture)
     captions = [Captioner.load(folder).explain(image, words).caption for folder in folders]
     rows = list(zip(models, captions, strict=True))
     with atomic_write(output) as temporary:

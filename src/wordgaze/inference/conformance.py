@@ -19,7 +19,7 @@ from wordgaze.core.settings import problems_of
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.exported_folder import EXPORT_AGAIN, ExportedDtype
-from wordgaze.vision.images import load_image
+from wordgaze.vision.decoding_process import decode_safely
 
 CONFORMANCE_FOLDER, CONFORMANCE_FILE = "conformance", "conformance.json"
 TOLERANCES: Mapping[ExportedDtype, float] = {"fp32": 1e-4, "fp16": 0.05, "int8": 0.5}
@@ -122,7 +122,7 @@ def run_conformance(folder: Path, run: Runner) -> Iterator[ConformanceResult]:
     """What ``run`` gives each image of the set with each setting, beside what is expected. Raises DataError."""
     conformance = read_conformance(folder)
     for entry in conformance.images:
-        image = load_image(folder / entry.file)
+        image = decode_safely(folder / entry.file)
         for key, expected in entry.captions.items():
             actual = expected_caption(run(image, conformance.settings[key]))
             yield ConformanceResult(file=entry.file, setting=key, expected=expected, actual=actual)

@@ -5,7 +5,9 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from wordgaze.core.errors import ImageError
-from wordgaze.inference.uploads import MAX_BYTES
+
+MAX_BYTES = 64 * 2**20
+"""The largest image file that is read."""
 
 _DATA_URL = re.compile(r"data:(?P<media>[^,]{0,200}),", re.IGNORECASE)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")

@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from wordgaze.core.errors import ParamsError
-from wordgaze.core.files import atomic_write, write_json
+from wordgaze.core.files import atomic_write, check_output, write_json
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.caption_files import check_inputs_are_kept
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.explanation import Explanation, ModelVersion
-from wordgaze.vision.images import load_image
+from wordgaze.vision.decoding_process import decode_safely
 
 
 def explain_file(
@@ -31,7 +31,7 @@ def explain_file(
     """
     _check_outputs(gif, png, json)
     check_inputs_are_kept([path for path in (gif, png) if path is not None], [picture])
-    image = load_image(picture)
+    image = decode_safely(picture)
     explanation = replace(Captioner.load(folder).explain(image, words, generation_config, seed), model=model)
     if gif is not None:
         explanation.save_gif(gif)
@@ -50,3 +50,5 @@ def _check_outputs(gif: Path | None, png: Path | None, json: Path | None) -> Non
     for ending, path in outputs.items():
         if path is not None and path.suffix.lower() != ending:
             raise ParamsError(f"{path} does not end with {ending}; give --{ending[1:]} a file name that does")
+        if path is not None:
+            check_output(path, f"--{ending[1:]}")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from wordgaze.core.errors import ImageError
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.images import MAX_PIXELS, load_image, upright
 
 BATCH_SIZE = 16
@@ -37,9 +38,9 @@ def to_image(image: ImageInput) -> Image.Image:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, bytes):
-        return load_image(image)
+        return decode_safely(image)
     if isinstance(image, str | Path):
-        return load_image(Path(image))
+        return decode_safely(Path(image))
     shown = " ".join(repr(image).split())
     raise ImageError(f"{shown:.60} is not an image; give a path, bytes, a PIL image or a uint8 array")
 

@@ -3,6 +3,7 @@
 The journal is a file of JSON lines beside the table, named after it with ``.part`` appended. Its first line holds the
 key of the run, which is a fingerprint of model and settings; each further line holds one image and its rows. Each line
 is handed to the operating system as soon as it is complete, so a killed process loses at most the line it was writing.
+A line ends with a checksum. After a loss of power, the lines from the first one that does not match are cut off.
 """
 
 import json
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from io import SEEK_END, RawIOBase
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.inference.table import FILE_COLUMNS, Row, cells
@@ -56,7 +58,10 @@ class Journal:
         with self.path.open("rb") as file:
             for position in positions:
                 file.seek(position)
-                yield from (Row(**row) for row in json.loads(file.readline())["rows"])
+                entry = _parse(file.readline())
+                if entry is None:
+                    raise CaptionsError(f"{self.path} was changed while it was written; run the command again")
+                yield from (Row(**row) for row in entry["rows"])
 
     def _read(self, key: str) -> bool:
         """Finds the entries of an earlier run with the same key, and cuts off an incomplete last line."""
@@ -75,7 +80,8 @@ class Journal:
     def _write(self, entry: dict[str, Any]) -> int:
         """Appends a line and returns its position."""
         position = self._file.seek(0, SEEK_END)
-        line = memoryview(json.dumps(entry, allow_nan=False).encode() + b"\n")
+        text = json.dumps(entry, allow_nan=False).encode()
+        line = memoryview(b"%s\t%08x\n" % (text, crc32(text)))
         try:
             while line:  # the operating system may take a part of the line only
                 line = line[self._file.write(line) :]
@@ -133,16 +139,11 @@ def _check(path: Path) -> None:
     """Raises CaptionsError for what is not a journal, even one whose first line is incomplete."""
     with path.open("rb") as file:
         begin = file.read(len(_BEGIN))
-    if not _BEGIN.startswith(begin):
+    if not _BEGIN.startswith(begin.rstrip(b"\0")):  # zeros are what a loss of power can leave of any file
         raise CaptionsError(f"{path} was not written by wordgaze; move it, or choose another name for the table")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """A complete line as an object, or None."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+    """A line as an object, or None where it is not complete or not as it was written."""
+    text, _, end = line.rpartition(b"\t")
+    return json.loads(text) if end == b"%08x\n" % crc32(text) else None

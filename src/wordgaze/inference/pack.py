@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wordgaze.core.errors import ModelError
+from wordgaze.core.files import check_output_folder
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import NeighbourReranker
 from wordgaze.generation.ngram_summary import NgramSummaryReranker
@@ -55,6 +56,7 @@ def pack_captioner(
     ``dtype``.
     """
     check_target(source, folder, overwrite)
+    check_output_folder(folder, "FOLDER")
     card, state = read_captioner(source)
     generation = generation or card.generation
     if not keep_neighbours:

@@ -37,12 +37,17 @@ def narrowed(state: dict[str, Tensor], dtype: WeightsDtype) -> dict[str, Tensor]
 
 
 def widened(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Undoes :func:`narrowed`, up to rounding: the weights in fp32, and the other tensors as they were."""
-    wide = {
-        name: _widened(tensor, state.get(f"{name}{_SCALE}"))
-        for name, tensor in state.items()
-        if not name.endswith(_SCALE)
-    }
+    """Undoes :func:`narrowed`, up to rounding: the weights in fp32, and the other tensors as they were.
+
+    Raises ValueError for a matrix in int8 without the scales of its rows, and for scales of no such matrix.
+    """
+    scales = {name.removesuffix(_SCALE): tensor for name, tensor in state.items() if name.endswith(_SCALE)}
+    matrices = {name: tensor for name, tensor in state.items() if not name.endswith(_SCALE)}
+    for name in sorted({name for name, tensor in matrices.items() if tensor.dtype == torch.int8} | scales.keys()):
+        rows = matrices[name].shape[:1] if name in matrices else torch.Size()
+        if name not in scales or scales[name].shape != rows or matrices[name].dtype != torch.int8:
+            raise ValueError(f"{name} in int8 does not have one {_SCALE.strip('.')} for each of its rows")
+    wide = {name: _widened(tensor, scales.get(name)) for name, tensor in matrices.items()}
     return {name: tensor.float() if _is_weight(name, tensor) else tensor for name, tensor in wide.items()}
 
 

@@ -14,11 +14,9 @@ from PIL import Image
 from wordgaze.core.errors import DownloadError, ImageError
 from wordgaze.data.datasets.archives import members, read_members
 from wordgaze.data.datasets.source import is_picture
+from wordgaze.inference.encoded_images import MAX_BYTES
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.formats import FORMAT_NAMES
-from wordgaze.vision.images import load_image
-
-MAX_BYTES = 64 * 2**20
-"""The largest image file that is read."""
 
 _MAX_NAME = 120  # characters of a name that are shown
 _HEAD_BYTES = 4096
@@ -88,7 +86,7 @@ def open_upload(source: Path | str | bytes, name: str) -> Image.Image:
     if _is_svg(data[:_HEAD_BYTES]):
         raise ImageError(f"{shown}: is an SVG, which is a drawing and not a photograph; save it as PNG")
     try:
-        return load_image(data)
+        return decode_safely(data)
     except ImageError as error:
         raise ImageError(f"{shown}: {str(error).removeprefix('the picture: ')}") from error
 
@@ -119,9 +117,7 @@ def pictures_of_zip(path: Path, name: str, limits: Limits = LIMITS) -> Pictures:
     with _renamed(path, shown):
         if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
             raise DownloadError(f"{path} is not a zip; put the pictures into a .zip file")
-        names = members(path, limits.entry)
-        if len(names) > limits.entries:
-            raise DownloadError(f"{path} holds {len(names)} files, more than the {limits.entries} allowed; split it")
+        names = members(path, limits.entry, limits.entries)
         if nested := [entry for entry in names if entry.lower().endswith(_ARCHIVES)]:
             raise DownloadError(f"{path} holds another archive ({nested[0]!r}); unpack that, and zip its pictures")
         wanted = {entry for entry in names if is_picture(PurePosixPath(entry))}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wordgaze.config.params import Params
 from wordgaze.core.errors import DataError
-from wordgaze.core.files import write_json, write_text
+from wordgaze.core.files import check_output, write_json, write_text
 from wordgaze.data.datasets import subset_of
 from wordgaze.data.datasets.audit import AuditReport, audit_records, refused
 from wordgaze.data.datasets.base import require_pictures
@@ -52,6 +52,9 @@ def check_dataset(params: Params, cache: Path, page: Path | None = None, values:
     Downloads are stored in ``cache``; images are not copied. Raises DataError if no record can be read, and OSError if
     a file cannot be written.
     """
+    for path, option in ((page, "--output"), (values, "--json")):
+        if path is not None:
+            check_output(path, option)
     with open_contents(params, cache) as contents:
         checked = inspect_contents(params, contents)
         inspection = checked.inspection

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from wordgaze.config.params import Params
+from wordgaze.core.leftovers import temporary_folder
 from wordgaze.data.datasets import open_dataset
 from wordgaze.data.datasets.coco import Coco
 from wordgaze.data.datasets.flickr8k import Flickr8k
@@ -25,8 +25,7 @@ def open_contents(params: Params, cache: Path) -> Iterator[FolderContents]:
     if isinstance(dataset, Folder | Flickr8k | Flickr30k | Coco):
         yield dataset.read()
         return
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+    with temporary_folder() as folder:
         collected = dataset.collect(folder)
         names = sorted(path.name for path in (folder / "images").iterdir())
         pictures = {name: Found(folder / "images", PurePosixPath(name)) for name in names}

@@ -21,6 +21,7 @@ SHOWN_FAULTS = 200
 """The number of examples of one kind of fault on the page; the JSON file has all."""
 
 _TEMPLATE = Path(__file__).with_name("page.html")
+_STYLE = Path(__file__).with_name("page.css")
 
 
 def render_inspection(inspection: DataInspection, chosen: ChosenPictures, thumbnails: Mapping[str, str]) -> str:
@@ -45,7 +46,13 @@ def render_inspection(inspection: DataInspection, chosen: ChosenPictures, thumbn
         shown_faults=SHOWN_FAULTS,
         hash_distance=HASH_DISTANCE,
         charts=_charts(inspection),
+        style=page_style(),
     )
+
+
+def page_style() -> Markup:
+    """The style sheet of the pages, which stands inside of them."""
+    return Markup(_STYLE.read_text(encoding="utf-8"))
 
 
 def _charts(inspection: DataInspection) -> list[tuple[str, Markup]]:

@@ -14,8 +14,8 @@ from wordgaze.core.parallel import available_cpus, map_ahead
 from wordgaze.core.progress import track
 from wordgaze.data.datasets.archives import read_members
 from wordgaze.data.datasets.source import Found
+from wordgaze.vision.decoding_process import decode_reduced
 from wordgaze.vision.formats import UnreadFormatError
-from wordgaze.vision.images import load_reduced
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -98,9 +98,9 @@ def _inspect(item: _Item) -> tuple[str, InspectedPicture | BrokenPicture]:
     name, content = item
     if isinstance(content, DataError):
         return name, BrokenPicture(str(content), is_packed_broken=True)
-    label = str(content) if isinstance(content, Path) else name
+    label = str(content) if isinstance(content, Path) else name  # in errors of the disk
     try:
-        reduced = load_reduced(content, SIDE, name)
+        reduced = decode_reduced(content, SIDE, name)
         num_bytes, digest = _measure(content)
     except (DataError, OSError) as error:
         reason = str(error).replace(label, name, 1)

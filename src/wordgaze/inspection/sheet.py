@@ -11,7 +11,7 @@ from wordgaze.data.preparation import TokenizedCaption
 from wordgaze.data.records import Record, hash_fraction
 from wordgaze.inspection.pictures import InspectedPicture, read_pictures
 from wordgaze.inspection.results import DataInspection
-from wordgaze.vision.images import load_reduced
+from wordgaze.vision.decoding_process import decode_reduced
 
 SAMPLE_SIZE = 24
 PAIRS = 12
@@ -91,7 +91,7 @@ def draw_thumbnails(names: Sequence[str], files: Mapping[str, Found]) -> dict[st
     drawn = {}
     for name, content in read_pictures({name: files[name] for name in names}):
         try:
-            picture = load_reduced(content, THUMBNAIL_SIDE, name).picture
+            picture = decode_reduced(content, THUMBNAIL_SIDE, name).picture
         except DataError:
             continue
         picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))

@@ -6,6 +6,7 @@ from PIL import Image
 
 from wordgaze.config.params import Params
 from wordgaze.core import paths
+from wordgaze.core.checksums import write_checksums
 from wordgaze.core.files import atomic_directory, write_json, write_text
 from wordgaze.data.contracts import check
 from wordgaze.data.datasets import open_dataset
@@ -30,6 +31,7 @@ def run(params: Params) -> None:
         )
         _remove_unused(folder / "images", records)
         write_records(folder / RECORDS, records)
+        write_checksums(folder, [RECORDS])
         write_json(folder / "audit.json", report.to_json())
         table = pd.DataFrame([_row(folder / "images", record) for record in records])
         contract = check("records", table)

@@ -20,10 +20,11 @@ from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.caption_features import caption_features
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.folder_names import WEIGHTS
+from wordgaze.metrics.noun_confusion import NounPair
 from wordgaze.tracking.evaluation import log_evaluation
 from wordgaze.tracking.runs import stage_run
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore
-from wordgaze.vision.images import load_image
 from wordgaze.vision.sources import ImageFeatures
 
 _NUM_EXAMPLES = 6  # best captions and worst captions on the page
@@ -97,6 +98,8 @@ def write_reports(evaluation: Evaluation, params: Params) -> None:
     write_csv(paths.REPORTS / "calibration.csv", list(ReliabilityBin.model_fields), bins)
     curve = [point.model_dump(mode="json") for point in details.confidence.curve] if details.confidence else []
     write_csv(paths.REPORTS / "confidence.csv", list(CoveragePoint.model_fields), curve)
+    nouns = [pair._asdict() for pair in evaluation.noun_pairs()]
+    write_csv(paths.REPORTS / "nouns.csv", list(NounPair._fields), nouns)
     _write_captions(paths.REPORTS / "captions.csv", evaluation)
     _draw_attention(paths.REPORTS / "attention", evaluation, params.evaluate.num_attention_images)
     page = render_page(report, details, _examples(evaluation), f"wordgaze on {params.dataset.name}")
@@ -144,4 +147,4 @@ def _attention_sheet(evaluation: Evaluation, place: int) -> Image.Image:
 
 
 def _load(image: str) -> Image.Image:
-    return load_image(paths.RAW / "images" / image)
+    return decode_safely(paths.RAW / "images" / image)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from wordgaze.config.params import Params
 from wordgaze.core import paths
 from wordgaze.core.files import atomic_directory, fingerprint, sha256, write_tensors, write_text
+from wordgaze.core.leftovers import temporary_name
 from wordgaze.core.scratch import shared_scratch
 from wordgaze.core.source import code_fingerprint
 from wordgaze.data.contracts import check
@@ -35,7 +36,7 @@ def run(params: Params) -> None:
     images = [record.image for record in read_records(source)]
     with stage_run("features", {"features": settings.model_dump()}) as tracked:
         encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
-        weights = _save_weights(encoder, paths.scratch("encoder") / f"{os.getpid()}.safetensors")
+        weights = _save_weights(encoder)
         with shared_scratch(f"features-{_key(params, source, weights)}") as folder:
             os.replace(weights, folder / "encoder.safetensors")
             tagger = Tagger.from_networks(encoder.spec, settings.weights)
@@ -48,15 +49,18 @@ def run(params: Params) -> None:
             log_contract(tracked, report)
             write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
             with atomic_directory(paths.FEATURES) as target:
-                shutil.copytree(folder, target, copy_function=_link_or_copy, dirs_exist_ok=True)
+                for path in folder.iterdir():
+                    _link_or_copy(path, target / path.name)
 
 
-def _save_weights(encoder: Encoder, path: Path) -> Path:
+def _save_weights(encoder: Encoder) -> Path:
+    """Their checksum is a part of the scratch folder's name, so they are written before there is one."""
+    path = temporary_name(paths.scratch("encoder") / "weights", suffix=".safetensors")
     write_tensors(path, encoder.state_dict())
     return path
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     """A second name for the same data, where the file system supports it."""
     try:
         os.link(source, target)

@@ -13,7 +13,7 @@ from wordgaze.core.files import atomic_directory, atomic_write, write_json, writ
 from wordgaze.data.contracts import check
 from wordgaze.data.extra_text import pair_with_images, read_sentences
 from wordgaze.data.preparation import least_count, tokenize_captions, tokenizer_of_params
-from wordgaze.data.prepared import CAPTIONS, EXTRA_TEXT, VOCABULARY
+from wordgaze.data.prepared import CAPTIONS, EXTRA_TEXT, VOCABULARY, write_prepared_checksums
 from wordgaze.data.records import SPLITS, Record, assign_splits, read_records
 from wordgaze.text.tokenizers import Tokenizer
 from wordgaze.text.tokenizers.advice import HINT, is_unsegmented
@@ -66,6 +66,7 @@ def run(params: Params) -> None:
         with atomic_write(folder / EXTRA_TEXT) as temporary:
             extra.to_parquet(temporary, index=False)
         _write_vocabulary(folder, vocabulary, counts)
+        write_prepared_checksums(folder, vocabulary.tokenizer.files())
         summary = _summary(captions, vocabulary, counts, wordless) | {"extra_sentences": len(extra)}
         write_json(folder / "summary.json", summary)
         tracked.metrics(summary)
@@ -74,7 +75,7 @@ def run(params: Params) -> None:
 def _write_vocabulary(folder: Path, vocabulary: Vocabulary, counts: Counter[str]) -> None:
     """Writes the words with their counts, and the name and the file of the tokenizer if it is not the default."""
     tokenizer = vocabulary.tokenizer
-    content = {"words": vocabulary.words, "counts": [counts[word] for word in vocabulary.words]}
+    content = {"words": vocabulary.words, "counts": [counts[word] * (word not in SPECIAL) for word in vocabulary.words]}
     write_json(folder / VOCABULARY, content | ({} if tokenizer == PTB else {"tokenizer": tokenizer.name}))
     for name, data in tokenizer.files().items():
         (folder / name).write_bytes(data)
@@ -145,7 +146,7 @@ def _warn_of_lost_text(captions: "pd.DataFrame", tokenizer: Tokenizer) -> None:
 
 
 def _known_share(vocabulary: Vocabulary, counts: Counter[str]) -> float:
-    return sum(counts[word] for word in vocabulary.words) / counts.total()
+    return sum(counts[word] for word in vocabulary.words[len(SPECIAL) :]) / counts.total()
 
 
 def _caption_table(records: Sequence[Record], tokenizer: Tokenizer) -> tuple["pd.DataFrame", int]:
@@ -182,7 +183,7 @@ def _word_table(vocabulary: Vocabulary, counts: Counter[str], min_count: int) ->
         {
             "word": words,
             "index": range(len(words)),
-            "count": [counts[word] for word in words],
+            "count": [counts[word] * (word not in SPECIAL) for word in words],
             "least_count": [0 if word in SPECIAL else min_count for word in words],
         }
     )

@@ -14,6 +14,7 @@ from wordgaze.core.source import code_fingerprint
 from wordgaze.data.prepared import Prepared
 from wordgaze.inference.folder_names import WEIGHTS
 from wordgaze.text.word_vectors import WordVectors, read_vectors
+from wordgaze.tracking.lineage import log_splits
 from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun, stage_run
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.trainer import EpochMetrics
@@ -35,11 +36,12 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
         stage: settings.model_dump(),
     }
     with stage_run(stage, sections) as run:
+        log_splits(run, params.dataset.name, ["train", "dev"])
         run.metrics(task.vectors.metrics if task.vectors else {})
         scratch = paths.scratch(f"training-{task.key()}")
         history = _fit(stage, task, scratch, folder, run)
         best = max(history, key=lambda row: row["dev_cider"])
-        run.metrics({"best_dev_cider": best["dev_cider"], "best_epoch": best["epoch"]})
+        run.metrics({"dev/best_cider": best["dev_cider"], "dev/best_epoch": best["epoch"]})
         run.tag(WEIGHTS_TAG, sha256(folder / WEIGHTS))
         write_curve(paths.REPORTS / f"{stage}.csv", history)
         write_json(paths.REPORTS / f"{stage}.json", {"dev_cider": best["dev_cider"], "epoch": best["epoch"]})
@@ -65,7 +67,7 @@ def _fit(stage: str, task: TrainingTask, scratch: Path, folder: Path, run: Stage
     with counter(stage) as report:
 
         def on_epoch(row: EpochMetrics) -> None:
-            run.metrics({k: v for k, v in row.items() if k != "epoch"}, step=int(row["epoch"]))
+            run.metrics({_in_group(name): row[name] for name in row if name != "epoch"}, step=int(row["epoch"]))
 
         def on_step(done: int, total: int) -> None:
             nonlocal steps
@@ -74,8 +76,14 @@ def _fit(stage: str, task: TrainingTask, scratch: Path, folder: Path, run: Stage
 
         history = fit(task, scratch, folder, on_epoch, on_step)
     seconds = time.monotonic() - started
-    run.metrics({"seconds": seconds, "steps_per_second": steps / seconds})
+    run.metrics({"speed/seconds": seconds, "speed/steps_per_second": steps / seconds})
     return history
+
+
+def _in_group(name: str) -> str:
+    """The name of a column of the curve as MLflow groups charts: ``train_loss`` → ``train/loss``."""
+    group, _, rest = name.partition("_")
+    return f"{group}/{rest}" if group in ("train", "dev") else f"train/{name}"
 
 
 def write_curve(path: Path, history: list[EpochMetrics]) -> None:

@@ -63,5 +63,9 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, words: Sequence[str], max_words: int) -> list[int]:
-        """The token ids of the first ``max_words`` words, followed by END; other words than ``words`` become UNK."""
-        return [self.index.get(word, UNK) for word in words[:max_words]] + [END]
+        """The token ids of the first ``max_words`` words, followed by END.
+
+        Other words than ``words`` become UNK, and so do words of a text that are written like a special token.
+        """
+        ids = (self.index.get(word, UNK) for word in words[:max_words])
+        return [token if token >= len(SPECIAL) else UNK for token in ids] + [END]

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256
+from wordgaze.core.leftovers import temporary_folder
 from wordgaze.inference.captioner_folder import read_card
 from wordgaze.inference.packaged import PHOTOS
 from wordgaze.text.tokenizers import STORED
@@ -21,6 +21,7 @@ from wordgaze.tracking.store import translate_errors
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Dataset
     from mlflow.models import ModelSignature
 
     from wordgaze.generation.config import GenerationConfig
@@ -48,13 +49,14 @@ def log_captioner(
     example_image: Path,
     metrics: Mapping[str, float],
     decode: "GenerationConfig | None" = None,
+    dataset: "Dataset | None" = None,
 ) -> str:
     """Logs a captioner folder, with the code that runs it, as a model of this run; returns the model's address.
 
     The model takes the fields of ``decode`` as params, by default as they are there but for ``num``, so that it
-    captions as it was measured; and ``seed`` and ``attention``. ``metrics`` are logged to the run and to the model,
-    and the run is tagged with the checksum of the weights. The model captions ``example_image`` before its address is
-    returned, so an error of the captioner surfaces here.
+    captions as it was measured; and ``seed`` and ``attention``. ``metrics`` are logged to the run, to its parent and to
+    the model, there as measured on ``dataset``. The run is tagged with the checksum of the weights. The model captions
+    ``example_image`` before its address is returned, so an error of the captioner surfaces here.
     """
     import mlflow
     import pandas as pd
@@ -71,7 +73,7 @@ def log_captioner(
                 name=ARTIFACT, input_example=example, **_parts(captioner_folder, decode or GenerationConfig(), code)
             )
         run.client.update_run(run.run_id, status="RUNNING")  # MLflow's context manager has ended it
-        _log_metrics(run, info.model_id, metrics)
+        _log_metrics(run, info.model_id, metrics, dataset)
     run.tag(WEIGHTS_TAG, sha256(weights))
     _check_prediction(info.model_uri, example)
     return str(info.model_uri)
@@ -120,9 +122,9 @@ def signature(decode: "GenerationConfig") -> "ModelSignature":
 @contextmanager
 def _code() -> Iterator[Path]:
     """A copy of wordgaze's code without the captioners that come with it, which would be a part of every model."""
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         aside = shutil.ignore_patterns("__pycache__", PHOTOS)
-        yield shutil.copytree(_CODE, Path(folder) / _CODE.name, ignore=aside)
+        yield shutil.copytree(_CODE, folder / _CODE.name, ignore=aside)
 
 
 def _parts(captioner_folder: Path, decode: "GenerationConfig", code: Path) -> dict[str, Any]:
@@ -138,20 +140,22 @@ def _parts(captioner_folder: Path, decode: "GenerationConfig", code: Path) -> di
     }
 
 
-def _log_metrics(run: StageRun, model_id: str, metrics: Mapping[str, float]) -> None:
+def _log_metrics(run: StageRun, model_id: str, metrics: Mapping[str, float], dataset: "Dataset | None") -> None:
     from mlflow.entities import Metric
 
     now = time.time_ns() // 1_000_000
-    logged = [Metric(name, float(value), now, 0, model_id=model_id) for name, value in metrics.items()]
+    of_data = {"dataset_name": dataset.name, "dataset_digest": dataset.digest} if dataset else {}
+    logged = [Metric(name, float(value), now, 0, model_id=model_id, **of_data) for name, value in metrics.items()]
     run.client.log_batch(run.run_id, metrics=logged)
+    run.client.log_batch(run.parent_id, metrics=[Metric(name, float(v), now, 0) for name, v in metrics.items()])
 
 
 def _check_prediction(uri: str, example: "pd.DataFrame") -> None:
     """Predicts the example once: MLflow does so too, but writes a failure only to its log."""
     import mlflow
 
-    with _unchanged_sys_path(), TemporaryDirectory() as folder:  # loading it in place would leave bytecode in the model
-        mlflow.pyfunc.load_model(uri, dst_path=folder).predict(example)
+    with _unchanged_sys_path(), temporary_folder() as folder:  # loading it in place would leave bytecode in the model
+        mlflow.pyfunc.load_model(uri, dst_path=str(folder)).predict(example)
 
 
 @contextmanager

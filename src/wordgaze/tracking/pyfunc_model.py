@@ -1,28 +1,19 @@
 """The code of the packaged captioner, which MLflow copies into the model and runs when the model is loaded.
 
 wordgaze itself travels in the model's ``code`` folder and is on the path only once MLflow has put it there; it is
-imported when the model loads, not when this file is read.
+imported when the model loads, not when this file is read. ``wordgaze serve`` does not run this code: it reads the
+captioner folder that is in the model.
 """
 
-import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from wordgaze.generation.outputs import Caption
-
-PATHS = "WORDGAZE_PATHS"
-"""The environment variable that allows requests to open files by path (1) or forbids it (0)."""
-
 BATCH = 16
-MAX_PATH = 255  # characters; a longer text is not shown in an error, for it is an image
 
 
 class ServedCaptioner(PythonModel):
@@ -47,65 +38,32 @@ class ServedCaptioner(PythonModel):
         that has one. With ``attention`` there are the
         weights, a list of L for each word, and ``grid``: [rows, columns], with L = rows · columns in row-major order.
         With ``num_return_sequences`` above 1, ``captions`` holds all of them, the best first. Raises
-        ImageError for text that is not a picture, ParamsError for wrong params.
+        ImageError for text that is not a picture, ParamsError for wrong params and, in a server, for a request that
+        costs too much.
         """
         from wordgaze.generation.config import parse_generation_config
+        from wordgaze.inference.predictions import decode_sent_image, to_prediction
+        from wordgaze.inference.request_cost import check_cost
 
         settings = dict(params or {})
         seed, attention = settings.pop("seed", 0), settings.pop("attention", False)
         config = parse_generation_config(**settings)
-        texts = list(model_input["image"])
+        texts, served = list(model_input["image"]), _is_served()
+        if served:
+            check_cost(config, len(texts))
+        paths_allowed = os.environ.get("WORDGAZE_PATHS", "0" if served else "1") == "1"
         rows = []
         for start in range(0, len(texts), BATCH):
-            images = [decode_image(text, n) for n, text in enumerate(texts[start : start + BATCH], start + 1)]
-            for candidates in self.captioner.caption(images, config, seed=seed):
-                captions = [to_row(caption, attention) for caption in candidates]
-                rows.append(captions[0] | ({"captions": captions} if config.num_return_sequences > 1 else {}))
+            numbered = enumerate(texts[start : start + BATCH], start + 1)
+            images = [decode_sent_image(text, n, paths_allowed) for n, text in numbered]
+            for captions in self.captioner.caption(images, config, seed=seed):
+                rows.append(to_prediction(captions, attention, config.num_return_sequences > 1))
         return pd.DataFrame(rows)
 
 
-def to_row(caption: "Caption", attention: bool) -> dict[str, Any]:
-    """A caption as plain values, with its attention weights and their grid if ``attention``."""
-    values: dict[str, Any] = {
-        "caption": caption.text,
-        "log_prob": caption.log_prob,
-        "score": caption.score,
-        "probability": math.exp(caption.log_prob),
-        "words": list(caption.words),
-        "word_log_probs": list(caption.word_log_probs),
-    }
-    if caption.confidence is not None:
-        values["confidence"] = caption.confidence
-    return values | {"attention": caption.weights.tolist(), "grid": list(caption.grid)} if attention else values
-
-
-def decode_image(text: object, number: int) -> "Image":
-    """Decodes base64 or a data URL, or opens a path where that is allowed.
-
-    Raises ImageError, which names the picture by its number, and by its text only where that may be a path.
-    """
-    from wordgaze.core.errors import ImageError
-    from wordgaze.inference.encoded_images import decode_base64
-    from wordgaze.vision.images import load_image
-
-    if not isinstance(text, str):
-        raise ImageError(f"picture {number}: is not text; give an encoded picture as base64")
-    try:
-        if _paths_allowed() and os.path.isfile(text):
-            return load_image(Path(text))
-        return load_image(decode_base64(text))
-    except ImageError as error:
-        reason = str(error).removeprefix("the picture: ")
-        if _paths_allowed() and len(text) <= MAX_PATH and not os.path.isfile(text):
-            reason = f"{text!r} is not a file here, and {reason}"
-        elif not _paths_allowed():
-            reason = reason.replace("not valid base64;", "not valid base64, and paths are not opened here;")
-        raise ImageError(f"picture {number}: {reason}") from error
-
-
-def _paths_allowed() -> bool:
-    served = os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") == "true"  # set by MLflow's scoring server
-    return os.environ.get(PATHS, "0" if served else "1") == "1"
+def _is_served() -> bool:
+    """Whether MLflow's scoring server runs this model."""
+    return os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") == "true"
 
 
 set_model(ServedCaptioner())

@@ -1,9 +1,8 @@
 """What every stage logs the same way."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from wordgaze.core.leftovers import temporary_folder
 from wordgaze.tracking.runs import StageRun
 
 if TYPE_CHECKING:
@@ -12,5 +11,5 @@ if TYPE_CHECKING:
 
 def log_contract(tracked: StageRun, report: "ContractReport") -> None:
     """Logs the Data Docs page of a contract. It carries times, so it is MLflow's and never DVC's."""
-    with TemporaryDirectory() as folder:
-        tracked.artifact(report.data_docs(Path(folder)), "contracts")
+    with temporary_folder() as folder:
+        tracked.artifact(report.data_docs(folder), "contracts")

@@ -111,7 +111,7 @@ def default_model() -> str:
     if (registered := champion()) is not None:
         return registered
     folder = paths.STAGE2.parent
-    cards = sorted(folder.glob(f"*/{CARD}"), key=lambda card: (card.stat().st_mtime, str(card)), reverse=True)
+    cards = sorted(folder.glob(f"[!.]*/{CARD}"), key=lambda card: (card.stat().st_mtime, str(card)), reverse=True)
     for_photographs = (card.parent for card in cards if not _is_drawn(card.parent))
     if (own := next(for_photographs, None)) is not None:
         return str(own)

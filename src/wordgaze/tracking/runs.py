@@ -18,7 +18,9 @@ from wordgaze.core import paths
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import fingerprint
 from wordgaze.tracking.cost import measured_cost
+from wordgaze.tracking.processes import process_tags
 from wordgaze.tracking.store import Store, lock, open_store, quoted, translate_errors
+from wordgaze.tracking.system_metrics import monitored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,16 +42,20 @@ class StageRun:
     run_id: str
     parent_id: str
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Logs several metrics at one step: an epoch, an update, or 0 for what is measured once."""
+    def metrics(self, values: Mapping[str, float], step: int = 0, parent: bool = False) -> None:
+        """Logs several metrics at one step: an epoch, an update, or 0 for what is measured once.
+
+        With ``parent`` they are logged to the parent run too, by which passes through the pipeline are compared.
+        """
         from mlflow.entities import Metric
         from mlflow.utils.validation import MAX_METRICS_PER_BATCH as MOST
 
         now = time.time_ns() // 1_000_000
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         with translate_errors("log metrics"):
-            for start in range(0, len(metrics), MOST):
-                self.client.log_batch(self.run_id, metrics=metrics[start : start + MOST])
+            for run_id in (self.run_id, self.parent_id) if parent else (self.run_id,):
+                for start in range(0, len(metrics), MOST):
+                    self.client.log_batch(run_id, metrics=metrics[start : start + MOST])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Logs a file, or a folder under its name, into ``folder`` of the run's artifacts."""
@@ -67,25 +73,26 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
     """Opens a run named ``stage`` under the pipeline's parent run, which it finds or makes.
 
     ``params`` are the sections of params.yaml that the stage reads, ``{"train_stage1": {"learning_rate": 0.001}}``;
-    nested keys are joined with dots. An exception in the block ends run and parent as FAILED and goes on, else both
-    end as FINISHED. Raises TrackingError where the store cannot be opened or written.
+    nested keys are joined with dots. They are logged to the parent too. An exception in the block ends run and parent
+    as FAILED, Ctrl-C or SIGTERM as KILLED, and goes on; else both end as FINISHED. Raises TrackingError where the store
+    cannot be opened or written.
     """
     store = open_store()
     tags = _origin()
     with translate_errors(f"start the run of {stage}"):
         with lock():
             parent = _parent(store, tags)
-        tags |= {STAGE: stage, "mlflow.parentRunId": parent}
+        tags |= {STAGE: stage, "mlflow.parentRunId": parent, **process_tags()}
         run_id = store.client.create_run(store.experiment, tags=tags, run_name=stage).info.run_id
     run = StageRun(store.client, run_id, parent)
     try:
         with translate_errors("log the parameters"):
             _log_params(run, params)
-        with measured_cost(run):
+        with monitored(run_id), measured_cost(run):
             yield run
     except BaseException as error:
         try:
-            _end(run, "FAILED")
+            _end(run, "FAILED" if isinstance(error, Exception) else "KILLED")
         except TrackingError as second:  # the first error is the cause, and is the one to report
             error.add_note(str(second))
         raise
@@ -116,18 +123,21 @@ def _parent(store: Store, origin: Mapping[str, str]) -> str:
     """The id of the parent run, now RUNNING. Call it under the lock."""
     key = _pipeline(origin)
     found = store.client.search_runs([store.experiment], f"tags.`{PIPELINE_TAG}` = {quoted(key)}", max_results=1)
+    tags = {PIPELINE_TAG: key, **origin, **process_tags()}
     if not found:
-        tags = {PIPELINE_TAG: key, **origin}
-        return str(store.client.create_run(store.experiment, tags=tags, run_name=key).info.run_id)
+        name = os.environ.get("DVC_EXP_NAME") or key
+        return str(store.client.create_run(store.experiment, tags=tags, run_name=name).info.run_id)
     run_id: str = found[0].info.run_id
+    for tag, value in process_tags().items():  # before the status: a run with an ended process counts as killed
+        store.client.set_tag(run_id, tag, value)
     store.client.update_run(run_id, status="RUNNING")
     return run_id
 
 
 def _pipeline(origin: Mapping[str, str]) -> str:
-    """The name shared by all stages of a pass: the DVC experiment's, else the commit and a hash of the parameters."""
+    """The name that all stages of a pass share: that of the DVC experiment or the commit, and a hash of the params."""
     params = paths.PARAMS.read_text(encoding="utf-8", errors="replace") if paths.PARAMS.exists() else ""
-    return os.environ.get("DVC_EXP_NAME") or f"{origin[COMMIT][:12]}-{fingerprint(params)}"
+    return f"{os.environ.get('DVC_EXP_NAME') or origin[COMMIT][:12]}-{fingerprint(params)}"
 
 
 def _origin() -> dict[str, str]:
@@ -150,8 +160,11 @@ def _log_params(run: StageRun, params: Mapping[str, Any]) -> None:
     from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH as MOST
 
     entries = [Param(key, value[:LONGEST]) for key, value in _flat(params)]
-    for start in range(0, len(entries), MOST):
-        run.client.log_batch(run.run_id, params=entries[start : start + MOST])
+    of_parent = run.client.get_run(run.parent_id).data.params  # MLflow refuses another value of a param
+    new = [entry for entry in entries if entry.key not in of_parent]
+    for run_id, logged in ((run.run_id, entries), (run.parent_id, new)):
+        for start in range(0, len(logged), MOST):
+            run.client.log_batch(run_id, params=logged[start : start + MOST])
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

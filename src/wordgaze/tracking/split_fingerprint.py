@@ -1,4 +1,4 @@
-"""What an evaluation was measured on, as a fingerprint by which ``promote`` knows whether two scores are comparable."""
+"""What an evaluation was measured on, as checksums by which one can tell whether two scores are comparable."""
 
 import csv
 
@@ -10,10 +10,17 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.data.readers.captions import BETWEEN
 from wordgaze.data.records import Split
 from wordgaze.evaluation.results import EvaluationReport
+from wordgaze.tracking.runs import EVALUATED_ON
+
+EVALUATED = tuple(
+    f"evaluated_on.{part}" for part in ("split", "images", "pictures", "references", "tokenizer", "decoding")
+)
+"""The tags of an evaluation that identify its data and its decoding settings."""
 
 
-def split_fingerprint(report: EvaluationReport) -> str:
-    """A fingerprint of the split that ``reports/`` is about: its images, their references, and the tokenizer.
+def evaluated_data(report: EvaluationReport) -> dict[str, str]:
+    """The tags of the split that ``reports/`` is about: EVALUATED_ON is the fingerprint of the split's name, its
+    images, their references and the tokenizer; those of EVALUATED are its parts and the decoding settings.
 
     Images count by their content and not by their names. Raises DataError where the prepared data cannot be read, and
     TrackingError where they are not those of the report, as after a change of the data set.
@@ -28,7 +35,16 @@ def split_fingerprint(report: EvaluationReport) -> str:
     evaluated = sorted(
         [sha256(paths.RAW / "images" / image), of_image] for image, of_image in zip(images, references, strict=True)
     )
-    return fingerprint(report.split, report.tokenizer, evaluated)
+    parts = {
+        "split": report.split,
+        "images": str(len(images)),
+        "pictures": fingerprint([picture for picture, _ in evaluated]),
+        "references": fingerprint([of_image for _, of_image in evaluated]),
+        "tokenizer": report.tokenizer,
+        "decoding": fingerprint(report.generation.model_dump(mode="json")),
+    }
+    whole = fingerprint(report.split, report.tokenizer, evaluated)
+    return {EVALUATED_ON: whole} | {f"evaluated_on.{part}": value for part, value in parts.items()}
 
 
 def _references_of_report() -> dict[str, str]:

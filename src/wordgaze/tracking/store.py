@@ -5,7 +5,7 @@ import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +16,24 @@ from filelock import FileLock
 from wordgaze.core import paths
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.scratch import writable_scratch
-from wordgaze.tracking.experiment import artifact_location, find_experiment
+from wordgaze.tracking.database import MEND, database_address, path_of_address, prepare_database, probe_reading, reading
+from wordgaze.tracking.experiment import find_experiment
+from wordgaze.tracking.killed import end_killed_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 WRITABLE = "make the store reachable and writable, or set MLFLOW_TRACKING_URI to another"
 _LOCK_TIMEOUT = 60.0  # seconds to wait for other processes
+_CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to ones that may"
+_REMEDIES = {
+    "malformed": MEND,
+    "not a database": MEND,
+    "error code 401": _CREDENTIALS,
+    "error code 403": _CREDENTIALS,
+    "not authenticated": _CREDENTIALS,
+}
+"""Parts of messages of MLflow and SQLite, and the way out of what they report."""
 
 _MLFLOW_DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
@@ -45,8 +56,9 @@ def open_store(create: bool = True) -> Store:
     """Opens the store that MLFLOW_TRACKING_URI names, else ``mlflow.db`` and ``mlartifacts`` under the project's root.
 
     The runs are in the experiment that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID names, else in ``wordgaze``.
-    Makes database and experiment where they are missing. With ``create=False`` it writes nothing and takes no lock,
-    and a missing database is a TrackingError. So is an experiment that is deleted or whose id is unknown.
+    Makes database and experiment where they are missing, and marks the runs of killed processes as KILLED. With
+    ``create=False`` it writes nothing and takes no lock, and a missing database is a TrackingError. So is an experiment
+    that is deleted or whose id is unknown.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if not (create or given or _database().exists()):
@@ -58,12 +70,15 @@ def open_store(create: bool = True) -> Store:
 
     with translate_errors("open the store"), lock() if create else nullcontext():
         if not given:
-            _prepare(_database()) if create else _probe_reading(_database())
+            prepare_database(_database(), WRITABLE) if create else probe_reading(_database())
         mlflow.set_tracking_uri(given or address())
         if not given:  # set_tracking_uri exports it, and the next call would take it for the user's setting
             os.environ.pop("MLFLOW_TRACKING_URI", None)
         client = mlflow.MlflowClient()
-        return Store(client, find_experiment(client, address(), create))
+        experiment = find_experiment(client, address(), create)
+        if create:
+            end_killed_runs(client, experiment)
+        return Store(client, experiment)
 
 
 def configure_mlflow() -> None:
@@ -81,21 +96,10 @@ def address() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or database_address(_database())
 
 
-def database_address(database: Path) -> str:
-    """The address of a SQLite database. SQLAlchemy decodes ``%`` and ends the path at ``?``, so both are encoded.
-
-    MLflow makes the parent folders of a ``sqlite:///`` address without decoding it. It leaves out the addresses that
-    name the driver, so an encoded path gets one.
-    """
-    path = database.as_posix()
-    encoded = path.replace("%", "%25").replace("?", "%3F")
-    return f"sqlite:///{path}" if encoded == path else f"sqlite+pysqlite:///{encoded}"
-
-
 def local_database() -> Path | None:
     """The file of the store, or None if the store is not a SQLite database."""
-    match = re.fullmatch(r"sqlite(?:\+pysqlite)?:///([^?]*)", address())
-    return Path(unquote(match[1])) if match else None
+    path = path_of_address(address())
+    return None if path is None else Path(unquote(path))
 
 
 def lacks_alias(name: str, alias: str) -> bool:
@@ -109,7 +113,7 @@ def lacks_alias(name: str, alias: str) -> bool:
         return False
     query = "SELECT 1 FROM registered_model_aliases WHERE name = ? AND alias = ?"
     try:
-        with _reading(path) as connection:
+        with reading(path) as connection:
             return connection.execute(query, (name, alias)).fetchone() is None
     except sqlite3.Error as error:
         return "no such table" in str(error)  # the first stage has not filled it yet
@@ -136,7 +140,8 @@ def translate_errors(action: str, remedy: str = WRITABLE) -> Iterator[None]:
             yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        line = f"MLflow cannot {action} ({address()}): {reason}; {remedy}"
+        way_out = next((better for part, better in _REMEDIES.items() if part in reason), remedy)
+        line = f"MLflow cannot {action} ({address()}): {reason}; {way_out}"
         raise TrackingError(re.sub(r"//[^/@\s]*@", "//", line)) from error  # the address may contain a password
 
 
@@ -147,33 +152,3 @@ def quoted(value: str) -> str:
 
 def _database() -> Path:
     return paths.home() / "mlflow.db"
-
-
-def _prepare(database: Path) -> None:
-    """Makes the tables of a new database. Raises an error of SQLite where the database cannot be written."""
-    # MLflow tries for 100 seconds to open a database that cannot be opened; SQLite reports the cause at once.
-    with closing(sqlite3.connect(database, timeout=_LOCK_TIMEOUT)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-    if not os.access(database, os.W_OK):  # SQLite reports it at the first write only
-        raise TrackingError(f"the MLflow database {database} is read-only; {WRITABLE}")
-    if database.stat().st_size == 0:
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        # MLflow's client would put the artifacts of its default experiment below the working directory, and it writes
-        # that path unquoted into SQL.
-        SqlAlchemyStore(database_address(database), artifact_location())  # type: ignore[no-untyped-call]
-
-
-def _probe_reading(database: Path) -> None:
-    """Opens the database without a write. Raises TrackingError for a database that MLflow would have to fill first."""
-    with _reading(database) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
-            raise TrackingError(
-                f"the MLflow database {database} is empty; run `dvc repro` here, or set MLFLOW_TRACKING_URI"
-            )
-
-
-@contextmanager
-def _reading(database: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        yield connection

@@ -1,7 +1,7 @@
 """Checkpoints: all that training needs to continue as if it had never stopped, without a pickle.
 
 One safetensors file holds the tensors (the weights, the best weights so far, the optimiser's moments, the state of the
-random number generators) and, in its header, the trainer's state as JSON.
+random number generators) and, in its header, the trainer's state as JSON and the checksum of all of this.
 """
 
 import json
@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from wordgaze.core.checksums import tensor_digest
 from wordgaze.core.files import write_tensors
 
 _log = logging.getLogger(__name__)
@@ -23,36 +24,42 @@ Checkpoint = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
 def save_checkpoint(path: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
     """Writes groups of tensors and JSON-able state, atomically."""
     flat = {f"{group}/{name}": t.detach().cpu() for group, ts in tensors.items() for name, t in ts.items()}
-    write_tensors(path, flat, {"state": json.dumps(state)})
+    text = json.dumps(state)
+    write_tensors(path, flat, {"state": text, "sha256": tensor_digest(flat, text)})
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
     """Reads what :func:`save_checkpoint` wrote; None if there is no checkpoint.
 
-    A file that is not a whole checkpoint, such as an empty or truncated one, is renamed to ``*.broken`` with a warning,
-    and the result is None too.
+    A file that is not a whole checkpoint, such as an empty or truncated one, and one that does not have its checksum
+    are renamed to ``*.broken`` with a warning, and the result is None too.
     """
     if not path.exists():
         return None
     try:
         return _read(path)
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RuntimeError, RecursionError) as error:
         broken = path.with_name(f"{path.name}.broken")
         path.replace(broken)
         _log.warning(
             "%s is not a whole checkpoint (%s); it is renamed to %s, and training starts from the beginning",
-            path, error, broken.name,
+            path, " ".join(str(error).split()), broken.name,
         )  # fmt: skip
         return None
 
 
 def _read(path: Path) -> Checkpoint:
     tensors: dict[str, dict[str, Tensor]] = {}
+    flat: dict[str, Tensor] = {}
     with safe_open(path, framework="pt") as file:
-        state = json.loads((file.metadata() or {})["state"])
+        header = file.metadata() or {}
+        text, expected = header["state"], header["sha256"]
         for key in file.keys():  # noqa: SIM118 (a handle, not a mapping)
             group, name = key.split("/", 1)
-            tensors.setdefault(group, {})[name] = file.get_tensor(key)
+            flat[key] = tensors.setdefault(group, {})[name] = file.get_tensor(key)
+    if tensor_digest(flat, text) != expected:
+        raise ValueError("its contents do not have the checksum in its header")
+    state: dict[str, Any] = json.loads(text)
     return tensors, state
 
 

@@ -68,7 +68,7 @@ class TrainingTask:
             self.prepared.extra,
             self.prepared.vocabulary.words,
         ]
-        features = sha256(self.store.folder / "manifest.json")
+        features = self.store.fingerprint
         vectors = self.vectors.matrix.tolist() if self.vectors else []
         return fingerprint(
             self.code, self.model.model_dump(), settings, self.max_words, self.seed, data, features, start, vectors

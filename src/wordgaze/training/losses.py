@@ -1,5 +1,6 @@
 """What training minimises."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -95,6 +96,17 @@ def reinforcement(
     gain = (words - baseline * real).detach()
     future = gain.flip(1).cumsum(1).flip(1)  # of each step and all after it
     return params.reinforce_weight * (future * sample_log_prob).sum(1) + params.entropy_weight * entropy
+
+
+def sum_outputs(outputs: Sequence[LossOutput]) -> LossOutput:
+    """The output of a whole batch from those of its parts; the reward is the mean over the words of all parts."""
+    if len(outputs) == 1:
+        return outputs[0]
+    metrics = {name: sum(output.metrics[name] for output in outputs) for name in outputs[0].metrics}
+    rewards = [output.reward for output in outputs if output.reward]
+    words = sum(reward.words for reward in rewards)
+    reward = MeanReward(sum(reward.value * reward.words for reward in rewards) / words, words) if words else None
+    return LossOutput(torch.stack([output.loss for output in outputs]).sum(), metrics, reward)
 
 
 def update_baseline(baseline: float | None, reward: float) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wordgaze.core.errors import ModelError
 from wordgaze.training.batches import Batch
-from wordgaze.training.losses import LossOutput, MeanReward
+from wordgaze.training.losses import LossOutput, MeanReward, sum_outputs
 from wordgaze.training.train_step import TrainStep
 
 
@@ -70,8 +70,7 @@ class DataParallel:
             parameter.grad = _gradient(parameter)
             for worker in workers:
                 parameter.grad += worker.gradients[number]
-        metrics = {name: sum(output.metrics[name] for output in outputs) for name in outputs[0].metrics}
-        return LossOutput(torch.stack([output.loss for output in outputs]).sum(), metrics, _mean_reward(outputs))
+        return sum_outputs(outputs)
 
 
 @contextmanager
@@ -165,10 +164,3 @@ def _exited(worker: _Worker) -> ModelError:
 
 def _gradient(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-
-
-def _mean_reward(outputs: list[LossOutput]) -> MeanReward | None:
-    """The mean over the words of all parts."""
-    rewards = [output.reward for output in outputs if output.reward]
-    words = sum(reward.words for reward in rewards)
-    return MeanReward(sum(reward.value * reward.words for reward in rewards) / words, words) if words else None

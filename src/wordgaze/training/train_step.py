@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wordgaze.config.params import TrainParams
+from wordgaze.core.errors import ModelError
+from wordgaze.core.out_of_memory import free_memory
 from wordgaze.models.cuda_graphs import GraphedRecurrence
 from wordgaze.models.decoder import Decoder, DecoderOutput, Recurrence
 from wordgaze.training.batches import Batch
-from wordgaze.training.losses import LossOutput, captioning_loss
+from wordgaze.training.losses import LossOutput, captioning_loss, sum_outputs
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.vision.encoders import Encoder
 
@@ -39,10 +41,8 @@ class TrainStep:
         self.decoder, self.encoder, self.params, self.objective = decoder, encoder, params, objective
         self.dtype = dtype
         # One of each for every term: the backward pass of the first term comes after the forward pass of the second.
-        self._recurrences: dict[str, Recurrence] = {}
-        if decoder.device.type == "cuda" and not decoder.config.hard_attention:  # which draws
-            names = ("cross_entropy", "self_critical")
-            self._recurrences = {name: GraphedRecurrence(decoder, dtype) for name in names}
+        self._recurrences = self._graphs()
+        self._parts = 1  # that a batch is divided into, so that the memory of a GPU is enough
 
     def parameters(self) -> list[nn.Parameter]:
         """The parameters that are trained, always in the same order."""
@@ -58,12 +58,39 @@ class TrainStep:
             module.share_memory()
 
     def __call__(self, batch: Batch, baseline: float | None = None) -> LossOutput:
-        """Writes the gradient of the loss into ``grad`` of the parameters. ``baseline`` is that of hard attention."""
+        """Writes the gradient of the loss into ``grad`` of the parameters. ``baseline`` is that of hard attention.
+
+        Where the memory of a GPU is too small, the batch is divided, and the gradients of the parts are summed: the
+        gradient is that of the whole batch, up to rounding and random numbers. Raises ModelError if the memory is too
+        small for one image.
+        """
+        while True:
+            for parameter in self.parameters():
+                parameter.grad = None
+            try:
+                return sum_outputs([self._add_gradient(part, baseline) for part in self._divided(batch)])
+            except torch.OutOfMemoryError as error:
+                if self._parts >= len(batch.images):
+                    raise ModelError(
+                        "the GPU has too little memory to train on one image; use a smaller model, or device: cpu"
+                    ) from error
+            self._parts *= 2
+            self._recurrences = self._graphs()  # those of the shapes so far hold memory
+            free_memory("training", len(batch.images))
+
+    def _divided(self, batch: Batch) -> list[Batch]:
+        return [batch] if self._parts == 1 else batch.split(self._parts)
+
+    def _graphs(self) -> dict[str, Recurrence]:
+        if self.decoder.device.type != "cuda" or self.decoder.config.hard_attention:  # which draws
+            return {}
+        return {name: GraphedRecurrence(self.decoder, self.dtype) for name in ("cross_entropy", "self_critical")}
+
+    def _add_gradient(self, batch: Batch, baseline: float | None) -> LossOutput:
+        """Adds the gradient of a batch, or of a part of one, to ``grad`` of the parameters."""
         features = batch.features.to(self.decoder.device)
         features = self.encoder(features) if self.encoder else features
         terms = [(weight, term(features, batch, baseline)) for weight, term in self._terms()]
-        for parameter in self.parameters():
-            parameter.grad = None
         loss = torch.stack([weight * term.loss for weight, term in terms]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         metrics = {name: value for _, term in terms for name, value in term.metrics.items()}

@@ -2,6 +2,10 @@
 
 A training that is killed at any moment and started again ends with the same bytes as one that is not: the order of the
 batches follows from seed and epoch, and everything else that changes is in the checkpoint.
+
+A training stops with an error where numbers are lost: if the loss or the norm of the gradient is not finite, before the
+weights take the step; and if it diverges, which is when the cross entropy per word, averaged over about the last
+LOSS_STEPS steps, is more than MAX_LOSS times that of guessing all words of the vocabulary with equal probability.
 """
 
 import math
@@ -24,6 +28,9 @@ from wordgaze.training.parallel import DataParallel, data_parallel
 from wordgaze.training.train_step import Objective, TrainStep
 from wordgaze.vision.encoders import Encoder
 
+LOSS_STEPS = 20
+MAX_LOSS = 2.0
+
 EpochMetrics = dict[str, float]
 """A row of the training curve: ``epoch``, ``learning_rate``, the means of the steps' metrics, and ``dev_cider``."""
 
@@ -41,6 +48,8 @@ class TrainerState:
     best_score: float | None = None
     best_epoch: int = -1
     baseline: float | None = None  # of hard attention's reward
+    mean_loss: float | None = None  # cross entropy per word, a moving average
+    saved_step: int = 0  # of the last checkpoint
     history: list[EpochMetrics] = field(default_factory=list)
 
 
@@ -109,9 +118,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self.lr_lambda(self.num_steps)
         output = step(batch, self.state.baseline)
-        if not math.isfinite(loss := float(output.loss)):
-            raise ModelError(f"the loss is {loss} at step {self.num_steps}; try a lower learning_rate or max_grad_norm")
-        torch.nn.utils.clip_grad_norm_(self.train_step.parameters(), self.params.max_grad_norm)
+        self._check_number("loss", float(output.loss))
+        norm = torch.nn.utils.clip_grad_norm_(self.train_step.parameters(), self.params.max_grad_norm)
+        self._check_number("norm of the gradient", float(norm))
+        self._check_divergence(output.metrics["train_loss"])
         self.optimizer.step()
         self._update_ema()
         if output.reward:
@@ -119,6 +129,29 @@ class Trainer:
         for name, value in output.metrics.items():
             self.state.metric_sums[name] = self.state.metric_sums.get(name, 0.0) + value
         self.state.batch += 1
+
+    def _check_number(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise self._failed(f"the {what} is {value}")
+
+    def _check_divergence(self, loss: float) -> None:
+        """Raises ModelError if the moving average of the cross entropy is that of a training that diverges."""
+        if self.train_step.objective.self_critical:  # the loss is a reward, and the best weights are kept
+            return
+        before = loss if self.state.mean_loss is None else self.state.mean_loss
+        self.state.mean_loss = before + (loss - before) / LOSS_STEPS
+        guessing = math.log(self.decoder.vocabulary_size)
+        if self.state.mean_loss > MAX_LOSS * guessing:
+            raise self._failed(
+                f"the training diverges: the cross entropy per word is {self.state.mean_loss:.3g}, and guessing has"
+                f" {guessing:.3g}"
+            )
+
+    def _failed(self, reason: str) -> ModelError:
+        saved, kept = self.state.saved_step, "no checkpoint was saved"
+        if saved:
+            kept = f"the last good checkpoint, of step {saved}, is {self.checkpoint}"
+        return ModelError(f"{reason} at step {self.num_steps}; {kept}; lower learning_rate or max_grad_norm")
 
     def lr_lambda(self, step: int) -> float:
         """The factor of the learning rate: a linear warm-up, then half a cosine down to 0.01."""
@@ -196,6 +229,7 @@ class Trainer:
             "optimizer": optimizer_tensors(self.optimizer),
             "random": _random_state(self.device),
         }
+        self.state.saved_step = self.num_steps
         save_checkpoint(self.checkpoint, tensors, vars(self.state))
 
     def _resume(self) -> None:

@@ -1,5 +1,6 @@
 """Images with more than 8 bits per channel, or with other channels than RGB, as 8-bit RGB."""
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
@@ -47,8 +48,8 @@ def check_deep_colours(image: Image.Image) -> None:
         raise UnreadFormatError("has colours of 12 bits or less in 16 bits; save it with 8 bits, or scaled to 65535")
 
 
-def grey_8_bits(image: Image.Image, png_bits: int) -> Image.Image:
-    """An image of mode I;16, I or F in mode L.
+def grey_converter(image: Image.Image, png_bits: int) -> Callable[[Image.Image], Image.Image]:
+    """The function that converts this image, or a part of it, of mode I;16, I or F, to mode L.
 
     White is the largest value of the bits that the file declares: TIFF's MaxSampleValue or BitsPerSample, PNG's sBIT
     where no value exceeds it. Otherwise it is that of the smallest depth in ``BITS`` that holds all values, because
@@ -59,17 +60,24 @@ def grey_8_bits(image: Image.Image, png_bits: int) -> Image.Image:
     low, high = float(values.min()), float(values.max())
     tags = getattr(image, "tag_v2", {})
     is_negative = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-    if image.mode == "F" and 0 <= low <= high <= 1:
-        grey = np.rint(values * 255).astype(np.uint8)
-    elif image.mode == "F" or low < 0 or high > _largest(BITS[-1]):
+    is_fraction = image.mode == "F" and 0 <= low <= high <= 1
+    if not is_fraction and (image.mode == "F" or low < 0 or high > _largest(BITS[-1])):
         kind = "values with a decimal point" if image.mode == "F" else "signed values or values of 32 bits"
         raise UnreadFormatError(
             f"has {kind} from {low:g} to {high:g}, of which none is white; save it with 8 or 16 bits"
         )
-    else:
-        white = _white(image, int(high), png_bits)
-        grey = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
-    return Image.fromarray(255 - grey if is_negative else grey)
+    white = 1 if is_fraction else _white(image, int(high), png_bits)
+    del values  # as large as the image
+
+    def convert(part: Image.Image) -> Image.Image:
+        values = np.asarray(part)
+        if is_fraction:
+            grey = np.rint(values * 255).astype(np.uint8)
+        else:
+            grey = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+        return Image.fromarray(255 - grey if is_negative else grey)
+
+    return convert
 
 
 def _white(image: Image.Image, high: int, png_bits: int) -> int:

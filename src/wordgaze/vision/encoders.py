@@ -9,17 +9,19 @@ cropped, so the captioner sees everything that the captions describe, and a grid
 import copy
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wordgaze.core.errors import ModelError
+from wordgaze.core.out_of_memory import halved
+from wordgaze.core.settings import problems_of
 from wordgaze.vision.efficientnet_lite import EfficientNetLite
 from wordgaze.vision.fused_convolution import fuse_convolutions
 from wordgaze.vision.networks import (
@@ -47,17 +49,24 @@ in several hundred differs, by 1 of 255."""
 _TORCH_RESIZES = ("bilinear", "bicubic")
 
 
+MAX_IMAGE_SIZE = 4096
+"""The greatest height and width in pixels of an encoder's input."""
+
+_Cells = Annotated[int, Field(ge=1, le=128)]  # 16,384 cells of 1,280 channels have 84 MB
+_Deviation = Annotated[float, Field(ge=1e-6)]  # pixels are divided by it
+
+
 class NetworkSpec(BaseModel):
     """One network of an encoder: mean and standard deviation of its pixels, the layers whose output is used, and the
     total number of their channels. Layers have the names of the library; see :mod:`wordgaze.vision.networks`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    layers: tuple[str, ...]
-    channels: int
+    std: tuple[_Deviation, _Deviation, _Deviation]
+    layers: tuple[str, ...] = Field(min_length=1)
+    channels: int = Field(ge=1)
 
 
 class EncoderSpec(BaseModel):
@@ -65,10 +74,18 @@ class EncoderSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image_size: int
+    image_size: int = Field(ge=1, le=MAX_IMAGE_SIZE)
     interpolation: str
-    grid: tuple[int, int]
-    networks: tuple[NetworkSpec, ...]
+    grid: tuple[_Cells, _Cells]
+    networks: tuple[NetworkSpec, ...] = Field(min_length=1)
+
+    @field_validator("interpolation")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        known = [each.name.lower() for each in Image.Resampling]
+        if name not in known:
+            raise ValueError(f"{name!r} is not one of {', '.join(known)}")
+        return name
 
     @property
     def name(self) -> str:
@@ -93,7 +110,13 @@ class Encoder(nn.Module):
         """Features (B, L, D) in the dtype of the weights."""
         if pixels.device.type == "cpu" and len(pixels) > CPU_BATCH and not torch.is_grad_enabled():
             return torch.cat([self._features(part) for part in torch.split(pixels, CPU_BATCH)])
-        return self._features(pixels)
+        try:
+            return self._features(pixels)
+        except torch.OutOfMemoryError:
+            if torch.is_grad_enabled():
+                raise
+        # Outside of the handler, where the error no longer holds what the failed call computed.
+        return torch.cat(halved(lambda part: self._features(torch.stack(list(part))), pixels.unbind(), "the encoder"))
 
     def _features(self, pixels: Tensor) -> Tensor:
         return torch.cat([part for number in range(len(self.bodies)) for part in self._maps(number, pixels)], dim=2)
@@ -190,7 +213,10 @@ def build_encoder(names: str, weights: str = "default", image_size: int = 0, gri
         channels = sum(output.shape[0] for output in outputs)
         specs.append(NetworkSpec(name=name, mean=meta.mean, std=meta.std, layers=layers, channels=channels))
         bodies.append(truncate(body, layers))
-    spec = EncoderSpec(image_size=size, interpolation=interpolation, grid=cells, networks=tuple(specs))
+    try:
+        spec = EncoderSpec(image_size=size, interpolation=interpolation, grid=cells, networks=tuple(specs))
+    except ValidationError as error:
+        raise ModelError(f"{names} cannot be used: {problems_of(error)}; change features") from error
     return Encoder(spec, bodies)
 
 
@@ -199,7 +225,12 @@ def encoder_from_spec(spec: EncoderSpec, state: Mapping[str, Tensor]) -> Encoder
 
     Raises ModelError if the weights do not fit.
     """
-    encoder = Encoder(spec, [_empty_body(network) for network in spec.networks])
+    try:
+        encoder = Encoder(spec, [_empty_body(network) for network in spec.networks])
+    except ModelError:
+        raise
+    except Exception as error:  # the libraries raise various exceptions for layers that a network does not have
+        raise ModelError(f"the encoder {spec.name} cannot be built: {one_line(error)}") from error
     try:
         encoder.load_state_dict(dict(state), assign=True)
     except RuntimeError as error:

@@ -12,9 +12,9 @@ from wordgaze.config.params import FeaturesParams
 from wordgaze.core.device import pick_device, pick_dtype
 from wordgaze.core.parallel import available_cpus, map_ahead
 from wordgaze.core.progress import track
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.encoders import CPU_BATCH, Encoder
 from wordgaze.vision.feature_store import write_shards
-from wordgaze.vision.images import load_image
 
 PIXEL_MEMORY = 256 * 2**20
 """Bytes that decoded images may occupy while they wait for a GPU."""
@@ -47,10 +47,13 @@ def extract_features(
 def _with_cores(encoder: Encoder, files: Sequence[Path], size: int) -> Iterator[Tensor]:
     threads = torch.get_num_threads()
 
+    def read(file: Path) -> Tensor:
+        return encoder.pixels([decode_safely(file)])  # one image of full size at a time in each thread
+
     def encode(part: Sequence[Path]) -> Tensor:
         torch.set_num_threads(1)  # of this thread
         with torch.inference_mode():
-            return encoder(encoder.pixels([load_image(file) for file in part])).to(torch.bfloat16)  # type: ignore[no-any-return]
+            return encoder(torch.cat([read(file) for file in part])).to(torch.bfloat16)  # type: ignore[no-any-return]
 
     parts = (files[i : i + size] for i in range(0, len(files), size))
     try:
@@ -61,7 +64,7 @@ def _with_cores(encoder: Encoder, files: Sequence[Path], size: int) -> Iterator[
 
 def _with_gpu(encoder: Encoder, files: Sequence[Path], size: int) -> Iterator[Tensor]:
     def read(file: Path) -> Tensor:
-        return encoder.pixels([load_image(file)])
+        return encoder.pixels([decode_safely(file)])
 
     # Decoded images wait as uint8: at most those of two batches, and at most PIXEL_MEMORY bytes.
     ahead = max(1, min(2 * size, PIXEL_MEMORY // (3 * encoder.spec.image_size**2)))

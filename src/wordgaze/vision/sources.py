@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.encoders import Encoder
-from wordgaze.vision.images import load_image
 
 
 class ImagePixels:
@@ -18,7 +18,7 @@ class ImagePixels:
 
     def read(self, images: Sequence[str]) -> Tensor:
         """Pixels (B, 3, S, S) of these images, in their order. Raises ImageError for one that cannot be read."""
-        return self.encoder.pixels([load_image(self.folder / image) for image in images])
+        return torch.cat([self.encoder.pixels([decode_safely(self.folder / image)]) for image in images])
 
 
 class ImageFeatures(ImagePixels):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from wordgaze.core.errors import ModelError
+from wordgaze.core.stored_tensors import checked_tensors
 from wordgaze.vision.class_words import Phrase, imagenet_words
 from wordgaze.vision.efficientnet_lite import NUM_CLASSES
 from wordgaze.vision.encoders import EncoderSpec, NetworkSpec
@@ -98,12 +99,23 @@ class Tagger:
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor]) -> "Tagger | None":
-        """From what :meth:`tensors` returned; None if ``tensors`` is empty. Raises KeyError if a tensor is missing."""
+        """From what :meth:`tensors` returned; None if ``tensors`` is empty.
+
+        Raises KeyError if a tensor is missing, and ValueError for one that does not fit the others.
+        """
         if not tensors:
             return None
-        starts = tensors["starts"].tolist()
-        heads = [Head(tensors[f"weight.{i}"], tensors[f"bias.{i}"], start) for i, start in enumerate(starts)]
-        return cls(heads, int(tensors["channels"]), float(tensors["temperature"]))
+        starts, channels, temperature = checked_tensors(tensors, {"starts": "N", "channels": "", "temperature": ""})
+        heads = []
+        for i, start in enumerate(starts.tolist()):
+            shapes = {f"weight.{i}": f"{NUM_CLASSES} C", f"bias.{i}": f"{NUM_CLASSES}"}
+            weight, bias = checked_tensors(tensors, shapes)
+            if start < 0 or start + weight.shape[1] > int(channels):
+                raise ValueError(f"weight.{i} is for other channels than the {int(channels)} of the encoder")
+            heads.append(Head(weight, bias, start))
+        if not heads or float(temperature) <= 0:
+            raise ValueError("starts and temperature are not those of classifiers")
+        return cls(heads, int(channels), float(temperature))
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors to be stored, the weights in fp16: 2.6 MB for each network with 1,280 channels."""

@@ -179,3 +179,14 @@ def test_missing_files_of_flickr30k_are_reported(tmp_path: Path) -> None:
     (entities(tmp_path) / "Sentences/1000092795.txt").unlink()
     with pytest.raises(DataError, match=r"1000092795\.txt is missing, but its image has annotations"):
         flickr30k_boxes(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "1e999", "-1e7", "NaN"])
+def test_a_coordinate_beyond_any_image_is_refused(tmp_path: Path, number: str) -> None:
+    (tmp_path / "b.json").write_text(
+        '{"images": [{"id": 1, "file_name": "1.jpg"}], "categories": [{"id": 3, "name": "cat"}], "annotations": '
+        f'[{{"image_id": 1, "category_id": 3, "bbox": [1, {number}, 4, 4]}}]}}'
+    )
+    with pytest.raises(DataError, match=r"annotations\[0\] has the bbox .* instead of") as error:
+        coco_boxes(tmp_path / "b.json")
+    assert len(str(error.value)) < 500

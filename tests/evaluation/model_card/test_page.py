@@ -5,13 +5,13 @@ from hashlib import sha256
 from tests.evaluation.reports import evaluation_details, evaluation_report
 from wordgaze.evaluation.model_card.page import card_charts, render_card_page
 from wordgaze.evaluation.model_card.records import TrainingRecords
-from wordgaze.evaluation.model_card.sections import CALIBRATION, GROUNDING, SCORES
+from wordgaze.evaluation.model_card.sections import CALIBRATION_SECTION, GROUNDING_SECTION, SCORES_SECTION
 
 CARD = f"""# beach: a captioner of wordgaze
 
 It describes an image.
 
-## {SCORES}
+## {SCORES_SECTION}
 
 | strategy | CIDEr |
 | --- | --- |
@@ -31,7 +31,7 @@ RECORDS = TrainingRecords(report=evaluation_report(), details=evaluation_details
 def test_every_section_is_a_heading_with_its_text() -> None:
     page = render_card_page(CARD, {})
     assert "<title>beach: a captioner of wordgaze</title>" in page
-    assert [page.count(f"<h2>{title}</h2>") for title in (SCORES, "What it cannot say")] == [1, 1]
+    assert [page.count(f"<h2>{title}</h2>") for title in (SCORES_SECTION, "What it cannot say")] == [1, 1]
     assert "<td>0.500</td>" in page
     assert "<pre><code>wordgaze caption photo.jpg" in page
 
@@ -46,7 +46,7 @@ def test_html_in_the_text_is_shown_and_not_run() -> None:
 def test_charts_stand_in_their_sections() -> None:
     charts = card_charts(RECORDS)
     assert {title: len(of_section) for title, of_section in charts.items()} == {
-        SCORES: 2, GROUNDING: 2, CALIBRATION: len(charts[CALIBRATION]),
+        SCORES_SECTION: 2, GROUNDING_SECTION: 2, CALIBRATION_SECTION: len(charts[CALIBRATION_SECTION]),
     }  # fmt: skip
     page = render_card_page(CARD, charts)
     scores, limits = page.split("<h2>What it cannot say</h2>")

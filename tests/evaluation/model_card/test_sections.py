@@ -6,7 +6,7 @@ import pytest
 
 from tests.evaluation.reports import evaluation_details, evaluation_report
 from wordgaze.evaluation.model_card.records import StageCost, TrainingRecords
-from wordgaze.evaluation.model_card.sections import CALIBRATION, GROUNDING, card_sections
+from wordgaze.evaluation.model_card.sections import CALIBRATION_SECTION, GROUNDING_SECTION, card_sections
 from wordgaze.inference.captioner_folder import read_card
 
 COSTS = (
@@ -21,21 +21,21 @@ def sections(folder: Path, **records: object) -> dict[str, str]:
 
 
 def test_grounding_stands_beside_what_does_not_depend_on_the_word(captioner_folder: Path) -> None:
-    text = sections(captioner_folder)[GROUNDING]
+    text = sections(captioner_folder)[GROUNDING_SECTION]
     assert "| the attention's maximum lies in a box of the noun (pointing game) | 71% | 55% | 42% |" in text
     assert "| share of the attention inside the boxes | 48% | – | – |" in text
 
 
 def test_without_boxes_the_card_says_that_attention_was_not_measured(captioner_folder: Path) -> None:
-    text = sections(captioner_folder, report=evaluation_report(grounding=None))[GROUNDING]
+    text = sections(captioner_folder, report=evaluation_report(grounding=None))[GROUNDING_SECTION]
     assert text.startswith("The test split of flickr8k has no boxes")
 
 
 def test_calibration_of_words_and_captions(captioner_folder: Path) -> None:
-    text = sections(captioner_folder)[CALIBRATION]
+    text = sections(captioner_folder)[CALIBRATION_SECTION]
     assert "expected calibration error 0.050, Brier score 0.180" in text
     assert "expected calibration error 0.034" in text and "CIDEr of 0.731, all have 0.500" in text
-    none = sections(captioner_folder, report=evaluation_report(confidence=None))[CALIBRATION]
+    none = sections(captioner_folder, report=evaluation_report(confidence=None))[CALIBRATION_SECTION]
     assert none.endswith("The captioner states no confidence of a whole caption.")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from wordgaze.config.params import DatasetParams, PrepareParams
 from wordgaze.data.datasets.base import Collected, DataSet, Subset
 from wordgaze.data.datasets.coco import Coco
+from wordgaze.data.datasets.corrected import WithCorrections
 from wordgaze.data.datasets.flickr8k import Flickr8k
 from wordgaze.data.datasets.flickr30k import Flickr30k
 from wordgaze.data.datasets.folder import Folder
@@ -15,8 +16,13 @@ def open_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> 
     """The data set ``params.name``, restricted to the maximum numbers of images in ``params``.
 
     Downloads are stored in ``cache``. ``prepare`` has the shares of dev and test for a data set without official
-    splits, which the maximum numbers per split require.
+    splits, which the maximum numbers per split require. The images of ``params.corrections`` are added.
     """
+    dataset = _named_dataset(params, prepare, cache)
+    return WithCorrections(dataset, params.corrections, cache, prepare) if params.corrections else dataset
+
+
+def _named_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> DataSet:
     subset = subset_of(params, prepare)
     match params.name:
         case "scenes":

@@ -19,15 +19,18 @@ from typing import IO, NamedTuple
 
 from wordgaze.core.errors import DownloadError
 from wordgaze.core.progress import Report
+from wordgaze.data.datasets.bounded_archives import open_tar, zip_directory_bytes
 from wordgaze.data.readers.captions.content import CaptionFile
 from wordgaze.data.readers.captions.parquet import embedded_pictures, opened
 
 MAX_ENTRY = 4 * 2**30
 MAX_TOTAL = 64 * 2**30
 MAX_RATIO = 100
+MAX_MEMBERS = 500_000
 
 _CHUNK = 2**20
 _HARMLESS = 64 * 2**20  # bytes that may be packed at any ratio: a short repetitive file is not a bomb
+_MAX_DIRECTORY_ENTRY = 300  # bytes of a zip's directory for a file: 46, its name, and times or rights
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".parquet")
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
@@ -48,14 +51,15 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES)
 
 
-def members(archive: Path, max_entry: int = MAX_ENTRY) -> list[str]:
+def members(archive: Path, max_entry: int = MAX_ENTRY, max_members: int = MAX_MEMBERS) -> list[str]:
     """The names of the files in an archive, in its order, with ``/`` between their parts.
 
     Every member is checked. Raises DownloadError, which names the archive and the member, for names that lead out of a
-    folder, links and devices, encryption, a member of more than ``max_entry`` bytes, a repeated name, and broken data.
+    folder, links and devices, encryption, a member of more than ``max_entry`` bytes, a repeated name, and broken data;
+    and for more than ``max_members`` members, before all are listed.
     """
     names: dict[str, None] = {}
-    for member in _members(archive, max_entry):
+    for member in _members(archive, max_entry, max_members):
         if member.name in names:
             raise _refused(archive, member.name, "its name is repeated")
         names[member.name] = None
@@ -122,17 +126,21 @@ def _read(archive: Path, member: _Member) -> bytes:
     return b"".join(_chunks(archive, member))
 
 
-def _members(archive: Path, max_entry: int) -> Iterator[_Member]:
+def _members(archive: Path, max_entry: int, max_members: int = MAX_MEMBERS) -> Iterator[_Member]:
     listed = _LISTED.get(archive.suffix.lower(), _tarred)
     with _broken_as_download_error(archive):
-        for member in listed(archive):
+        for number, member in enumerate(listed(archive, max_members), start=1):
+            if number > max_members:
+                raise too_many_members(archive, max_members)
             if member.size > max_entry:
                 reason = f"it has {member.size} bytes, more than the {max_entry} allowed"
                 raise _refused(archive, member.name, reason)
             yield member
 
 
-def _zipped(archive: Path) -> Iterator[_Member]:
+def _zipped(archive: Path, max_members: int) -> Iterator[_Member]:
+    if zip_directory_bytes(archive) > max_members * _MAX_DIRECTORY_ENTRY:
+        raise too_many_members(archive, max_members)
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             name = _safe_name(archive, info.filename)
@@ -144,8 +152,8 @@ def _zipped(archive: Path) -> Iterator[_Member]:
                 yield _Member(name, info.file_size, partial(opened.open, info))
 
 
-def _tarred(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive) as opened:
+def _tarred(archive: Path, max_members: int) -> Iterator[_Member]:
+    with open_tar(archive, max(_HARMLESS, MAX_RATIO * archive.stat().st_size), max_members) as opened:
         for info in opened:
             if info.isdir():  # among them "./", which is not a safe name
                 continue
@@ -155,14 +163,14 @@ def _tarred(archive: Path) -> Iterator[_Member]:
             yield _Member(name, info.size, partial(_tar_file, opened, info))
 
 
-def _embedded(archive: Path) -> Iterator[_Member]:
+def _embedded(archive: Path, _: int) -> Iterator[_Member]:
     """The pictures in the rows of a Parquet file."""
     with opened(CaptionFile(archive)) as parquet:
         for name, data in embedded_pictures(parquet):
             yield _Member(name, len(data), partial(BytesIO, data))
 
 
-_LISTED: dict[str, Callable[[Path], Iterator[_Member]]] = {".zip": _zipped, ".parquet": _embedded}
+_LISTED: dict[str, Callable[[Path, int], Iterator[_Member]]] = {".zip": _zipped, ".parquet": _embedded}
 
 
 def _tar_file(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -189,6 +197,11 @@ def _refused(archive: Path, name: str, reason: str) -> DownloadError:
     return DownloadError(f"{archive}: {name!r} is not unpacked: {reason}; use an archive that you trust")
 
 
+def too_many_members(archive: Path, max_members: int) -> DownloadError:
+    """The error of an archive with more files than are allowed."""
+    return DownloadError(f"{archive} holds more than the {max_members} files allowed; split it")
+
+
 def _check_total(archive: Path, size: int, total: int, max_total: int, max_ratio: float) -> None:
     if total > max_total:
         raise DownloadError(f"{archive} has {total} bytes unpacked, more than the {max_total} allowed")
@@ -202,6 +215,10 @@ def _check_total(archive: Path, size: int, total: int, max_total: int, max_ratio
 def _broken_as_download_error(archive: Path, name: str = "") -> Iterator[None]:
     try:
         yield
+    except MemoryError as error:  # of a dictionary of gigabytes that the archive asks for
+        raise DownloadError(
+            f"{archive} needs more memory to be unpacked than there is; pack it with other settings"
+        ) from error
     except (*_BROKEN, OSError) as error:
         # Decompressors raise OSError without errno, an invalid seek is EINVAL; errors of the disk are passed on.
         disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)

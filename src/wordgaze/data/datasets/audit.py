@@ -11,8 +11,8 @@ from wordgaze.core.errors import DataError, ImageError
 from wordgaze.core.parallel import available_cpus
 from wordgaze.core.progress import track
 from wordgaze.data.records import Fault, Record
+from wordgaze.vision.decoding_process import decode_safely
 from wordgaze.vision.formats import UnreadFormatError
-from wordgaze.vision.images import load_image
 
 _NUM_NAMED = 3
 
@@ -133,7 +133,7 @@ def _unusable(names: list[str], images: Path) -> tuple[dict[str, str], dict[str,
 
     def error_of(name: str) -> ImageError | None:
         try:
-            load_image(images / name)
+            decode_safely(images / name)
         except ImageError as error:
             return error
         return None

@@ -90,7 +90,7 @@ def gather(
     """
     require_pictures(source.address, records, pictures)
     selected = subset.select(records, pictures.keys())
-    with atomic_directory(folder / "images", sync=False) as images:  # many small files, which can be copied again
+    with atomic_directory(folder / "images") as images:
         source.copy({images / r.image: pictures[r.image] for r in selected if r.image in pictures})
     return selected
 

@@ -13,7 +13,6 @@ import re
 import ssl
 import time
 from pathlib import Path, PureWindowsPath
-from tempfile import TemporaryDirectory
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, url2pathname, urlopen
@@ -22,6 +21,7 @@ from filelock import FileLock
 
 from wordgaze.core import files
 from wordgaze.core.errors import DownloadError
+from wordgaze.core.leftovers import temporary_folder
 from wordgaze.core.paths import home
 from wordgaze.core.progress import Report
 
@@ -82,9 +82,9 @@ def checksums(folder: str) -> dict[str, str]:
     Raises DownloadError for a file that is not UTF-8, a line without a checksum, and contradicting lines.
     """
     address = f"{folder}/SHA256SUMS"
-    with TemporaryDirectory() as temporary:  # never from a cache: a mirror may replace its files
+    with temporary_folder() as temporary:  # never from a cache: a mirror may replace its files
         try:
-            text = fetch(address, Path(temporary)).read_text(encoding="utf-8")
+            text = fetch(address, temporary).read_text(encoding="utf-8")
         except NotThereError:
             return {}
         except UnicodeDecodeError as error:

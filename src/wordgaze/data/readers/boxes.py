@@ -16,6 +16,9 @@ from wordgaze.core.errors import DataError
 from wordgaze.data.records import Box
 from wordgaze.text.objects import singular
 
+_MAX_COORDINATE = 10**6
+"""The largest coordinate in pixels; also those of integers that no file of boxes has, and of infinity."""
+
 Boxes = dict[str, tuple[Box, ...]]
 
 _PHRASE = re.compile(r"\[/EN#(\d+)(?:/[^\s/\]]+)+ ([^\]]*)\]")
@@ -51,7 +54,7 @@ def coco_boxes(path: Path) -> Boxes:
         for key, known in (("image_id", pictures), ("category_id", names)):
             if annotation[key] not in known:
                 raise DataError(
-                    f"{place} has the {key} {annotation[key]!r}, which the file does not define; correct it"
+                    f"{place} has the {key} {annotation[key]!r:.100}, which the file does not define; correct it"
                 )
         corners = _corners(place, annotation["bbox"])
         if corners and not annotation.get("iscrowd"):
@@ -90,7 +93,7 @@ def _entries(path: Path, content: Any, name: str, keys: tuple[str, ...]) -> Iter
         for key in keys:
             if key.endswith("id") and type(entry[key]) is not int:
                 raise DataError(
-                    f"{place} has the {key} {entry[key]!r}, which is not an integer; download the file again"
+                    f"{place} has the {key} {entry[key]!r:.100}, which is not an integer; download the file again"
                 )
         yield place, entry
 
@@ -98,8 +101,8 @@ def _entries(path: Path, content: Any, name: str, keys: tuple[str, ...]) -> Iter
 def _corners(place: str, bbox: Any) -> tuple[int, int, int, int] | None:
     """COCO's (x, y, width, height) → (left, top, right, bottom), None for a box without area."""
     numbers = bbox if isinstance(bbox, list) else []
-    if len(numbers) != 4 or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
-        raise DataError(f"{place} has the bbox {bbox!r} instead of [x, y, width, height]; download the file again")
+    if len(numbers) != 4 or not all(type(n) in (int, float) and abs(n) <= _MAX_COORDINATE for n in numbers):
+        raise DataError(f"{place} has the bbox {bbox!r:.100} instead of [x, y, width, height]; download the file again")
     x, y, width, height = numbers
     if width <= 0 or height <= 0:
         return None
@@ -145,8 +148,12 @@ def _chain_boxes(path: Path) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
         for thing in root.iter("object"):
             for box in thing.iter("bndbox"):
                 left, top, right, bottom = (int(box.findtext(key, "")) for key in ("xmin", "ymin", "xmax", "ymax"))
-                if left > right or top > bottom:
-                    raise ValueError(f"it has the box {(left, top, right, bottom)}")
+                if (
+                    left > right
+                    or top > bottom
+                    or not all(abs(n) <= _MAX_COORDINATE for n in (left, top, right, bottom))
+                ):
+                    raise ValueError(f"it has the box {(left, top, right, bottom)!r:.100}")
                 # The file counts from 1 and includes the last pixel, as the authors' reader does.
                 corners = (max(left - 1, 0), max(top - 1, 0), max(right, 1), max(bottom, 1))
                 yield from ((name.text or "", corners) for name in thing.iter("name"))

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from wordgaze.evaluation.model_card.records import TrainingRecords
-from wordgaze.evaluation.model_card.sections import CALIBRATION, GROUNDING, SCORES
+from wordgaze.evaluation.model_card.sections import CALIBRATION_SECTION, GROUNDING_SECTION, SCORES_SECTION
 from wordgaze.evaluation.report import sections
 from wordgaze.evaluation.report.page import STYLE
 
@@ -39,12 +39,12 @@ def card_charts(records: TrainingRecords) -> Charts:
     report, details = records.report, records.details
     if report is None or details is None:
         return {}
-    found: dict[str, list[tuple[str, Markup]]] = {SCORES: sections.score_charts(report, details)}
+    found: dict[str, list[tuple[str, Markup]]] = {SCORES_SECTION: sections.score_charts(report, details)}
     if grounding := sections.grounding(report.grounding, details.grounding):
-        found[GROUNDING] = grounding.charts
+        found[GROUNDING_SECTION] = grounding.charts
     calibration = sections.calibration(report.calibration, details.calibration)
     confidence = sections.confidence(report.confidence, details.confidence)
-    found[CALIBRATION] = [
+    found[CALIBRATION_SECTION] = [
         (heading, diagram)
         for heading, diagram in (
             ("Words: probability and accuracy", calibration and calibration.diagram),

@@ -30,7 +30,11 @@ TERMS = {
 }
 """The terms of each data set, by its name in params.yaml."""
 
-SCORES, GROUNDING, CALIBRATION = "Scores", "Where it looks", "How far its probabilities can be trusted"
+SCORES_SECTION, GROUNDING_SECTION, CALIBRATION_SECTION = (
+    "Scores",
+    "Where it looks",
+    "How far its probabilities can be trusted",
+)
 """The titles of the sections that have charts on the page."""
 
 NOT_EVALUATED = "No evaluation of these weights is recorded."
@@ -47,9 +51,9 @@ def card_sections(name: str, card: CaptionerCard, records: TrainingRecords, comm
     return {
         CARD_TITLE.format(name=name): _about(name, card),
         "Training data": _data(card, records),
-        SCORES: _scores(records),
-        GROUNDING: _grounding(records),
-        CALIBRATION: _calibration(records),
+        SCORES_SECTION: _scores(records),
+        GROUNDING_SECTION: _grounding(records),
+        CALIBRATION_SECTION: _calibration(records),
         "Intended use": _use(card),
         "What it cannot say": _limits(card, records),
         "Environmental cost": _cost(records),

@@ -55,7 +55,7 @@ class Scenes:
     def collect(self, folder: Path) -> Collected:
         """Replaces ``folder/images`` by the drawn images ``scene-00000.jpg``, ``scene-00001.jpg``, …"""
         records = []
-        with atomic_directory(folder / "images", sync=False) as images:
+        with atomic_directory(folder / "images") as images:
             for index, scene in enumerate(self._scenes()):
                 record = self._record(index, scene)
                 draw(scene).save(images / record.image, quality=QUALITY, subsampling=0)

@@ -21,10 +21,10 @@ MAX_CAPTION_CHARACTERS = 5_000
 _NAMES = "start|end|pad|s|bos|eos|sos|cls|sep|startseq|endseq|startoftext|endoftext|im_start|im_end|image"
 # Marks of the beginning and the end of a sequence, of padding, and of the place of the image in a conversation.
 _MARKERS = re.compile(
-    rf"(?i:<\s*/?\s*(?:{_NAMES})\s*/?>|<\|\s*(?:{_NAMES})\s*\|>)|\[(?:CLS|SEP|PAD|BOS|EOS|SOS|START|END)\]"
+    rf"(?i:<\s*+(?:/\s*+)?(?:{_NAMES})\s*+/?>|<\|\s*+(?:{_NAMES})\s*+\|>)|\[(?:CLS|SEP|PAD|BOS|EOS|SOS|START|END)\]"
     r"|^\s*startseq\b|\bendseq\s*$"
 )
-_UNKNOWN = re.compile(r"(?i:<\s*(?:unk|unknown|mask)\s*>)|\[(?:UNK|MASK)\]")
+_UNKNOWN = re.compile(r"(?i:<\s*+(?:unk|unknown|mask)\s*+>)|\[(?:UNK|MASK)\]")
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _TAG = re.compile(r"</?(?:p|br|b|i|u|em|strong|span|div|a|li|ul|ol|font|sub|sup|h[1-6])(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-f]+|[a-z]+);", re.IGNORECASE)
@@ -122,13 +122,15 @@ def _mended(text: str, strict: bool, mended: Counter[str]) -> str:
             raise NotACaptionError(f"{shown(text)}, which contains a lone surrogate")
         text = SURROGATES.sub("", text)
         mended[HALVES] += 1
-    for marker in (_MARKERS,) if strict else (_MARKERS, _UNKNOWN):
-        if marker.search(text):
-            text = " ".join(marker.sub(" ", text).split())
-            mended[MARKERS] += 1
     if not strict and (_TAG.search(text) or _ENTITY.search(text)):
         text = " ".join(html.unescape(_TAG.sub(" ", text)).split())
         mended[HTML] += 1
+    for marker in (_MARKERS,) if strict else (_MARKERS, _UNKNOWN):  # after HTML, in which they can be written too
+        if marker.search(text):
+            mended[MARKERS] += 1
+            text = " ".join(marker.sub(" ", text).split())
+        while len(text) <= MAX_CAPTION_CHARACTERS and marker.search(text):  # what is left may be a marker again
+            text = " ".join(marker.sub(" ", text).split())
     if not strict and _BREAKS.search(text):
         text = " ".join(filter(None, (part.strip() for part in _BREAKS.split(text))))
         mended[LINE_BREAKS] += 1

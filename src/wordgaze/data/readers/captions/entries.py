@@ -49,6 +49,9 @@ def read_content(file: CaptionFile) -> CaptionContent:
     raise NoCaptionsError(f"{file.path}: unknown format, first line {shown(file.first_line)}; known are {_KNOWN}")
 
 
+_MAX_EXAMPLE = 500  # characters of a fault that an error names
+
+
 class CaptionEntries:
     """The entries of a file, and with them the other names of its images.
 
@@ -187,7 +190,9 @@ def _empty(content: CaptionContent, faults: list[Fault]) -> CaptionsError:
     name = content.path
     if not faults:
         return NoCaptionsError(f"{name} holds no captions; give a file with at least one")
-    return CaptionsError(f"{name} holds no usable captions: {_rows_left(len(faults))}, such as {faults[0]}")
+    example = str(faults[0])
+    shown = example if len(example) <= _MAX_EXAMPLE else f"{example[:_MAX_EXAMPLE]}…"
+    return CaptionsError(f"{name} holds no usable captions: {_rows_left(len(faults))}, such as {shown}")
 
 
 def _rows_left(count: int) -> str:

@@ -28,10 +28,8 @@ def opened(file: CaptionFile) -> "ParquetFile":
         raise CaptionsError(f"{file.path} needs pyarrow; install wordgaze[pipeline]") from error
     try:
         return parquet.ParquetFile(file.source)
-    except (pa.ArrowException, OSError) as error:
-        raise CaptionsError(
-            f"{file.path} is not a Parquet file ({str(error).splitlines()[0]}); write it again"
-        ) from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CaptionsError(f"{file.path} is not a Parquet file ({_reason(error)}); write it again") from error
 
 
 def picture_column(parquet: "ParquetFile") -> str:
@@ -89,6 +87,10 @@ def embedded_pictures(parquet: "ParquetFile") -> Iterator[tuple[str, bytes]]:
                 yield name, data
 
 
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def _fits(file: CaptionFile) -> bool:
     return file.head == _MAGIC or file.suffix == _SUFFIX
 
@@ -97,19 +99,25 @@ def _read(file: CaptionFile) -> CaptionContent:
     import pyarrow as pa
 
     with opened(file) as parquet:
-        embedded = picture_column(parquet)
         try:
-            table = parquet.read(columns=[name for name in parquet.schema_arrow.names if name != embedded])
-            names = picture_names(parquet, embedded) if embedded else []
-        except (pa.ArrowException, OSError) as error:
-            raise CaptionsError(f"{file.path} is broken ({str(error).splitlines()[0]}); write it again") from error
-    rows: list[dict[str, Any]] = table.to_pylist() if table.num_columns else [{} for _ in names]
-    if embedded:
-        rows = [{embedded: name, **row} for name, row in zip(names, rows, strict=True)]
+            embedded, rows = _rows(parquet)
+        except (pa.ArrowException, OSError, ValueError, ArithmeticError, LookupError) as error:  # also of broken text
+            raise CaptionsError(f"{file.path} is broken ({_reason(error)}); write it again") from error
     layout = "Parquet with embedded pictures" if embedded else "Parquet"
     return CaptionContent(
         layout, file.path, ": row {}", [CaptionRow(number, row) for number, row in enumerate(rows, start=1)]
     )
+
+
+def _rows(parquet: "ParquetFile") -> tuple[str, list[dict[str, Any]]]:
+    """The column with embedded pictures, and the values of each row, with the name of its picture."""
+    embedded = picture_column(parquet)
+    table = parquet.read(columns=[name for name in parquet.schema_arrow.names if name != embedded])
+    names = picture_names(parquet, embedded) if embedded else []
+    rows: list[dict[str, Any]] = table.to_pylist() if table.num_columns else [{} for _ in names]
+    if embedded:
+        rows = [{embedded: name, **row} for name, row in zip(names, rows, strict=True)]
+    return embedded, rows
 
 
 PARQUET_LAYOUT = CaptionLayout("Parquet", _fits, _read)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ import pytest
 from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
+from wordgaze.serving.application import MAX_REQUEST, ServeSettings
+from wordgaze.serving.served_model import ServedModel
+from wordgaze.serving.server import serve
 from wordgaze.tracking.names import CHAMPION
 from wordgaze.tracking.package import save_packaged
-from wordgaze.tracking.server import serve
 from wordgaze.tracking.store import open_store
 from wordgaze.vision.images import load_image
 
@@ -87,6 +89,21 @@ def ask(address: str) -> Ask:
                 return error.code, error.read().decode()
 
     return ask
+
+
+def sent_in_chunks(address: str, length: int) -> tuple[int, str]:
+    """What the server answers to a body of unknown length, as soon as it answers."""
+    url = urlsplit(address)
+    with closing(HTTPConnection(url.netloc, timeout=60)) as connection:
+        connection.putrequest("POST", url.path)
+        for name, text in (("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")):
+            connection.putheader(name, text)
+        connection.endheaders()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(length >> 20):
+                connection.send(b"100000\r\n" + b" " * 2**20 + b"\r\n")
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def refused(address: str, header: str, value: str) -> tuple[int, str]:
@@ -164,14 +181,13 @@ def test_the_champion_answers_over_http(
     ):
         status, answer = ask(body)
         assert status == 400
-        assert message in answer
+        assert message in json.loads(answer)["message"]
         assert not [word for word in ("Traceback", "stack_trace", "SECRET") if word in answer], answer
-    assert ask(b"image\nx\n", **{"Content-Type": "text/csv"}) == (
-        415, "send JSON, with the header Content-Type: application/json\n"
-    )  # fmt: skip
-    too_much = f"the request has {2**40} bytes, {2**28} are allowed; send fewer pictures at once\n"
+    status, answer = ask(b"image\nx\n", **{"Content-Type": "text/csv"})
+    assert (status, json.loads(answer)["message"]) == (415, "send JSON, with the header Content-Type: application/json")
+    too_much = f"the request has more than the {MAX_REQUEST} bytes allowed; send less at once\n"
     assert refused(address, "Content-Length", str(2**40)) == (413, too_much)
-    assert refused(address, "Transfer-Encoding", "chunked") == (411, "send the header Content-Length\n")
+    assert sent_in_chunks(address, MAX_REQUEST + 2**20) == (413, too_much)
 
     server.send_signal(signal.SIGINT)
     assert server.wait(timeout=30) == 0
@@ -184,9 +200,9 @@ def test_what_cannot_be_served_is_reported_at_once(captioner: Path, project: Pat
     with pytest.raises(
         ModelError, match="nothing does not contain a captioner; run dvc repro, or give --model a folder"
     ):
-        serve("nothing", "127.0.0.1", 0, print)
-    with pytest.raises(TrackingError, match=r"cannot load models:/captioner@champion .* or run `wordgaze register`"):
-        serve("models:/captioner@champion", "127.0.0.1", 0, print)
+        serve("nothing", "127.0.0.1", 0, ServeSettings(), print)
+    with pytest.raises(TrackingError, match=r"cannot find models:/captioner@champion .* or run `wordgaze register`"):
+        serve("models:/captioner@champion", "127.0.0.1", 0, ServeSettings(), print)
     save_packaged(project / "packaged", captioner)
     card = project / "packaged" / "MLmodel"
     card.write_text(card.read_text().replace('"attention"', '"gaze"'))
@@ -194,6 +210,20 @@ def test_what_cannot_be_served_is_reported_at_once(captioner: Path, project: Pat
     client.create_registered_model(MODEL_NAME)
     older = client.create_model_version(MODEL_NAME, str(project / "packaged"))
     with pytest.raises(TrackingError, match=r"captioner/1 was packaged by another version .* lacks attention; run"):
-        serve(f"models:/{MODEL_NAME}/{older.version}", "127.0.0.1", 0, print)
+        serve(f"models:/{MODEL_NAME}/{older.version}", "127.0.0.1", 0, ServeSettings(), print)
     with pytest.raises(WordgazeError, match=r"256.0.0.1:5001 is not available .* another --host or --port"):
-        serve(str(captioner), "256.0.0.1", 5001, print)
+        serve(str(captioner), "256.0.0.1", 5001, ServeSettings(), print)
+
+
+def test_the_code_of_a_registered_model_does_not_run(captioner: Path, project: Path) -> None:
+    save_packaged(project / "packaged", captioner)
+    trap = f"import pathlib\npathlib.Path({str(project / 'trap')!r}).touch()\n"
+    for path in (project / "packaged").rglob("*.py"):
+        path.write_text(trap)
+    client = open_store().client
+    client.create_registered_model(MODEL_NAME)
+    version = client.create_model_version(MODEL_NAME, str(project / "packaged")).version
+    loaded = ServedModel.load(f"models:/{MODEL_NAME}/{version}")
+    assert (loaded.name, loaded.version) == (f"captioner/{version}", f"version {version}")
+    assert loaded.generation == GenerationConfig()
+    assert not (project / "trap").exists()
