@@ -53,7 +53,8 @@ lint: $(READY) ## ruff, mypy and bandit
 	ruff check .
 	ruff format --check .
 	mypy
-	bandit --quiet --configfile pyproject.toml --recursive src pipeline scripts
+	@# what it says on standard error is about lines that it passed
+	bandit --quiet --configfile pyproject.toml --recursive src pipeline scripts 2>/dev/null
 
 .PHONY: audit
 audit: $(READY) ## known vulnerabilities of the locked packages, from the network

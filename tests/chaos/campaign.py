@@ -52,8 +52,8 @@ COMMANDS: dict[str, list[str]] = {stage: [stage] for stage in STAGES} | {
     "caption": CAPTION,
 }
 OUTPUTS = STAGES | {"register": [], "promote": [], "caption": ["captions.csv", "captions.jsonl", "copies", "sheets"]}
-KEPT = ("locks", "downloads", "mlflow.lock", "encoder")
-"""What stays in the scratch folder: locks, the cache of downloads."""
+KEPT = ("locks", "downloads", "mlflow.lock", "encoder", "gate")
+"""What stays in the scratch folder: locks, the caches of downloads and of the captions that the gate compared."""
 REPEATED = {"promote": (0, 1)}
 """The exit codes of a second run, where not 0: a promotion that was done already is refused."""
 
@@ -282,6 +282,7 @@ def main(arguments: list[str], report: Callable[[str], None] = print) -> int:
         random.Random(given.seed).shuffle(pairs)
         for number in range(given.tries):
             campaign.one(*pairs[number % len(pairs)], number)
+            print(f"{number + 1} of {given.tries}", file=sys.stderr, flush=True)
     finally:
         if given.room is None:
             shutil.rmtree(room, ignore_errors=True)

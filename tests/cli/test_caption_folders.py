@@ -289,6 +289,7 @@ def test_a_captioner_without_calibration_is_refused_for_a_confidence(refused: Re
 
 
 def test_several_tables_hold_the_same_rows(run: Run, tree: Path) -> None:
+    Path("more").mkdir()
     assert run("caption", "tree", "-o", "t.csv", "-o", "more/t.parquet")[0] == 1
     with Path("t.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -334,10 +335,7 @@ def test_a_sidecar_that_cannot_be_written_costs_that_picture_alone(
     ]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [("--sidecar", "xmp"), ("--embed", "copies"), ("--attention", "sheets"), ("--sidecar", "xmp", "--overwrite")],
-)
+@pytest.mark.parametrize("options", [("--sidecar", "xmp"), ("--sidecar", "xmp", "--overwrite")])
 def test_a_name_too_long_for_a_companion_costs_that_picture_alone(
     run: Run, tree: Path, options: tuple[str, ...]
 ) -> None:
@@ -347,6 +345,13 @@ def test_a_name_too_long_for_a_companion_costs_that_picture_alone(
     assert (code, paths(out)) == (1, [path for path in WHOLE if path != "tree/z.jpg"])
     [line] = [line for line in err.splitlines() if "xxx" in line and "captioned" not in line]
     assert "cannot be written (File name too long); shorten the name of the image" in line
+
+
+@pytest.mark.parametrize(("option", "ending"), [("--embed", "jpg"), ("--attention", "png")])
+def test_a_name_of_the_greatest_length_is_written(run: Run, tree: Path, option: str, ending: str) -> None:
+    (tree / "z.jpg").rename(tree / f"{'x' * 251}.jpg")
+    run("caption", "tree", option, "written")
+    assert Path("written", f"{'x' * 251}.{ending}").is_file()
 
 
 def test_an_output_that_is_no_folder_is_refused_before_any_work(refused: Refused, tree: Path) -> None:

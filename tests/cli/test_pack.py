@@ -18,7 +18,7 @@ def test_a_captioner_is_packed_with_its_settings(
     assert out == f"small: {after:.1f} MB instead of {before:.1f} MB\n"
     assert after < before
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == [
-        "README.md", "SHA256SUMS", "captioner.json", "weights.safetensors"
+        "README.md", "SHA256SUMS", "captioner.json", "model_card.html", "weights.safetensors"
     ]  # fmt: skip
     generation = json.loads((tmp_path / "small/captioner.json").read_text())["generation"]
     assert (generation["num_return_sequences"], generation["bad_words"]) == (2, ["dog"])

@@ -59,6 +59,19 @@ def test_a_broken_list_is_one_line(folder: Path, content: bytes, message: str) -
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["/dev/zero", "../secret", "..", "a/b", "a\0b"])
+def test_a_list_names_no_file_outside_its_folder(folder: Path, name: str) -> None:
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  {name}\n")
+    with pytest.raises(DataError, match="is not a list of checksums"):
+        read_checksums(folder)
+
+
+def test_a_device_in_place_of_a_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "weights").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="is a folder or a device, not a file; make it"):
+        check_file(tmp_path / "weights", "0" * 64, "make it")
+
+
 @pytest.mark.parametrize("content", [b"", b"other\n"])
 def test_another_file_than_was_written_is_named_with_the_way_out(folder: Path, content: bytes) -> None:
     path, expected = folder / "a.txt", sha256(folder / "a.txt")

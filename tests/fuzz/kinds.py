@@ -166,13 +166,13 @@ def archives(folder: Path) -> Kind:
 
 
 def captioners(folder: Path) -> Kind:
-    """The card and the weights of a captioner, which lie beside each other."""
+    """The card and the weights of a tiny captioner, without the checksums, which would refuse every mutation."""
+    from tests.chaos.flips import TinyProject
     from wordgaze.inference.captioner import Captioner
 
-    source = next(
-        path for path in (Path(__file__).parents[2] / "models" / "stage2", folder / "captioner") if path.is_dir()
-    )
-    seeds = {path.name: path.read_bytes() for path in sorted(source.iterdir()) if path.suffix != ".md"}
+    TinyProject(folder / "project")
+    source = folder / "project" / "captioner"
+    seeds = {name: (source / name).read_bytes() for name in ("captioner.json", "weights.safetensors")}
 
     def read(path: Path) -> object:
         whole = folder / "mutated"

@@ -9,7 +9,8 @@ from tests.fuzz.mutation import mutated
 
 
 @pytest.mark.parametrize(
-    ("kind", "tries"), [("pictures", 60), ("captions", 120), ("boxes", 80), ("params", 25), ("archives", 60)]
+    ("kind", "tries"),
+    [("pictures", 60), ("captions", 120), ("boxes", 80), ("params", 25), ("archives", 60), ("captioners", 12)],
 )
 def test_mutated_inputs_are_read_or_refused(kind: str, tries: int, tmp_path: Path) -> None:
     outcomes = run(kind, tries, seed=3, folder=tmp_path)

@@ -9,6 +9,8 @@ from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.image_statistics import ImageStatistics
 from wordgaze.generation.principal_regression import PrincipalRegression
 from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.captioner_folder import save_captioner
+from wordgaze.vision.encoders import Encoder
 
 
 def calibrated(folder: Path) -> Captioner:
@@ -24,3 +26,12 @@ def calibrated(folder: Path) -> Captioner:
     confidence = ConfidenceModel.fit(images, ngrams, features.mean(1), best, captions)
     captioner.parts = replace(captioner.parts, confidence=confidence)
     return captioner
+
+
+def write_calibrated(folder: Path, encoder: Encoder) -> Path:
+    """Adds that confidence to the captioner in ``folder``, whose encoder is ``encoder``."""
+    captioner = calibrated(folder)
+    save_captioner(
+        folder, captioner.decoder, captioner.vocabulary, encoder.spec, encoder.state_dict(), parts=captioner.parts
+    )
+    return folder

@@ -1,5 +1,8 @@
 import json
+import math
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from PIL import Image
 
 from tests.inspection.captioners import calibrated
 from wordgaze.core.errors import CaptionsError, DataError, ParamsError
+from wordgaze.core.files import write_json
 from wordgaze.inference.table import FILE_COLUMNS, Row, write_table
 from wordgaze.inspection.drift import DriftReport, DriftThresholds, Watched, compare_observations, edit_rate
 from wordgaze.inspection.drift_page import render_drift
@@ -73,6 +77,21 @@ def test_too_few_captions_are_an_error() -> None:
         compare(observed(["a dog runs"] * 3))
     with pytest.raises(ParamsError, match="psi 0"):
         DriftThresholds(psi=0)
+
+
+def test_a_threshold_that_nothing_exceeds_is_refused() -> None:
+    for psi in (0.0, math.nan):
+        with pytest.raises(ParamsError, match="psi has to be above 0"):
+            DriftThresholds(psi=psi)
+
+
+def test_file_names_that_are_not_utf_8_are_escaped_in_the_values(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    report = replace(compare(observed(["a dog runs"] * 40)), source=name, unlike=(name,), unread=(f"{name}: broken",))
+    write_json(tmp_path / "drift.json", report.to_json())
+    values = json.loads((tmp_path / "drift.json").read_text(encoding="utf-8"))
+    shown = r"caf\xe9.jpg"
+    assert (values["source"], values["unlike"], values["unread"]) == (shown, [shown], [f"{shown}: broken"])
 
 
 def test_the_page_is_whole_escaped_and_has_every_measure() -> None:
@@ -143,3 +162,8 @@ def test_a_folder_is_observed_and_a_reference_is_kept(write_captioner: Callable[
     assert first.captions == again.captions
     kept.write_text("{", encoding="utf-8")
     assert reference_observations(captioner, folder, images, names, tmp_path / "cache").captions == first.captions
+    size = images[0].stat().st_size
+    images[0].write_bytes(images[1].read_bytes()[:size].ljust(size, b"\0"))  # another image of as many bytes
+    changed = reference_observations(captioner, folder, images, names, tmp_path / "cache")
+    assert changed.embeddings is not None
+    assert not np.array_equal(first.embeddings, changed.embeddings)

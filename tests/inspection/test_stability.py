@@ -39,3 +39,14 @@ def test_a_sample_of_the_same_kind_is_within_chance_and_a_shifted_one_is_not() -
     moved = stability(binned, quantile_bins(reference, shifted, bins), 3)
     assert moved.psi > max(0.5, 2 * moved.by_chance)
     assert moved.by_chance == found.by_chance
+
+
+def test_a_sample_as_large_as_a_small_reference_is_rarely_drift_by_chance() -> None:
+    """A hundred dev images, and a hundred like them: the reference differs from its source as much as the sample."""
+    alarms = 0
+    for seed in range(20):
+        reference, same = np.random.default_rng(seed).normal(size=(2, 100, 9))
+        bins = bins_for(100)
+        found = stability(quantile_bins(reference, reference, bins), quantile_bins(reference, same, bins), 9)
+        alarms += found.psi > found.by_chance
+    assert alarms <= 1

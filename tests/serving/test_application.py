@@ -1,17 +1,22 @@
 """What the server answers: captions in batches, one sentence for what is refused, and its state for those who watch."""
 
 import asyncio
+import base64
 import json
+import threading
 import time
+from io import BytesIO
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.conftest import Client, Served, encoded
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference import deadline as deadlines
+from wordgaze.inference import predictions
 from wordgaze.serving import application
 from wordgaze.serving.served_model import ServedModel
 from wordgaze.serving.web_guard import GuardSettings
@@ -68,6 +73,32 @@ def test_other_settings_and_a_broken_image_concern_their_own_request(serve_to: S
     assert "cat" in forced.json()["predictions"][0]["caption"]
     assert "zebra" in unknown.json()["message"]
     assert len(several.json()["predictions"][0]["captions"]) == 2
+
+
+def test_heavy_images_keep_nobody_waiting(serve_to: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, decoding = predictions.decode_safely, threading.Lock()
+
+    def slow(source: Any) -> Any:
+        assert not decoding.locked(), "two heavy images of a request are decoded at once"
+        with decoding:
+            time.sleep(0.3)
+            return decode(source)
+
+    monkeypatch.setattr(predictions, "decode_safely", slow)
+    file = BytesIO()
+    Image.new("RGB", (3000, 3000)).save(file, "PNG")
+    heavy = base64.b64encode(file.getvalue()).decode()
+
+    async def ask(client: Client) -> tuple[bool, httpx.Response, httpx.Response]:
+        attack = asyncio.ensure_future(client.captions(*[heavy] * 12))
+        await asyncio.sleep(0.2)
+        answer = await client.captions(encoded(1))
+        return attack.done(), answer, await attack
+
+    is_late, answer, of_heavy = serve_to(ask)
+    assert not is_late
+    assert answer.status_code == 200
+    assert (of_heavy.status_code, len(of_heavy.json()["predictions"])) == (200, 12)
 
 
 def test_a_failing_batch_is_captioned_one_by_one(

@@ -74,6 +74,29 @@ def test_a_kept_connection_answers_again(served_model: ServedModel, monkeypatch:
         assert received(connection) == b""  # closed, because nothing more was asked
 
 
+def test_a_request_that_follows_another_at_once_has_its_time(
+    served_model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = served_model.captioner.decoder.step
+
+    def slow(*given: Any) -> Any:
+        time.sleep(0.1)
+        return step(*given)
+
+    monkeypatch.setattr(serving, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(served_model.captioner.decoder, "step", slow)
+    body = json.dumps({"instances": [encoded(1)], "params": {"max_new_tokens": 20, "min_new_tokens": 20}}).encode()
+    head = (
+        f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    both = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nPOST /invocations HTTP/1.1\r\n" + head.encode() + body
+    with running(served_model) as (port, _), socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(both)
+        answers = received(connection)
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert b'"predictions"' in answers
+
+
 def test_a_stopping_server_answers_what_it_has_accepted(
     served_model: ServedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

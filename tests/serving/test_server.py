@@ -200,9 +200,9 @@ def test_what_cannot_be_served_is_reported_at_once(captioner: Path, project: Pat
     with pytest.raises(
         ModelError, match="nothing does not contain a captioner; run dvc repro, or give --model a folder"
     ):
-        serve("nothing", "127.0.0.1", 0, ServeSettings(), print)
+        serve("nothing", "127.0.0.1", 0, ServeSettings(), print, print)
     with pytest.raises(TrackingError, match=r"cannot find models:/captioner@champion .* or run `wordgaze register`"):
-        serve("models:/captioner@champion", "127.0.0.1", 0, ServeSettings(), print)
+        serve("models:/captioner@champion", "127.0.0.1", 0, ServeSettings(), print, print)
     save_packaged(project / "packaged", captioner)
     card = project / "packaged" / "MLmodel"
     card.write_text(card.read_text().replace('"attention"', '"gaze"'))
@@ -210,9 +210,9 @@ def test_what_cannot_be_served_is_reported_at_once(captioner: Path, project: Pat
     client.create_registered_model(MODEL_NAME)
     older = client.create_model_version(MODEL_NAME, str(project / "packaged"))
     with pytest.raises(TrackingError, match=r"captioner/1 was packaged by another version .* lacks attention; run"):
-        serve(f"models:/{MODEL_NAME}/{older.version}", "127.0.0.1", 0, ServeSettings(), print)
+        serve(f"models:/{MODEL_NAME}/{older.version}", "127.0.0.1", 0, ServeSettings(), print, print)
     with pytest.raises(WordgazeError, match=r"256.0.0.1:5001 is not available .* another --host or --port"):
-        serve(str(captioner), "256.0.0.1", 5001, ServeSettings(), print)
+        serve(str(captioner), "256.0.0.1", 5001, ServeSettings(), print, print)
 
 
 def test_the_code_of_a_registered_model_does_not_run(captioner: Path, project: Path) -> None:

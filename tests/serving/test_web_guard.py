@@ -217,6 +217,11 @@ def test_a_slow_sender_is_refused_in_time() -> None:
     assert ask(guard, chunks=[b"x"]).status == 200
 
 
+def test_a_quick_beginning_does_not_pay_for_a_slow_end() -> None:
+    answer = ask(guarded(body_timeout=0.05), chunks=[b"x" * 2**20, *[b"x"] * 100], pause=0.02)
+    assert answer.status == 408
+
+
 def test_every_answer_has_the_security_headers() -> None:
     for answer in (ask(guarded(policy="default-src 'self'")), ask(guarded(policy="default-src 'self'"), [])):
         assert answer.headers["content-security-policy"] == "default-src 'self'"

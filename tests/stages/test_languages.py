@@ -90,6 +90,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoded: Path) -> P
     for stage in (prepare, training, evaluate):
         monkeypatch.setattr(stage, "stage_run", untracked)
     monkeypatch.setattr(prepare, "log_contract", lambda *_: None)
+    monkeypatch.setattr(training, "log_splits", lambda *_: [])
     monkeypatch.setattr(evaluate, "log_evaluation", lambda _: None)
     shutil.copytree(encoded, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)

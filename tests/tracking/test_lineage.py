@@ -54,6 +54,7 @@ def test_a_captioner_is_linked_to_its_runs_and_its_scores_to_their_data(
     assert {"train_run_id": training.run_id, "parent_run_id": run.parent_id, "dataset": "scenes"}.items() <= (
         model.tags.items()
     )
+    assert {metric.key for metric in model.metrics} == {"test/beam/cider"}  # and no metrics of the machine
     [score] = [metric for metric in model.metrics if metric.key == "test/beam/cider"]
     assert (score.value, score.dataset_name, score.dataset_digest) == (0.5, "scenes/test", data.digest)
     for run_id in (run.run_id, run.parent_id, training.run_id):

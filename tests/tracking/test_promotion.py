@@ -219,9 +219,19 @@ def test_a_first_champion_needs_data_and_the_least_score(enter_locally: Enter, c
     assert promote(data=str(colours.pictures / "captions.csv"), force=True, reason="try").outcome == "forced"
 
 
+def test_a_reason_is_one_line_that_every_store_can_hold(enter_locally: Enter) -> None:
+    enter_locally("fair")
+    with pytest.raises(ParamsError, match="--reason has 1,001 characters; 1,000 can be kept"):
+        promote(force=True, reason="x" * 1001)
+    decision = promote(data="nowhere", force=True, reason="two\nlines of " + os.fsdecode(b"caf\xe9"))
+    assert (decision.outcome, decision.why) == ("forced", "two lines of caf\N{REPLACEMENT CHARACTER}")
+    assert history(registered().versions()) == [decision]
+
+
 def claim(intent: str, process: int = 2**22 + 1, host: str = "") -> None:
     """What a process leaves in the registry that was killed while it held the claim."""
-    value = json.dumps({"machine": host or machine(), "process": process, "intent": intent})
+    holder = {"machine": host or machine(), "process": process, "started": "another boot/1"}
+    value = json.dumps(holder | {"intent": intent})
     registered().set_tag(f"{CLAIM_PREFIX}0000", value)
 
 
@@ -239,6 +249,17 @@ def test_a_promotion_that_was_killed_is_completed_or_has_not_happened(enter_loca
     assert aliases() == {"champion": 1}
     assert history(model.versions()) == [meant]
     assert [key for key in model.tags() if key.startswith(CLAIM_PREFIX)] == []
+
+
+def test_the_claim_of_a_process_whose_number_is_anothers_by_now_holds_nobody(
+    enter_locally: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart of the machine the numbers are given again, and another process has that of the killed one."""
+    enter_locally("fair")
+    claim("", process=os.getpid())
+    monkeypatch.setattr(registry_claim, "_TIMEOUT", 1.0)
+    assert register() == 1
+    assert [key for key in registered().tags() if key.startswith(CLAIM_PREFIX)] == []
 
 
 def test_a_registration_that_was_killed_is_found_again(enter_locally: Enter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ class CaptionQueue:
 
     def put(self, images: Sequence[Mapping[str, Any]]) -> None:
         """Replaces the queue."""
-        write_text(self.path, "".join(json.dumps(dict(each), ensure_ascii=False) + "\n" for each in images))
+        write_text(self.path, "".join(json.dumps(dict(each)) + "\n" for each in images))
 
     def waiting(self) -> list[dict[str, Any]]:
         """The images without a correction; none where there is no queue. Raises DataError for a broken file."""

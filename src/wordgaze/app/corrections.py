@@ -93,7 +93,7 @@ class Corrections:
             self._check_room(connection, len(data))
             self._keep(data, checksum + ending)
             marks = ", ".join("?" * len(values))
-            connection.execute(f"INSERT INTO corrections ({columns}) VALUES ({marks})", values)
+            connection.execute(f"INSERT INTO corrections ({columns}) VALUES ({marks})", values)  # nosec B608  # names of our fields
             return _count(connection)
 
     def all(self) -> list[Correction]:
@@ -102,7 +102,7 @@ class Corrections:
             return []
         columns = ", ".join(field.name for field in fields(Correction))
         with self._open() as connection:
-            rows = connection.execute(f"SELECT {columns} FROM corrections ORDER BY id").fetchall()
+            rows = connection.execute(f"SELECT {columns} FROM corrections ORDER BY id").fetchall()  # nosec B608  # names of our fields
         return [Correction(*row) for row in rows]
 
     def export(self, folder: Path) -> int:

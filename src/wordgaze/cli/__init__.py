@@ -24,7 +24,7 @@ from wordgaze.cli import (
     watch,
 )
 from wordgaze.core.errors import WordgazeError
-from wordgaze.core.interruption import exit_status, handle_termination
+from wordgaze.core.interruption import exit_status, handle_termination, release_termination
 from wordgaze.core.printable import printable
 
 GROUPS = (
@@ -129,6 +129,8 @@ def main() -> None:
         _fail(_missing(error))
     except OSError as error:
         _fail(_os_message(error))
+    finally:
+        release_termination()
 
 
 def _os_message(error: OSError) -> str:

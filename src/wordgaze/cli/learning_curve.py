@@ -39,12 +39,15 @@ def learning_curve(
     """
     from wordgaze.config.params import load_params
     from wordgaze.core import paths
-    from wordgaze.core.files import write_json, write_text
+    from wordgaze.core.files import check_output, write_json, write_text
     from wordgaze.inspection.curve_chart import draw_learning_curve
     from wordgaze.inspection.learning_curve import measure_learning_curve
 
     if output.suffix.lower() != ".svg":
         raise ParamsError(f"--output {output}: the picture is SVG; give a name that ends with .svg")
+    for path, option in ((output, "--output"), (table, "--csv"), (values, "--json")):
+        if path is not None:
+            check_output(path, option)
     params = load_params(paths.PARAMS)
     numbers = _numbers("--sizes", sizes) if sizes else []
     curve = measure_learning_curve(params, numbers, _numbers("--seeds", seeds), metric, _announce)

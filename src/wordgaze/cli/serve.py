@@ -83,7 +83,18 @@ def serve(
         log_format=log_format,
         paths_allowed=os.environ.get(PATHS_VARIABLE) == "1",
     )
-    serve_model(address, host, port, settings, lambda url: _say_ready(address, url, log_format))
+    serve_model(
+        address,
+        host,
+        port,
+        settings,
+        lambda url: _say_ready(address, url, log_format),
+        lambda line: _say_warning(line, log_format),
+    )
+
+
+def _say_warning(line: str, log_format: str) -> None:
+    typer.echo(json.dumps({"event": "warning", "message": line}) if log_format == "json" else f"warning: {line}")
 
 
 def _say_ready(address: str, url: str, log_format: str) -> None:

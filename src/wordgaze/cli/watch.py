@@ -52,7 +52,7 @@ def watch(
     from wordgaze.app.corrections import Corrections
     from wordgaze.cli.models import resolve_captioner
     from wordgaze.core import paths
-    from wordgaze.core.files import write_json, write_text
+    from wordgaze.core.files import check_output, write_json, write_text
     from wordgaze.inspection.drift import DriftThresholds, Watched, compare_observations
     from wordgaze.inspection.drift_page import render_drift
     from wordgaze.inspection.observations import observe
@@ -62,6 +62,9 @@ def watch(
         raise ParamsError(
             f"--output {output}: the page is HTML; give a name that ends with .html, or use --json {output}"
         )
+    for path, option in ((output, "--output"), (values, "--json")):
+        if path is not None:
+            check_output(path, option)
     thresholds = DriftThresholds(psi, max_unknown, max_edits)
     resolved = resolve_captioner(model)
     captioner = load(resolved.folder)
@@ -99,8 +102,8 @@ def select(
     from wordgaze.app.corrections import Corrections
     from wordgaze.cli.models import resolve_captioner
     from wordgaze.core import paths
-    from wordgaze.core.files import write_json
-    from wordgaze.core.printable import printable
+    from wordgaze.core.files import check_output, write_json
+    from wordgaze.core.printable import escaped, printable_row
     from wordgaze.core.tables import write_csv
     from wordgaze.inspection.selection import SelectedPicture, select_pictures
     from wordgaze.tracking.resolve import load
@@ -109,16 +112,20 @@ def select(
         raise ParamsError(
             f"--output {output}: the table is CSV; give a name that ends with .csv, or use --json {output}"
         )
+    for path, option in ((output, "--output"), (values, "--json")):
+        if path is not None:
+            check_output(path, option)
     corrections = Corrections(paths.home() / paths.CORRECTIONS)
     known = frozenset(each.checksum for each in corrections.all())
     selected = select_pictures(load(resolve_captioner(model).folder), folder.resolve(), number, known)
     rows = [each.to_json() for each in selected]
+    shown = [row | {"path": escaped(row["path"])} for row in rows]
     for each in selected:
-        typer.echo(f"{printable(each.path)}\t{each.confidence:.2f}\t{each.caption}")
+        typer.echo(printable_row(escaped(each.path), f"{each.confidence:.2f}", each.caption))
     if values is not None:
-        write_json(values, rows)
+        write_json(values, shown)
     if output is not None:
-        write_csv(output, [field.name for field in fields(SelectedPicture)], rows)
+        write_csv(output, [field.name for field in fields(SelectedPicture)], shown)
     else:
         queue = CaptionQueue(paths.home() / paths.CAPTION_QUEUE, corrections)
         queue.put(rows)
@@ -151,6 +158,7 @@ def _print(report: "DriftReport") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from wordgaze.core.printable import printable
     from wordgaze.inspection.drift_page import shown_value
 
     title = f"{report.num_today:,} captions against {report.num_reference:,}, {report.num_corrections:,} corrections"
@@ -163,4 +171,4 @@ def _print(report: "DriftReport") -> None:
         table.add_row(each.name, *numbers, verdict)
     Console(highlight=False).print(table)
     if report.unread:
-        typer.echo(f"{len(report.unread)} images could not be opened, such as {report.unread[0]}")
+        typer.echo(f"{len(report.unread)} images could not be opened, such as {printable(report.unread[0])}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHECKSUMS = "SHA256SUMS"
 RESTORE = "restore the file from a copy, or make it again"
 
-_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_LINE = re.compile(r"([0-9a-f]{64})  ((?!\.\.?$)[^/\0]+)")  # of files in the folder, and of no others
 
 
 def read_tensors(path: Path, sha256: str | None, remedy: str = RESTORE) -> "dict[str, Tensor]":
@@ -45,6 +45,8 @@ def check_file(path: Path, expected: str | None, remedy: str = RESTORE) -> None:
     """Raises DataError, which ends with ``remedy``, if the file has another SHA-256 checksum. None accepts any file."""
     if expected is None:
         return
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is a folder or a device, not a file; {remedy}")
     try:
         actual = _mapped_sha256(path)
     except OSError as error:

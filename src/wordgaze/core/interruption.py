@@ -3,10 +3,12 @@
 import signal
 import time
 from types import FrameType
+from typing import Any
 
 _PAUSE = 1.0  # seconds: a terminal, a container and the parent process may each send the same signal
 
 _signals: dict[str, float] = {}  # name of a signal and when it came
+_handlers: dict[int, Any] = {}  # those that were there before
 
 
 class Terminated(KeyboardInterrupt):
@@ -20,8 +22,8 @@ def handle_termination() -> None:
     The same signal again within a second is ignored, so that the first one can clean up. Call it in the main thread.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _raise)
+        if signal.getsignal(number) not in (signal.SIG_IGN, _raise):
+            _handlers[number] = signal.signal(number, _raise)
 
 
 def check_interruption() -> None:
@@ -39,8 +41,10 @@ def exit_status(status: int) -> int:
     return 128 + signal.Signals[next(iter(_signals))] if _signals else status
 
 
-def forget_signals() -> None:
-    """For a command that handles the signal itself, such as a server that has answered its last request."""
+def release_termination() -> None:
+    """Ends what :func:`handle_termination` began, and forgets the signals that came."""
+    while _handlers:
+        signal.signal(*_handlers.popitem())
     _signals.clear()
 
 

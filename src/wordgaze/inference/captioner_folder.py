@@ -187,6 +187,8 @@ def build_decoder(folder: Path, card: CaptionerCard, state: dict[str, Tensor]) -
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
                 raise ValueError(f"decoder.{name} has a value that is not a finite number")
+    except ValidationError as error:
+        raise broken_captioner(folder, ValueError(f"{CARD}: model: {problems_of(error)}")) from error
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise broken_captioner(folder, error) from error
     return decoder, vocabulary

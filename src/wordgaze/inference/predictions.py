@@ -11,6 +11,7 @@ from wordgaze.core.errors import ImageError
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.encoded_images import decode_base64
 from wordgaze.vision.decoding_process import decode_safely
+from wordgaze.vision.images import load_reduced
 
 PATHS_VARIABLE = "WORDGAZE_PATHS"
 """The environment variable that allows requests to open files by path (1) or forbids it (0)."""
@@ -18,18 +19,19 @@ PATHS_VARIABLE = "WORDGAZE_PATHS"
 MAX_PATH = 255  # characters; a longer text is not shown in an error, for it is an image
 
 
-def decode_sent_image(text: object, number: int, paths_allowed: bool) -> Image.Image:
+def decode_sent_image(text: object, number: int, paths_allowed: bool, *, only_light: bool = False) -> Image.Image:
     """Decodes base64 or a data URL, or opens a path where that is allowed.
 
-    Raises ImageError, which names the picture by its number, and by its text only where that may be a path.
+    Raises ImageError, which names the picture by its number, and by its text only where that may be a path. With
+    ``only_light``, HeavyImageError is raised instead of decoding an image that may take long.
     """
     if not isinstance(text, str):
         raise ImageError(f"picture {number}: is not text; give an encoded picture as base64")
     is_path = paths_allowed and len(text) <= MAX_PATH
     try:
         if is_path and os.path.isfile(text):
-            return decode_safely(Path(text))
-        return decode_safely(decode_base64(text))
+            return _decode(Path(text), only_light)
+        return _decode(decode_base64(text), only_light)
     except ImageError as error:
         reason = str(error).removeprefix("the picture: ")
         if is_path and not os.path.isfile(text):
@@ -37,6 +39,13 @@ def decode_sent_image(text: object, number: int, paths_allowed: bool) -> Image.I
         elif not paths_allowed:
             reason = reason.replace("not valid base64;", "not valid base64, and paths are not opened here;")
         raise ImageError(f"picture {number}: {reason}") from error
+
+
+def _decode(source: Path | bytes, only_light: bool) -> Image.Image:
+    if not only_light:
+        return decode_safely(source)
+    name = str(source) if isinstance(source, Path) else "the picture"
+    return load_reduced(source, None, name, only_light=True).picture
 
 
 def to_row(caption: Caption, attention: bool) -> dict[str, Any]:

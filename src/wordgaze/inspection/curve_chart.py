@@ -62,7 +62,7 @@ def draw_learning_curve(curve: LearningCurve) -> str:
             '<text x="{middle}" y="{below}" text-anchor="middle">training images (95 % intervals{dashed})</text>'
             "</svg>\n"
         ).format(
-            w=_WIDTH, h=_HEIGHT, label=label, text=description, style=Markup(_STYLE), left=_LEFT, dashed=dashed,
+            w=_WIDTH, h=_HEIGHT, label=label, text=description, style=Markup(_STYLE), left=_LEFT, dashed=dashed,  # nosec B704  # our own text
             title=f"{label} on the {curve.dev_images:,} dev images of {curve.dataset}",
             drawn=Markup().join(parts), middle=(_LEFT + _RIGHT) // 2, below=_BOTTOM + 44,
         )

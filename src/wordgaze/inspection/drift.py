@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wordgaze.core.errors import DataError, ParamsError
+from wordgaze.core.printable import escaped
 from wordgaze.inspection.observations import Observations
 from wordgaze.inspection.stability import Stability, bins_for, quantile_bins, stability
 from wordgaze.metrics.base import Floats
@@ -38,7 +39,7 @@ class DriftThresholds:
     edits: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.psi <= 0 or not (0 <= self.unknown <= 1 and 0 <= self.edits <= 1):
+        if not (self.psi > 0 and 0 <= self.unknown <= 1 and 0 <= self.edits <= 1):
             raise ParamsError(
                 f"the thresholds are psi {self.psi}, unknown {self.unknown} and edits {self.edits}; psi has to be above"
                 " 0, the others are shares from 0 to 1"
@@ -49,7 +50,7 @@ class DriftThresholds:
 class DriftMeasure:
     """One comparison. ``value`` is None where it could not be measured, and ``note`` says why.
 
-    ``by_chance`` is what 99 % of equally large samples without drift do not exceed, None for a share. There is drift
+    ``by_chance`` is what 99 % of such samples without drift do not exceed, None for a share. There is drift
     if the value exceeds both ``threshold`` and ``by_chance``.
     """
 
@@ -97,9 +98,11 @@ class DriftReport:
         return any(measure.is_drift for measure in self.measures)
 
     def to_json(self) -> dict[str, Any]:
-        """All values, and whether there is drift."""
+        """All values, and whether there is drift. File names that are not UTF-8 are escaped."""
         measures = [asdict(each) | {"is_drift": each.is_drift} for each in self.measures]
-        return asdict(self) | {"measures": measures, "has_drift": self.has_drift}
+        names = {key: escaped(getattr(self, key)) for key in ("source", "captioner", "reference")}
+        lists = {key: [escaped(name) for name in getattr(self, key)] for key in ("unlike", "unread")}
+        return asdict(self) | names | lists | {"measures": measures, "has_drift": self.has_drift}
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def reference_observations(
     """
     step = math.ceil(len(images) / MAX_REFERENCE) or 1
     chosen, shown = list(images)[::step], list(names)[::step]
-    files = [[name, path.stat().st_size if path.exists() else 0] for name, path in zip(shown, chosen, strict=True)]
+    files = [[name, sha256(path) if path.exists() else ""] for name, path in zip(shown, chosen, strict=True)]
     key = fingerprint(sha256(folder / WEIGHTS), captioner.generation_config.model_dump(mode="json"), files)
     path = cache / f"{key}.json"
     if path.is_file() and (stored := _read_reference(path)):

@@ -19,7 +19,7 @@ _CHANCE = 99.0  # per cent of the samples without drift whose index is at most `
 
 @dataclass(frozen=True)
 class Stability:
-    """The index of a sample, and what 99 % of equally large samples of the reference do not exceed."""
+    """The index of a sample, and what it does not exceed in 99 % of the cases in which nothing has changed."""
 
     psi: float
     by_chance: float
@@ -46,14 +46,18 @@ def stability(reference: Floats, sample: Floats, groups: int = 1, seed: int = 0)
     """The largest PSI of ``groups`` quantities, each with its bins.
 
     ``reference`` (N, G · B) and ``sample`` (M, G · B) have a row per image: its counts in the bins of each quantity.
-    ``by_chance`` is drawn by the bootstrap: M rows of the reference against all of them.
+    ``by_chance`` is drawn by the bootstrap: M rows of the reference against N rows of it, for the reference is a sample
+    too.
     """
     totals = reference.sum(0).reshape(groups, -1)
     psi = population_stability(totals, sample.sum(0).reshape(groups, -1)).max()
     generator = np.random.default_rng(seed)
-    rows = len(reference)
-    drawn = generator.multinomial(len(sample), np.full(rows, 1 / rows), size=_DRAWS) @ reference
-    chance = population_stability(totals, drawn.reshape(_DRAWS, groups, -1)).max(-1)
+    rows = np.full(len(reference), 1 / len(reference))
+    before, now = (
+        (generator.multinomial(size, rows, size=_DRAWS) @ reference).reshape(_DRAWS, groups, -1)
+        for size in (len(reference), len(sample))
+    )
+    chance = population_stability(before, now).max(-1)
     return Stability(float(psi), float(np.percentile(chance, _CHANCE)))
 
 

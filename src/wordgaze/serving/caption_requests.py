@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from wordgaze.core.errors import ParamsError, ServerBusyError
+from wordgaze.core.parallel import available_cpus
 from wordgaze.generation.config import GenerationConfig, parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.deadline import Deadline
@@ -19,9 +20,10 @@ from wordgaze.serving.micro_batching import BatchItem, MicroBatcher
 from wordgaze.serving.request_log import RequestRecord
 from wordgaze.serving.served_model import ServedModel
 from wordgaze.serving.telemetry import current_span
+from wordgaze.vision.images import HeavyImageError
 
 DECODERS = 8
-"""Threads that decode images. Heavy images are decoded in processes, for which these threads wait."""
+"""Threads that decode images. Heavy images, which are decoded in processes, have threads of their own that wait."""
 
 _SEEDS = 2**63
 
@@ -56,6 +58,7 @@ class CaptionRequests:
     def __init__(self, model: ServedModel, batcher: MicroBatcher, max_queue: int, paths_allowed: bool) -> None:
         self.model, self.batcher, self._max_queue, self._paths_allowed = model, batcher, max_queue, paths_allowed
         self._decoders = ThreadPoolExecutor(DECODERS, "decoder")
+        self._heavy_decoders = ThreadPoolExecutor(available_cpus(), "heavy-decoder")
         self._num_accepted = 0  # images that are not captioned yet
 
     @property
@@ -94,13 +97,14 @@ class CaptionRequests:
 
     def close(self) -> None:
         """Ends the threads."""
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        for decoders in (self._decoders, self._heavy_decoders):
+            decoders.shutdown(wait=False, cancel_futures=True)
 
     async def _decode(self, images: Sequence[object], settings: RequestSettings, deadline: Deadline) -> list[BatchItem]:
-        loop, span = asyncio.get_running_loop(), current_span()
+        span, turn = current_span(), asyncio.Lock()
         self.batcher.num_expected += 1
         decoding = [
-            loop.run_in_executor(self._decoders, self._prepare, image, number, deadline)
+            asyncio.ensure_future(self._decode_one(image, number, deadline, turn))
             for number, image in enumerate(images, start=1)
         ]
         try:
@@ -111,8 +115,19 @@ class CaptionRequests:
                 future.cancel()
         return [BatchItem(*each, settings.config, settings.seed, deadline, span) for each in prepared]
 
-    def _prepare(self, image: object, number: int, deadline: Deadline) -> tuple[Tensor, str]:
+    async def _decode_one(
+        self, image: object, number: int, deadline: Deadline, turn: asyncio.Lock
+    ) -> tuple[Tensor, str]:
+        """Heavy images keep no others waiting, and those of a request, one after the other, no other request's."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._decoders, self._prepare, image, number, deadline, True)
+        except HeavyImageError:
+            async with turn:
+                return await loop.run_in_executor(self._heavy_decoders, self._prepare, image, number, deadline, False)
+
+    def _prepare(self, image: object, number: int, deadline: Deadline, only_light: bool) -> tuple[Tensor, str]:
         """The pixels (3, S, S) that the encoder takes, and the key; the decoded image is not kept."""
         deadline.check()
-        picture = decode_sent_image(image, number, self._paths_allowed)
+        picture = decode_sent_image(image, number, self._paths_allowed, only_light=only_light)
         return self.model.captioner.encoder.pixels([picture])[0], image_key(picture)

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from wordgaze.core.network import listen
 from wordgaze.serving.application import CaptionServer, ServeSettings, build_application
 from wordgaze.serving.served_model import ServedModel
-from wordgaze.serving.web_guard import guard_settings
+from wordgaze.serving.web_guard import guard_settings, warnings_of
 
 HEADER_SECONDS = 15.0
 """The time in which a client must send the headers of a request, from the connection or from the answer before."""
@@ -20,16 +20,26 @@ HEADER_SECONDS = 15.0
 _SPARE_SECONDS = 5.0  # for what accepted requests need beyond their time
 
 
-def serve(model: str, host: str, port: int, settings: ServeSettings, ready: Callable[[str], None]) -> None:
+def serve(
+    model: str,
+    host: str,
+    port: int,
+    settings: ServeSettings,
+    ready: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> None:
     """Serves a captioner folder, ``photos``, or an address of the registry, until SIGINT or SIGTERM.
 
-    ``ready`` is called with the server's address once it answers; port 0 takes a free one. Requests that were accepted
-    before the signal are finished. Raises TrackingError for a model or an address that is not available, ModelError for
-    a folder without a captioner, and ParamsError for wrong environment variables.
+    ``warn`` is called with each line that the operator should know, and ``ready`` with the server's address once it
+    answers; port 0 takes a free one. Requests that were accepted before the signal are finished. Raises TrackingError
+    for a model or an address that is not available, ModelError for a folder without a captioner, and ParamsError for
+    wrong environment variables.
     """
     with listen(host, port) as listening:
         bound = listening.getsockname()[1]
         guard = guard_settings(host, bound)
+        for line in warnings_of(host, guard):
+            warn(line)
         server = CaptionServer(ServedModel.load(model), settings)
         config = uvicorn.Config(
             build_application(server, guard),
@@ -78,7 +88,7 @@ class PatientProtocol(H11Protocol):
         self._timer = self.loop.call_later(HEADER_SECONDS, self._close_if_idle, self.cycle)
 
     def _close_if_idle(self, cycle: Any) -> None:
-        if self.cycle is cycle:  # no request has begun since
+        if self.cycle is cycle and (cycle is None or cycle.response_complete):  # no request has begun since
             self.transport.close()
 
 

@@ -34,7 +34,7 @@ REQUESTS_PER_MINUTE = 3000
 """Of one client. A visit of the page takes about a hundred."""
 
 SLOWEST_BODY = 16 * 2**10
-"""Bytes per second that a client must send once ``body_timeout`` has passed."""
+"""Bytes per second that a client must send; it is refused once it is ``body_timeout`` late."""
 
 WRONG_PASSWORD_COST = 100
 """Requests that a wrong password counts as."""
@@ -221,7 +221,7 @@ class _Body:
 
     def __init__(self, receive: Receive, answer: _Answer, limit: int, patience: float) -> None:
         self._receive, self._answer, self._limit, self._patience = receive, answer, limit, patience
-        self._started, self._length, self._is_complete = 0.0, 0, False
+        self._time_left, self._length, self._is_complete = patience, 0, False
 
     async def receive(self) -> Message:
         """The next message; the client's leaving, for the application, once the request is refused."""
@@ -229,22 +229,22 @@ class _Body:
             return await self._receive()
         if self._answer.is_refused:
             return {"type": "http.disconnect"}
-        self._started = self._started or time.monotonic()  # an application may do other things before it reads
+        started = time.monotonic()  # an application may do other things before it reads
         try:
-            message = await asyncio.wait_for(self._receive(), self._time_left())
+            message = await asyncio.wait_for(self._receive(), max(0.0, self._time_left))
         except TimeoutError:
             await self._answer.refuse(_RefusalError(408, "the request came too slowly; send it again"))
             return {"type": "http.disconnect"}
-        self._length += len(message.get("body", b""))
+        length = len(message.get("body", b""))
+        # A quick beginning does not pay for a slow end: at any time a client is at most ``patience`` late.
+        earned = length / SLOWEST_BODY - (time.monotonic() - started)
+        self._time_left = min(self._patience, self._time_left + earned)
+        self._length += length
         self._is_complete = not message.get("more_body", False)
         if self._length > self._limit:
             await self._answer.refuse(_too_large(self._limit))
             return {"type": "http.disconnect"}
         return message
-
-    def _time_left(self) -> float:
-        allowed = self._patience + self._length / SLOWEST_BODY
-        return max(0.0, allowed - (time.monotonic() - self._started))
 
 
 def _check_host(headers: _Headers, allowed: frozenset[str] | None) -> None:

@@ -16,7 +16,7 @@ HOST, PID, STARTED = "process.host", "process.pid", "process.started"
 def process_tags() -> dict[str, str]:
     """Tags of a run: this machine, this process, and when the process began."""
     pid = os.getpid()
-    return {HOST: host(), PID: str(pid), STARTED: _started(pid)}
+    return {HOST: host(), PID: str(pid), STARTED: process_start(pid)}
 
 
 def host() -> str:
@@ -31,10 +31,10 @@ def has_ended(tags: Mapping[str, str]) -> bool:
     """Whether the process of a run of this machine has ended; False for a run of another machine or without tags."""
     if tags.get(HOST) != host() or not tags.get(PID, "").isdecimal():
         return False
-    return _started(int(tags[PID])) != tags.get(STARTED)
+    return process_start(int(tags[PID])) != tags.get(STARTED)
 
 
-def _started(pid: int) -> str:
+def process_start(pid: int) -> str:
     """When a process began; "" if it has ended. The number of a process is given to another one later.
 
     On Linux these are the boot and the clock ticks since then: the time of day can be set while a process runs.

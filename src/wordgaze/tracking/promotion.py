@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from wordgaze.config.params import GateParams
 from wordgaze.core.errors import ParamsError, TrackingError, WordgazeError
+from wordgaze.core.printable import printable
 from wordgaze.core.settings import problems_of
 from wordgaze.tracking.alias_move import completing, record_decision, repair
 from wordgaze.tracking.decisions import Decision, Outcome, history, new_decision
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _log = logging.getLogger(__name__)
+_MAX_REASON = 1_000
+"""A claim has the whole decision in one tag, of which PostgreSQL and MySQL keep 5,000 characters in MLflow's tables."""
 
 
 def promote(
@@ -56,7 +59,8 @@ def promote(
         DataError: the gate set cannot be read.
         ParamsError: a value is not valid, or ``force`` has no reason.
     """
-    if force and not reason.strip():
+    reason = _reason(reason)
+    if force and not reason:
         raise ParamsError("--force needs --reason TEXT, which is kept with the decision")
     settings = _settings(data=data, metric=metric, confidence=confidence)
     model = _open()
@@ -69,7 +73,7 @@ def promote(
     if champion is not None and champion.version == challenger.version:
         return _already_champion(model, challenger)
     gate = _Gate(model, challenger, champion, settings, new_data)
-    decision = gate.forced(reason.strip()) if force else gate.decide()
+    decision = gate.forced(reason) if force else gate.decide()
     return record_decision(model, decision)
 
 
@@ -79,6 +83,7 @@ def roll_back(reason: str = "") -> Decision:
     The version that is taken back has no alias afterwards; ``register`` makes it the challenger again. Raises
     TrackingError where there is no champion, or the registry knows of none before it.
     """
+    reason = _reason(reason)
     model = _open()
     with translate_errors(f"roll back the champion of {model.name}"):
         repair(model)
@@ -95,7 +100,7 @@ def roll_back(reason: str = "") -> Decision:
                 " captioner and promote it, with --force --reason TEXT if need be"
             )
         version = model.version(before)
-    why = reason.strip() or f"version {current} is taken back"
+    why = reason or f"version {current} is taken back"
     made = [each for each in decisions if each.version == before and each.is_move and each.data]
     decision = new_decision("rolled back", version, current, why)
     return record_decision(model, decision.model_copy(update={"data": made[-1].data if made else None}))
@@ -162,6 +167,13 @@ class _Gate:
         return decision.model_copy(
             update={"data": data, "params": params, "table": result.rows if result else ()}, deep=True
         )
+
+
+def _reason(text: str) -> str:
+    """The reason that a user gave, as one line of text that every store can hold."""
+    if len(text) > _MAX_REASON:
+        raise ParamsError(f"--reason has {len(text):,} characters; {_MAX_REASON:,} can be kept with the decision")
+    return printable(" ".join(text.split()))
 
 
 def _already_champion(model: CaptionerModel, version: "ModelVersion") -> Decision:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wordgaze.core.errors import TrackingError
+from wordgaze.tracking.processes import process_start
 from wordgaze.tracking.registered_model import CaptionerModel
 
 CLAIM_PREFIX = "claim."
@@ -37,8 +38,9 @@ class RegistryClaim:
 
     def announce(self, intent: str = "") -> None:
         """Writes the claim; ``intent`` is what a later process completes if this one is killed."""
-        claim = {"machine": machine(), "process": os.getpid(), "intent": intent}
-        self.model.set_tag(self.key, json.dumps(claim, sort_keys=True))
+        process = os.getpid()
+        claim = {"machine": machine(), "process": process, "started": process_start(process), "intent": intent}
+        self.model.set_tag(self.key, json.dumps(claim, sort_keys=True, ensure_ascii=False))
 
     def check(self) -> None:
         """Raises TrackingError where another process took this one for dead, as after a laptop's sleep."""
@@ -68,7 +70,7 @@ def claimed(model: CaptionerModel, complete: Callable[[str], None]) -> Iterator[
                 raise TrackingError(f"another process is changing {model.name} in the registry; run this again later")
             if min(living) < claim.key:
                 claim.withdraw()
-                time.sleep(_PAUSE * (1 + random.random()))
+                time.sleep(_PAUSE * (1 + random.random()))  # nosec B311  # not a secret
                 claim.announce()
             else:
                 time.sleep(_PAUSE)
@@ -98,7 +100,9 @@ class _Observed:
     def _is_dead(self, key: str, value: str) -> bool:
         now, claim = time.monotonic(), _parsed(value)
         if claim["machine"] == machine():
-            return not _is_running(claim["process"])
+            return bool(
+                process_start(claim["process"]) != claim["started"]
+            )  # the number may be another process's by now
         if key not in self._since or self._since[key][0] != value:
             self._since[key] = (value, now)
         return now - self._since[key][1] > STALE
@@ -114,20 +118,10 @@ def machine() -> str:
 
 def _parsed(value: str) -> Claimed:
     """A claim; one that cannot be read is that of no machine, and goes stale."""
-    nothing: Claimed = {"machine": "", "process": 0, "intent": ""}
+    nothing: Claimed = {"machine": "", "process": 0, "started": "", "intent": ""}
     try:
         found = json.loads(value)
     except ValueError:
         return nothing
     is_claim = isinstance(found, dict) and isinstance(found.get("process"), int)
     return nothing | found if is_claim else nothing
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True

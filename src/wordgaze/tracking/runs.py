@@ -88,7 +88,7 @@ def stage_run(stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
     try:
         with translate_errors("log the parameters"):
             _log_params(run, params)
-        with monitored(run_id), measured_cost(run):
+        with monitored(run), measured_cost(run):
             yield run
     except BaseException as error:
         try:

@@ -223,7 +223,7 @@ def _receive(address: str, part: Path, origin: Path, progress: Report) -> None:
         headers["Range"] = f"bytes={offset}-"
         if known.get("validator"):
             headers["If-Range"] = str(known["validator"])
-    with urlopen(Request(address, headers=headers), timeout=TIMEOUT) as response:
+    with urlopen(Request(address, headers=headers), timeout=TIMEOUT) as response:  # nosec B310  # the scheme is http(s)
         if urlsplit(response.url).scheme not in ("https", urlsplit(address).scheme):
             raise DownloadError(f"{address} leads to {response.url}, which is not encrypted; give another address")
         if response.status == 206:
