@@ -4,7 +4,9 @@ import asyncio
 import json
 import shutil
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from wordgaze.app import page_requests as module
 from wordgaze.app.page_requests import PageRequests
 from wordgaze.app.request_time import current_deadline
 from wordgaze.core.errors import RequestTimeoutError
+from wordgaze.serving.web_guard import RETRY_SECONDS
 
 BODY = json.dumps({"data": [None]}).encode()
 
@@ -70,7 +73,7 @@ def test_programs_beyond_the_limit_are_told_when_to_come_back(tmp_path: Path, mo
 
     callers = asyncio.run(crowd())
     assert [caller.status for caller in callers] == [200, 200, 503, 503, 200]
-    assert callers[2].headers[b"retry-after"] == b"5"
+    assert callers[2].headers[b"retry-after"] == str(RETRY_SECONDS).encode()
 
 
 def test_the_work_for_a_program_that_leaves_is_stopped(tmp_path: Path) -> None:
@@ -155,3 +158,21 @@ def test_a_stream_names_no_folder_of_this_machine(tmp_path: Path) -> None:
         b'data: {"path": "/uploads/a/b.png"}\n\n',
         b"data: 2\n\n",
     ]
+
+
+def test_old_uploads_are_deleted_while_others_arrive(tmp_path: Path) -> None:
+    from wordgaze.app.page import delete_old_files
+
+    old = tmp_path / "old.png"
+    old.write_bytes(b"x")
+
+    class Growing(set[str]):
+        """An upload arrives while the set is looked through for the first time."""
+
+        def __iter__(self) -> Iterator[str]:
+            for name in super().__iter__():
+                yield name
+                self.add(str(tmp_path / "new.png"))
+
+    delete_old_files(SimpleNamespace(blocks={}, temp_file_sets=[Growing([str(old)])]), None)  # type: ignore[arg-type]
+    assert not old.exists()

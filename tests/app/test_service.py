@@ -5,6 +5,8 @@ import math
 import os
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -415,14 +417,32 @@ def test_a_request_whose_client_has_left_ends_between_two_words(
     deadline.cancel()
     with pytest.raises(RequestTimeoutError, match="cancelled"):
         next(answers)
-    assert not service._lock.locked()
+    assert not service._turns
 
 
 def test_a_request_does_not_wait_for_the_captioner_for_ever(
     service: CaptionService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "current_deadline", lambda: Deadline(0.05))
-    with service._lock, pytest.raises(RequestTimeoutError, match=r"longer than the 0\.05 seconds"):
+    with service._turn(Deadline(20)), pytest.raises(RequestTimeoutError, match=r"longer than the 0\.05 seconds"):
         next(service.captions(NAME, noise(1), SHORT, ["beam"]))
-    with service._lock, pytest.raises(RequestTimeoutError):
+    with service._turn(Deadline(20)), pytest.raises(RequestTimeoutError):
         service.explain(NAME, noise(1), "a dog")
+
+
+def test_requests_take_turns_in_the_order_of_coming() -> None:
+    service, served = CaptionService(), []
+
+    def ask(number: int) -> None:
+        with service._turn(Deadline(20)):
+            served.append(number)
+
+    with service._turn(Deadline(20)):
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+        for number, thread in enumerate(threads, start=2):
+            thread.start()
+            while len(service._turns) < number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join(20)
+    assert served == list(range(8))

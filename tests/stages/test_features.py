@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.disk import full_disk
 from wordgaze.config.params import FeaturesParams, Params
 from wordgaze.core import paths
 from wordgaze.core.parallel import map_ahead
@@ -190,3 +191,14 @@ def test_for_a_gpu_all_cores_open_images_in_bounded_memory(project: Path, monkey
 
 if __name__ == "__main__":  # one of the two processes
     run_untracked(Path(sys.argv[1]) if sys.argv[1:] else None)
+
+
+def test_a_disk_without_room_for_the_encoder_is_named_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    encoder = build_encoder(SETTINGS.encoder, "random", SETTINGS.image_size)
+    with full_disk(1000), pytest.raises(OSError, match=r"too large|No space") as caught:
+        features._save_weights(encoder)
+    assert Path(caught.value.filename) == paths.scratch("encoder")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

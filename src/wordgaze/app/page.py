@@ -5,7 +5,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from html import escape
 from importlib.resources import files
@@ -17,7 +17,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 from fastapi import FastAPI
-from gradio import processing_utils, queueing, routes
+from gradio import processing_utils, queueing, route_utils, routes
 from gradio.events import api
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -51,6 +51,8 @@ POLICY = (
 
 MAX_QUEUE = 256  # requests that may wait; the next one is refused
 CONCURRENCY = 32  # requests in progress; they take turns at the captioner, one strategy at a time
+_CLEANUP_TRIES = 20
+_delete_files = route_utils.delete_files_created_by_app
 CLEANUP_INTERVAL, UPLOAD_LIFETIME = 600, 6 * 3600  # seconds
 SESSIONS = 1000  # visitors whose settings are remembered
 SYSTEM = ("system-ui", "sans-serif")
@@ -88,6 +90,7 @@ def serve_page(service: CaptionService, host: str, port: int, announce: Callable
         processing_utils.hash_seed = secrets.token_bytes(32)
         for module in (queueing, routes):
             module.traceback = _ShortTraceback  # type: ignore[attr-defined]
+        route_utils.delete_files_created_by_app = delete_old_files
         corrections = Corrections(paths.home() / paths.CORRECTIONS)
         queue = CaptionQueue(paths.home() / paths.CAPTION_QUEUE, corrections)
         page = build(service, corrections, ExampleSets(examples, queue))
@@ -117,6 +120,14 @@ def serve_page(service: CaptionService, host: str, port: int, announce: Callable
         )
         announce(f"{service.names[0]} at http://{host}:{port}; stop it with Ctrl-C")
         page.block_thread()
+
+
+def delete_old_files(blocks: gr.Blocks, age: int | None) -> None:
+    """As Gradio's function, which fails where an upload comes meanwhile; then nothing would be deleted any more."""
+    for _ in range(_CLEANUP_TRIES):
+        with suppress(RuntimeError):
+            _delete_files(blocks, age)
+            return
 
 
 class _ShortTraceback:

@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any
 
 from PIL import Image
@@ -80,7 +80,7 @@ class CaptionService:
     """One captioner or several, for many concurrent requests.
 
     One request is computed at a time, because torch already uses all cores for an image: two at once would each take
-    twice as long, and twice the memory. The lock is released between two strategies of a request, so that no request
+    twice as long, and twice the memory. The turn ends between two strategies of a request, so that no request
     waits for all strategies of another. A captioner of ``offers`` is loaded by the first request for it, and then kept.
     """
 
@@ -90,7 +90,8 @@ class CaptionService:
         self.names = tuple(dict.fromkeys([*self._captioners, *self._offers]))
         """The names of all captioners, loaded or not. The first one answers where none is named."""
         self._features: OrderedDict[tuple[str, str, tuple[int, int]], Tensor] = OrderedDict()
-        self._lock, self._loading = Lock(), Lock()
+        self._turns: deque[object] = deque()  # of the requests; the first one computes
+        self._changed, self._loading = Condition(), Lock()
 
     @classmethod
     def open(cls, models: Sequence[str] = ()) -> "CaptionService":
@@ -109,7 +110,7 @@ class CaptionService:
         return tuple(model for model, _ in self._captioners.values())
 
     def captioner(self, name: str) -> Captioner:
-        """A captioner, loaded if need be; batch work does not take the lock. Raises WordgazeError for an unknown name,
+        """A captioner, loaded if need be; batch work takes no turn. Raises WordgazeError for an unknown name,
         and where it cannot be loaded."""
         return self._find(name)[1]
 
@@ -188,14 +189,22 @@ class CaptionService:
 
     @contextmanager
     def _turn(self, deadline: Deadline) -> Iterator[None]:
-        """Waits for the captioner. Raises RequestTimeoutError where ``deadline`` is over before."""
-        while not self._lock.acquire(timeout=min(_CHECK_INTERVAL, deadline.remaining)):
-            deadline.check()
+        """Waits for the captioner, in the order of coming: a Lock lets some threads wait for minutes. Raises
+        RequestTimeoutError where ``deadline`` is over before."""
+        ticket = object()
+        with self._changed:
+            self._turns.append(ticket)
         try:
+            with self._changed:
+                while self._turns[0] is not ticket:
+                    deadline.check()
+                    self._changed.wait(min(_CHECK_INTERVAL, deadline.remaining))
             deadline.check()  # who has left is not answered
             yield
         finally:
-            self._lock.release()
+            with self._changed:
+                self._turns.remove(ticket)
+                self._changed.notify_all()
 
     def _find(self, name: str) -> tuple[ModelVersion, Captioner]:
         if name not in self.names:
@@ -207,7 +216,7 @@ class CaptionService:
         return self._captioners[name]
 
     def _features_of(self, model: str, captioner: Captioner, image: Image.Image, key: str) -> Tensor:
-        """The features (1, L, D) of the image, computed once; call it with the lock held."""
+        """The features (1, L, D) of the image, computed once; call it within a turn."""
         entry = (model, key, image.size)
         features = self._features.pop(entry, None)
         if features is None:

@@ -56,7 +56,11 @@ def run(params: Params) -> None:
 def _save_weights(encoder: Encoder) -> Path:
     """Their checksum is a part of the scratch folder's name, so they are written before there is one."""
     path = temporary_name(paths.scratch("encoder") / "weights", suffix=".safetensors")
-    write_tensors(path, encoder.state_dict())
+    try:
+        write_tensors(path, encoder.state_dict())
+    except OSError as error:
+        error.filename = str(path.parent)  # the temporary name means nothing to whoever reads the message
+        raise
     return path
 
 
