@@ -109,6 +109,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, write_captioner: Callable[.
         (each / "SHA256SUMS").unlink()
     _translate(first, folder / "models" / "arabic", ARABIC)
     (broken / "weights.safetensors").write_bytes(b"no weights")
+    (broken / "SHA256SUMS").unlink()
     with serve_app(folder, [first, second]) as served:
         yield served
 

@@ -433,7 +433,9 @@ def test_a_picture_that_cannot_be_used_is_reported_in_a_sentence(page: Page, ser
     for name, data, message in bad_pictures():
         (tmp_path / name).write_bytes(data)
         give(page, tmp_path / name)
-        expect(page.locator(".wg-problem")).to_contain_text(message)
+        expect(page.locator(".wg-problem")).to_contain_text(
+            message, timeout=120_000
+        )  # a heavy one is decoded for seconds
         expect(page.locator(".wg-problem")).to_contain_text(name)
         expect(page.locator(".wg-row")).to_have_count(0)
 

@@ -71,6 +71,9 @@ def test_the_command_of_every_row_exists_with_its_options() -> None:
             given = options(words[words.index("tests.chaos.campaign") + 1 :])
             assert given.stage == "all" or set(given.stage.split(",")) <= set(COMMANDS), command
             assert given.signal == "all" or set(given.signal.split(",")) <= set(KINDS), command
+        elif "-m tests." in command:
+            source = (CHECKOUT / f"{words[words.index('-m') + 1].replace('.', '/')}.py").read_text(encoding="utf-8")
+            assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == [], command
         else:
             files = [CHECKOUT / word.partition("::")[0] for word in words if "/" in word]
             assert files and all(file.exists() for file in files), command

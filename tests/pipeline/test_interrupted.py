@@ -68,7 +68,7 @@ def test_a_training_killed_twice_ends_with_the_same_bytes(
     monkeypatch.setenv("DVC_ROOT", str(project.root))
     store = open_store(create=False)
     [last] = store.client.search_runs([store.experiment], "attributes.status = 'FINISHED' and tags.stage != ''")
-    epochs = [metric.step for metric in store.client.get_metric_history(last.info.run_id, "train_loss")]
+    epochs = [metric.step for metric in store.client.get_metric_history(last.info.run_id, "train/loss")]
     assert epochs[-1] == 6
     assert 1 not in epochs  # it went on, and did not start from the beginning
 
@@ -106,7 +106,8 @@ def test_features_killed_midway_go_on_behind_the_finished_shards(
     done = project.stage("features")
     assert done.returncode == 0, done.stderr
     after = {path.name: path.stat().st_mtime_ns for path in (project.root / "data/features").iterdir()}
-    assert {name: after[name] for name in before} == before
+    whole = sorted(before)[:-1]  # the newest one may lack its checksum, and is then computed again
+    assert {name: after[name] for name in whole} == {name: before[name] for name in whole}
     assert contents(project.root / "data/features") == contents(finished.root / "data/features")
 
 

@@ -35,8 +35,9 @@ METRICS = ("cider", "bleu_4", "bleu_1", "rouge_l")
 LADDER = (50, 200, 1_000, 5_000, 20_000, 100_000)
 """The sizes from which a curve takes those that are clearly below the number of training images."""
 
-MIN_BATCHES = 40
-"""The least batches of an epoch: a small subset is passed several times between two evaluations on dev."""
+MIN_BATCHES = 125
+"""The least batches of an epoch: a small subset is passed several times between two evaluations on dev, because with
+fewer updates it would be the length of the training that the curve shows."""
 
 EXTRAPOLATED = (2, 4)
 """The multiples of the largest size that the curve is extrapolated to."""
@@ -167,7 +168,7 @@ def _train_and_score(
     """The result of one training, from the scratch folder if it was done before."""
     few = subset(prepared, size, seed, params.prepare.min_count, params.prepare.max_vocabulary)
     settings = params.train_stage1.model_copy(update={"max_train_images": 0})
-    code = fingerprint(code_fingerprint("train_stage1"), params.fixes_kernels)
+    code = fingerprint(code_fingerprint("train_stage1"), params.fixes_kernels, MIN_BATCHES)
     task = TrainingTask(few, store, params.model, settings, params.prepare.max_words, seed, code=code)
     folder = paths.scratch("learning-curve")
     kept, scratch = folder / f"{task.key()}.json", folder / f"training-{task.key()}"
