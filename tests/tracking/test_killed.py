@@ -17,6 +17,7 @@ WAIT = """
 import signal, sys
 from wordgaze.core.interruption import handle_termination
 from wordgaze.tracking.runs import stage_run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
 handle_termination()
 with stage_run("features", {}) as run:
     print(run.run_id, run.parent_id, flush=True)

@@ -81,7 +81,7 @@ def test_a_read_only_project_is_read(
         refused[2:],
         (
             "mlflow.db is read-only; make the store reachable and writable, or set MLFLOW_TRACKING_URI to another",
-            "Permission denied: new.csv.part; choose a place that you can write, or change its permissions",
+            "Permission denied: new.csv; choose a place that you can write, or change its permissions",
             "Permission denied: new; choose a place that you can write, or change its permissions",
         ),
         strict=True,
