@@ -56,6 +56,23 @@ def test_other_words_and_other_images_are_drift(today: Observations, drifted: se
     assert {name for name, is_drift in verdicts(compare(today)).items() if is_drift} == drifted
 
 
+def test_captions_without_a_word_of_content_are_compared_too() -> None:
+    reference = observed(["a a a"] * 75 + ["a dog"] * 5)
+    same = compare_observations(NAMED, reference, reference, [], VOCABULARY, DriftThresholds())
+    [words] = [each for each in same.measures if each.name == "words"]
+    assert words.value == 0
+    assert words.by_chance is not None
+    assert words.by_chance < 0.5
+    other = observed(["a dog runs"] * 80)
+    assert verdicts(compare_observations(NAMED, reference, other, [], VOCABULARY, DriftThresholds()))["words"]
+
+
+def test_of_a_long_log_some_captions_are_compared_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordgaze.inspection.drift.MAX_OBSERVATIONS", 50)
+    report = compare(observed(["a dog runs", "a dog sleeps", "a cat sleeps"] * 40, seed=2))
+    assert (report.num_today, report.has_drift) == (120, False)
+
+
 def test_corrections_with_unknown_words_are_drift_and_few_are_not_judged() -> None:
     today = observed(["a dog runs", "a dog sleeps", "a cat sleeps"] * 20, seed=2)
     corrections = [("a dog runs", "a zebra gallops")] * 20
@@ -73,7 +90,9 @@ def test_the_edit_rate_is_the_share_of_words_that_change() -> None:
 
 
 def test_too_few_captions_are_an_error() -> None:
-    with pytest.raises(DataError, match="today has 3 captions that can be compared; give at least 20"):
+    with pytest.raises(
+        DataError, match="only 3 captions of today can be compared; give a folder or a log with at least 20"
+    ):
         compare(observed(["a dog runs"] * 3))
     with pytest.raises(ParamsError, match="psi 0"):
         DriftThresholds(psi=0)

@@ -25,7 +25,8 @@ from wordgaze.vision import feature_extraction
 from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_store import FeatureStore
 
-SOURCE = Path(__file__).parents[2] / "src"
+CHECKOUT = Path(__file__).parents[2]
+IMPORTS = os.pathsep.join(map(str, (CHECKOUT / "src", CHECKOUT)))
 SETTINGS = FeaturesParams(
     encoder="timm/test_efficientnet", weights="random", image_size=64, batch_size=2, shard_size=3, device="cpu",
     precision="fp32",
@@ -66,7 +67,7 @@ def run_untracked(gate: Path | None = None) -> None:
 
 
 def start(folder: Path, root: Path, *arguments: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "DVC_ROOT": str(root), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    environment = {**os.environ, "DVC_ROOT": str(root), "OMP_NUM_THREADS": "1", "PYTHONPATH": IMPORTS}
     return subprocess.Popen(
         [sys.executable, __file__, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -17,6 +17,9 @@ from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
 MIN_OBSERVATIONS = 20
 """The fewest images, captions or corrections that are compared; fewer say nothing."""
+
+MAX_OBSERVATIONS = 10_000
+"""The most captions that are compared; of more, a random choice."""
 
 NUM_COMPONENTS = 8
 """The principal components of the images that are compared, besides the distance from all of them."""
@@ -129,9 +132,11 @@ def compare_observations(
     for what, observed in ((named.reference, reference), (named.source, today)):
         if len(observed.captions) < MIN_OBSERVATIONS:
             raise DataError(
-                f"{what} has {len(observed.captions)} captions that can be compared; give at least {MIN_OBSERVATIONS}"
+                f"only {len(observed.captions)} captions of {what} can be compared; give a folder or a log with at"
+                f" least {MIN_OBSERVATIONS}, the reference by --reference"
             )
-    measures = [_embeddings(reference, today, thresholds.psi), *_texts(reference, today, vocabulary, thresholds.psi)]
+    some = _thinned(today)
+    measures = [_embeddings(reference, some, thresholds.psi), *_texts(reference, some, vocabulary, thresholds.psi)]
     tokenize = vocabulary.tokenizer.tokenize
     pairs = [(tokenize(suggested), tokenize(accepted)) for suggested, accepted in corrections]
     unknown = Counter(word for _, words in pairs for word in words if word not in vocabulary.index)
@@ -142,6 +147,22 @@ def compare_observations(
         mean_confidence=_means(reference, today), measures=measures, words=_changes(reference, today, vocabulary),
         unknown_words=dict(unknown.most_common(_SHOWN_WORDS)), unlike=_unlike(today), unread=today.unread,
     )  # fmt: skip
+
+
+def _thinned(observed: Observations) -> Observations:
+    """At most ``MAX_OBSERVATIONS`` of the observations, drawn at random, always the same ones."""
+    generator = np.random.default_rng(0)
+
+    def drawn(number: int) -> list[int]:
+        return sorted(generator.permutation(number)[:MAX_OBSERVATIONS].tolist())
+
+    captions, confidence = drawn(len(observed.captions)), drawn(len(observed.confidence))
+    return replace(
+        observed,
+        captions=tuple(observed.captions[place] for place in captions),
+        confidence=tuple(observed.confidence[place] for place in confidence),
+        embeddings=None if observed.embeddings is None else observed.embeddings[captions],
+    )
 
 
 def _embeddings(reference: Observations, today: Observations, threshold: float) -> DriftMeasure:
@@ -157,7 +178,7 @@ def _embeddings(reference: Observations, today: Observations, threshold: float) 
 def _texts(
     reference: Observations, today: Observations, vocabulary: Vocabulary, threshold: float
 ) -> list[DriftMeasure]:
-    bins = _word_bins(reference, vocabulary)
+    bins = _word_bins([*reference.captions, *today.captions], vocabulary)
     words = stability(_counts(reference, bins, vocabulary), _counts(today, bins, vocabulary))
     measures = [DriftMeasure("words", words.psi, threshold, words.by_chance, "the words of the captions")]
     before, now = (np.array(each.confidence)[:, None] for each in (reference, today))
@@ -168,9 +189,9 @@ def _texts(
 
 
 def _binned(before: Floats, now: Floats) -> Stability:
-    """The stability of values (N, G) and (M, G) in bins between the quantiles of the first."""
-    bins = bins_for(min(len(before), len(now)))
-    return stability(quantile_bins(before, before, bins), quantile_bins(before, now, bins), before.shape[1])
+    """The stability of values (N, G) and (M, G) in bins between the quantiles of both."""
+    binned = quantile_bins(np.concatenate([before, now]), bins_for(min(len(before), len(now))))
+    return stability(binned[: len(before)], binned[len(before) :], before.shape[1])
 
 
 def _of_corrections(
@@ -194,9 +215,9 @@ def edit_rate(suggested: Sequence[str], accepted: Sequence[str]) -> float:
     return 1 - SequenceMatcher(None, suggested, accepted, autojunk=False).ratio()
 
 
-def _word_bins(reference: Observations, vocabulary: Vocabulary) -> dict[str, int]:
-    """The bin of each frequent word of the reference that has content; the others share the bin 0."""
-    counts = Counter(word for text in reference.captions for word in _content(text, vocabulary))
+def _word_bins(captions: Sequence[str], vocabulary: Vocabulary) -> dict[str, int]:
+    """The bin of each frequent word that has content; the others share the bin 0."""
+    counts = Counter(word for text in captions for word in _content(text, vocabulary))
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[:_NUM_WORDS]
     return {word: place for place, word in enumerate(frequent, start=1)}
 
@@ -207,9 +228,12 @@ def _content(text: str, vocabulary: Vocabulary) -> list[str]:
 
 
 def _counts(observed: Observations, bins: dict[str, int], vocabulary: Vocabulary) -> Floats:
-    counts = np.zeros((len(observed.captions), len(bins) + 1))
+    """(N, B): the words of each caption; a caption without any that has content counts once, in the last bin."""
+    counts = np.zeros((len(observed.captions), len(bins) + 2))
     for row, text in enumerate(observed.captions):
-        for word in _content(text, vocabulary):
+        words = _content(text, vocabulary)
+        counts[row, -1] = not words
+        for word in words:
             counts[row, bins.get(word, 0)] += 1
     return counts
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-
 from wordgaze.core.printable import printable
+from wordgaze.evaluation.report.template import page_template
 from wordgaze.inspection.drift import DriftReport
-from wordgaze.inspection.page import SHOWN_FAULTS, page_style
+from wordgaze.inspection.page import SHOWN_FAULTS, STYLE
 from wordgaze.inspection.summary import percentage
 
 _TEMPLATE = Path(__file__).with_name("drift.html")
@@ -18,15 +17,9 @@ def render_drift(report: DriftReport, thumbnails: Mapping[str, str]) -> str:
 
     ``thumbnails`` maps names of ``report.unlike`` to data URIs; an image without one is shown by its name alone.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "count": "{:,}".format,
-        "percent": percentage,
-        "printable": printable,
-        "number": shown_value,
-    }
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(data=report, thumbnails=thumbnails, shown=SHOWN_FAULTS, style=page_style())
+    filters = {"count": "{:,}".format, "percent": percentage, "printable": printable, "number": shown_value}
+    template = page_template(_TEMPLATE, STYLE, filters)
+    return template.render(data=report, thumbnails=thumbnails, shown=SHOWN_FAULTS)
 
 
 def shown_value(value: float | None) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from rich.filesize import decimal
 
 from wordgaze.core.printable import printable
+from wordgaze.evaluation.report.template import page_template
 from wordgaze.inspection.captions import length_bins
 from wordgaze.inspection.charts import histogram
 from wordgaze.inspection.duplicates import HASH_DISTANCE
@@ -21,7 +21,8 @@ SHOWN_FAULTS = 200
 """The number of examples of one kind of fault on the page; the JSON file has all."""
 
 _TEMPLATE = Path(__file__).with_name("page.html")
-_STYLE = Path(__file__).with_name("page.css")
+STYLE = Path(__file__).with_name("page.css")
+"""The style sheet of the pages about data."""
 
 
 def render_inspection(inspection: DataInspection, chosen: ChosenPictures, thumbnails: Mapping[str, str]) -> str:
@@ -29,8 +30,7 @@ def render_inspection(inspection: DataInspection, chosen: ChosenPictures, thumbn
 
     ``thumbnails`` maps names of images to data URIs; an image without one is shown by its name alone.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
+    filters = {
         "count": "{:,}".format,
         "percent": percentage,
         "bytes": decimal,
@@ -38,7 +38,7 @@ def render_inspection(inspection: DataInspection, chosen: ChosenPictures, thumbn
         "printable": printable,
         "within": partial(within, inspection.source),
     }
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    template = page_template(_TEMPLATE, STYLE, filters)
     return template.render(
         data=inspection,
         chosen=chosen,
@@ -46,13 +46,7 @@ def render_inspection(inspection: DataInspection, chosen: ChosenPictures, thumbn
         shown_faults=SHOWN_FAULTS,
         hash_distance=HASH_DISTANCE,
         charts=_charts(inspection),
-        style=page_style(),
     )
-
-
-def page_style() -> Markup:
-    """The style sheet of the pages, which stands inside of them."""
-    return Markup(_STYLE.read_text(encoding="utf-8"))  # nosec B704  # our own file
 
 
 def _charts(inspection: DataInspection) -> list[tuple[str, Markup]]:

@@ -13,7 +13,7 @@ from wordgaze.metrics.base import Floats
 MAX_BINS = 10
 _PER_BIN = 10  # observations that a bin should have
 _SMOOTHING = 0.05  # this share is spread over all bins, so that an empty one does not make the index infinite
-_DRAWS = 400
+_PERMUTATIONS = 400
 _CHANCE = 99.0  # per cent of the samples without drift whose index is at most ``Stability.by_chance``
 
 
@@ -46,19 +46,19 @@ def stability(reference: Floats, sample: Floats, groups: int = 1, seed: int = 0)
     """The largest PSI of ``groups`` quantities, each with its bins.
 
     ``reference`` (N, G · B) and ``sample`` (M, G · B) have a row per image: its counts in the bins of each quantity.
-    ``by_chance`` is drawn by the bootstrap: M rows of the reference against N rows of it, for the reference is a sample
-    too.
+    ``by_chance`` is that of a permutation test: the rows of both are mixed, and M of them are drawn. It is exact if the
+    bins do not tell the rows of the two apart, as bins between quantiles of both together.
     """
-    totals = reference.sum(0).reshape(groups, -1)
-    psi = population_stability(totals, sample.sum(0).reshape(groups, -1)).max()
+    pooled = np.concatenate([reference, sample])
+    totals = pooled.sum(0)
+
+    def index(counts: Floats) -> float:
+        parts = ((totals - counts).reshape(groups, -1), counts.reshape(groups, -1))
+        return float(population_stability(*parts).max())
+
     generator = np.random.default_rng(seed)
-    rows = np.full(len(reference), 1 / len(reference))
-    before, now = (
-        (generator.multinomial(size, rows, size=_DRAWS) @ reference).reshape(_DRAWS, groups, -1)
-        for size in (len(reference), len(sample))
-    )
-    chance = population_stability(before, now).max(-1)
-    return Stability(float(psi), float(np.percentile(chance, _CHANCE)))
+    chance = [index(pooled[generator.permutation(len(pooled))[: len(sample)]].sum(0)) for _ in range(_PERMUTATIONS)]
+    return Stability(index(sample.sum(0)), float(np.percentile(chance, _CHANCE)))
 
 
 def bins_for(observations: int) -> int:
@@ -66,8 +66,8 @@ def bins_for(observations: int) -> int:
     return min(MAX_BINS, max(2, observations // _PER_BIN))
 
 
-def quantile_bins(reference: Floats, values: Floats, num_bins: int) -> Floats:
-    """(N, G) values → (N, G · B): one in the bin of each value, between the quantiles of the reference (M, G)."""
-    inner = np.quantile(reference, np.arange(1, num_bins) / num_bins, axis=0)  # (B - 1, G)
+def quantile_bins(values: Floats, num_bins: int) -> Floats:
+    """(N, G) values → (N, G · B): one in the bin of each value, between the quantiles of all of them."""
+    inner = np.quantile(values, np.arange(1, num_bins) / num_bins, axis=0)  # (B - 1, G)
     places = (values[:, None, :] > inner[None, :, :]).sum(1)  # (N, G)
     return np.asarray(np.eye(num_bins)[places].reshape(len(values), -1))

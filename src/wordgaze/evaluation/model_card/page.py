@@ -4,14 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from wordgaze.evaluation.model_card.records import TrainingRecords
 from wordgaze.evaluation.model_card.sections import CALIBRATION_SECTION, GROUNDING_SECTION, SCORES_SECTION
 from wordgaze.evaluation.report import sections
-from wordgaze.evaluation.report.page import STYLE
+from wordgaze.evaluation.report.template import page_template
 
 Charts = Mapping[str, Sequence[tuple[str, Markup]]]
 """(heading, SVG) of the charts of each section, by the title of the section."""
@@ -23,12 +22,9 @@ def render_card_page(markdown: str, charts: Charts) -> str:
     """The page of a card as HTML text; equal arguments give equal bytes. HTML within the Markdown is shown as text."""
     [(title, opening), *others] = _parts(markdown)
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
-        _TEMPLATE.read_text(encoding="utf-8")
-    )
+    template = page_template(_TEMPLATE, _TEMPLATE.with_suffix(".css"), {})
     return template.render(
         title=title,
-        style=Markup(STYLE.read_text(encoding="utf-8")),  # nosec B704  # our own file
         opening=_html(reader, opening),
         parts=[(heading, _html(reader, text), charts.get(heading, ())) for heading, text in others],
     )

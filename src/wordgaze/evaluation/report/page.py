@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
+from jinja2 import Template
 
 from wordgaze.evaluation.report import formats, sections
+from wordgaze.evaluation.report.template import page_template
 from wordgaze.evaluation.results import SCORE_LABELS, EvaluationDetails, EvaluationReport, ScoreSummary
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 LONG_SIDE = 1200  # pixels of an embedded image, enough to read the words of an attention sheet
 WIDE_FROM = 640  # pixels: an attention sheet is wider than the photographs of the data sets and gets the whole width
-
-STYLE = Path(__file__).with_name("page.css")
-"""The style sheet of the pages, which is written into each: a page has no other files."""
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _KINDS = {"best": "Best captions", "worst": "Worst captions"}
@@ -49,7 +46,6 @@ def render_page(
     report = summary if isinstance(summary, EvaluationReport) else None
     return _template().render(
         title=title,
-        style=Markup(STYLE.read_text(encoding="utf-8")),  # nosec B704  # our own file
         wide_from=WIDE_FROM,
         summary=summary,
         report=report,
@@ -69,8 +65,7 @@ def render_page(
 
 
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
+    filters = {
         "number": formats.number,
         "signed": formats.signed,
         "minus": formats.minus,
@@ -80,7 +75,7 @@ def _template() -> Template:
         "label": SCORE_LABELS.__getitem__,
         "data_uri": _data_uri,
     }
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return page_template(_TEMPLATE, _TEMPLATE.with_suffix(".css"), filters)
 
 
 def _groups(examples: Sequence[CaptionExample]) -> list[tuple[str, list[CaptionExample]]]:

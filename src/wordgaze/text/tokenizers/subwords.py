@@ -5,6 +5,7 @@ Both are data in one file, which travels with a captioner; loading them runs no 
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,7 +37,7 @@ _BROKEN_CHARACTER = "\ufffd"  # what the first bytes of a character are decoded 
 
 
 @dataclass(frozen=True)
-class _FileTokenizer:
+class _FileTokenizer(ABC):
     """What the two kinds share; ``data`` are the contents of the file."""
 
     data: bytes = field(repr=False)
@@ -92,11 +93,13 @@ class _FileTokenizer:
         """The file of the tokenizer."""
         return {self.file_name: self.data}
 
+    @abstractmethod
     def _pieces(self, text: str) -> list[str]:
-        raise NotImplementedError
+        """The subwords of a text whose blanks are single."""
 
+    @abstractmethod
     def _text(self, tokens: Sequence[str]) -> str:
-        raise NotImplementedError
+        """The text of subwords, which may begin or end with a blank."""
 
 
 @dataclass(frozen=True)
