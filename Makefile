@@ -6,7 +6,10 @@ WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-READY := $(VENV)/.ready
+# PyTorch's builds: those of the lock, which for Linux are for GPUs, or those that uv knows by this name, such as cpu. An
+# environment remembers its choice.
+TORCH_BACKEND ?= $(shell cat $(VENV)/torch-backend 2>/dev/null)
+READY := $(VENV)/.ready$(TORCH_BACKEND)
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -17,14 +20,34 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 all: pipeline ## set up, run the pipeline on the built-in data, print the scores
 
 .PHONY: setup
-setup: $(READY) ## make the environment in .venv from the lock: 6 GB, most of it for GPUs
+setup: $(READY) ## make the environment in .venv from the lock: on Linux 6.3 GB, of which 4.6 GB are for GPUs
 
-$(READY): requirements.lock pyproject.toml
+.PHONY: interpreter
+interpreter: # an environment keeps its Python, so another PYTHON that is asked for is refused
+	@test "$(origin PYTHON)" = file || test ! -x $(BIN)/python || { \
+	  version='import sys; print("%d.%d" % sys.version_info[:2])'; \
+	  asked=$$($(PYTHON) -c "$$version") && there=$$($(BIN)/python -c "$$version") && test "$$asked" = "$$there" || { \
+	    echo "$(VENV) has Python $$there, and PYTHON=$(PYTHON) is Python $$asked; rm -r $(VENV), or leave PYTHON out" >&2; exit 1; }; }
+
+$(READY): requirements.lock pyproject.toml | interpreter
 	@$(PYTHON) -c 'import sys; sys.exit("wordgaze needs Python 3.11 or newer; choose one with make PYTHON=…") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(UV) || $(BIN)/python -m pip install --disable-pip-version-check --quiet "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
-	@echo "installing requirements.lock into $(VENV), 6 GB: a few minutes the first time"
+	@rm -f $(VENV)/.ready*
+ifeq ($(TORCH_BACKEND),)
+	@echo "installing requirements.lock into $(VENV): a few minutes the first time. On Linux it takes 6.3 GB, of which" \
+	  "4.6 GB are for GPUs; TORCH_BACKEND=cpu make leaves those out"
 	@test -t 2 || quiet=--quiet; $(UV) pip sync $$quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+else
+	@echo "installing requirements.lock into $(VENV), with PyTorch's builds for $(TORCH_BACKEND)"
+	@# PyTorch's own index has other checksums than the lock, so its two packages are pinned by their versions
+	@$(BIN)/python deploy/constraints.py requirements.lock $(VENV)/hashed.txt $(VENV)/torch.txt
+	@test -t 2 || quiet=--quiet; \
+	  $(UV) pip sync $$quiet --compile-bytecode --python $(BIN)/python --require-hashes $(VENV)/hashed.txt && \
+	  $(UV) pip install $$quiet --compile-bytecode --python $(BIN)/python --no-deps --torch-backend $(TORCH_BACKEND) \
+	    --requirement $(VENV)/torch.txt
+endif
+	@echo "$(TORCH_BACKEND)" > $(VENV)/torch-backend
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -41,11 +64,15 @@ repository: $(READY) # DVC needs git, unless it is told that there is none, as i
 	    "git add -A, git commit, and dvc config --local --unset core.no_scm"; }
 
 .PHONY: test
-test: $(READY) browser web-runtime lint ## ruff, mypy, the documentation, pytest with coverage; CI=true as root installs Chromium
-	pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov
+test: $(READY) browser web-runtime lint ## ruff, mypy, the documentation, pytest; CI=true as root installs Chromium
+	pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(COVERAGE)
+
+.PHONY: coverage
+coverage: COVERAGE := --cov
+coverage: test ## as test, and which lines no test runs; takes a fifth longer
 
 .PHONY: quick
-quick: $(READY) ## pytest without the tests that run the pipeline, and without coverage
+quick: $(READY) ## pytest without the tests that run the pipeline
 	pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow"
 
 .PHONY: lint
@@ -104,7 +131,8 @@ distclean: clean ## as clean, and the data set, the downloads, DVC's cache and t
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 	@echo
-	@echo "PYTHON=python3.12 make     the interpreter of a new environment; make distclean removes the old one"
+	@echo "PYTHON=python3.12 make     the interpreter of a new environment; rm -r $(VENV) removes the old one"
+	@echo "TORCH_BACKEND=cpu make     without the libraries for GPUs: 4.6 GB less on Linux"
 	@echo "WORKERS=1 make test        the number of processes of pytest; auto is one per core"
 	@echo "Without Chromium or Chrome on the PATH, make test skips the tests of web pages. With CI=true and as root it"
 	@echo "installs Chromium with apt-get."

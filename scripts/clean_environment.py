@@ -27,6 +27,7 @@ import wordgaze
 from wordgaze.tracking.package import save_packaged
 from wordgaze.tracking.resolve import resolve_model
 
+UV = Path(sys.executable).with_name("uv")
 USERS = 20
 PATIENCE = 300  # seconds for the server to start
 
@@ -74,8 +75,8 @@ def main() -> None:
     with TemporaryDirectory() as place, socket.socket() as free:
         model, environment = Path(place) / "model", Path(place) / "environment"
         save_packaged(model, folder)
-        run("uv", "venv", "--quiet", "--python", sys.executable, environment)
-        run("uv", "pip", "install", "--quiet", "--python", environment / "bin/python", "-r", model / "requirements.txt")
+        run(UV, "venv", "--quiet", "--python", sys.executable, environment)
+        run(UV, "pip", "install", "--quiet", "--python", environment / "bin/python", "-r", model / "requirements.txt")
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--disable-quic", "--no-sandbox"]  # fmt: skip
-PATIENCE = 120  # seconds; the server imports torch and gradio
+PATIENCE = 300  # seconds; the server imports torch and gradio, on a machine that may be busy
 SCRIPT = "<script>document.title='broken-in'</script>"
 """A word that the second captioner knows."""
 ARABIC = ("أنا", "كلب", "قطة", "تجري", "تنام", "خارجا")
@@ -33,10 +33,16 @@ ARABIC = ("أنا", "كلب", "قطة", "تجري", "تنام", "خارجا")
 CODE = """
 import time
 from dataclasses import replace
+from pathlib import Path
 from wordgaze.cli import main
 from wordgaze.inference.captioner import Captioner
 
-generate = Captioner.generate
+generate, load = Captioner.generate, Captioner.load
+
+def patient_load(folder, *args):
+    while Path(folder).name == "broken" and not Path("loaded").exists():
+        time.sleep(0.05)
+    return load(folder, *args)
 
 def with_confidence(self, features, *args, **values):
     captions = generate(self, features, *args, **values)
@@ -44,16 +50,19 @@ def with_confidence(self, features, *args, **values):
         time.sleep(0.2)
     if "surely" not in self.vocabulary.words:
         return captions
+    known = {"naming": "cat: <i>seen", "is_outlier": args[0].max_new_tokens == 6}
     return [
-        [replace(caption, confidence=0.62 - 0.31 * (i > 0), naming="cat: <i>seen") for i, caption in enumerate(each)]
+        [replace(caption, confidence=0.62 - 0.31 * (i > 0), **known) for i, caption in enumerate(each)]
         for each in captions
     ]
 
-Captioner.generate = with_confidence
+Captioner.generate, Captioner.load = with_confidence, patient_load
 main()
 """
-"""``wordgaze``, where a captioner that knows the word "surely" is 62 % sure of its best caption, 31 % of the others, and
-says why they name a cat. More than 8 pictures at a time take a while, so that a batch can be cancelled on any machine."""
+"""``wordgaze``, where a captioner that knows the word "surely" is 62 % sure of its best caption, 31 % of the others, says
+why they name a cat, and finds every picture unlike those of its training if captions have at most 6 words. The captioner
+"broken" is loading until there is a file "loaded". More than 8 pictures at a time take a while, so that a batch can be
+cancelled on any machine."""
 SURE = {"strategy": "mbr", "num_beams": 4, "num_return_sequences": 2, "max_new_tokens": 7, "name_objects": True}
 """The decoding settings of that captioner."""
 

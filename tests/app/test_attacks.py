@@ -267,7 +267,7 @@ def test_a_value_of_the_wrong_type_is_reported_in_one_line(attacked: Attacker, p
      {"num_neighbours": 10**9}, {"no_repeat_ngram_size": -1}],
 )  # fmt: skip
 def test_every_setting_is_bounded(attacked: Attacker, picture: str, settings: dict[str, Any]) -> None:
-    for strategy in ("beam", "nucleus 0.9", "consensus"):
+    for strategy in ("beam", "nucleus 0.9", "mbr"):
         got = attacked.post("run/caption", {"data": [{"path": picture}, "", [strategy], settings, 0]})
         assert got.status in (200, 400) and (got.status == 200 or is_quiet(got, attacked)), got
     if settings.keys() & {"num", "num_return_sequences", "max_new_tokens", "num_beams", "mbr_samples"}:

@@ -14,6 +14,7 @@ from wordgaze.app.controls import (
     read_seed,
     read_settings,
     read_strategies,
+    with_labels,
 )
 from wordgaze.core.errors import ParamsError
 from wordgaze.generation.config import GenerationConfig
@@ -52,9 +53,9 @@ def test_strategies_that_a_captioner_does_not_support_are_left_out() -> None:
     [
         ("beam", ["beam", "greedy"]),
         ("neighbours", ["neighbours", "greedy"]),
-        ("mbr", ["consensus", "greedy"]),
-        ("diverse", ["diverse beam", "greedy"]),
-        ("sample", ["sampling", "greedy"]),
+        ("mbr", ["mbr", "greedy"]),
+        ("diverse", ["diverse", "greedy"]),
+        ("sample", ["sample", "greedy"]),
         ("greedy", ["greedy", "nucleus 0.9"]),
     ],
 )
@@ -74,6 +75,11 @@ def test_the_controls_hold_a_captioner_s_own_settings_as_far_as_they_reach() -> 
     shown = dict(zip(FIELDS, values, strict=True))
     assert (shown["name_objects"], shown["num_beams"], shown["max_new_tokens"]) == (True, 20, 12)
     assert (shown["bad_words"], shown["force_words"]) == ("man, dog", "")
+
+
+def test_a_message_names_the_controls_by_their_labels() -> None:
+    message = "num_beams is 3 and num_return_sequences 5; temperature 0.7 and my_num_beams stay"
+    assert with_labels(message) == "Beam width is 3 and Captions per strategy 5; temperature 0.7 and my_num_beams stay"
 
 
 def test_null_stands_for_the_default() -> None:

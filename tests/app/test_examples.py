@@ -1,5 +1,6 @@
 """The example pictures, and what is said of those that others have taken."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from wordgaze.app.caption_queue import CaptionQueue
 from wordgaze.app.corrections import Corrections
 from wordgaze.app.examples import NUM_PICTURES, ExampleSets
 from wordgaze.core.files import sha256
+from wordgaze.data.datasets.scenes import Scenes
 
 NOTICE = Path(__file__).parents[2] / "NOTICE"
 MAX_BYTES = 250_000  # of all packaged photographs
@@ -38,13 +40,25 @@ def test_the_source_and_the_licence_of_every_photograph_are_in_the_notice(sets: 
     for example in sets.of(""):
         assert example.path.name in notice
         assert example.source in notice
+        assert f'"{example.reference}"' in notice
+    assert "https://creativecommons.org/licenses/by/4.0/" in notice
 
 
-def test_a_captioner_of_scenes_has_scenes_as_examples(sets: ExampleSets) -> None:
+def test_a_captioner_of_scenes_has_scenes_as_examples(sets: ExampleSets, tmp_path: Path) -> None:
     examples = sets.of("scenes")
     assert [(example.title, example.source) for example in examples] == [(f"Scene {i}", "") for i in range(1, 7)]
     assert all(example.path.name.startswith("scene-") for example in examples)
     assert sets.of("scenes") is examples  # drawn once
+    [drawn] = Scenes(12, 448, seed=7).collect(tmp_path / "again").records[1:2]
+    assert examples[0].reference == drawn.captions[0]
+
+
+def test_a_copy_of_an_example_has_its_reference_and_another_picture_has_none(sets: ExampleSets, tmp_path: Path) -> None:
+    [first, *_] = sets.of("")
+    shutil.copyfile(first.path, tmp_path / "copy")
+    assert sets.reference(tmp_path / "copy") == "A big burly grizzly bear is show with grass in the background"
+    Image.new("RGB", (8, 8)).save(tmp_path / "other.png")
+    assert sets.reference(tmp_path / "other.png") == ""
 
 
 def test_a_captioner_of_one_s_own_pictures_has_some_of_them_as_examples(sets: ExampleSets, tmp_path: Path) -> None:

@@ -311,7 +311,7 @@ def test_an_error_leaves_no_caption_and_no_status_of_before(page: Page, photo: P
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Required words").fill("zebra")
     page.get_by_role("button", name="Caption again").click()
-    expect(page.locator(".wg-problem")).to_contain_text("'zebra'")
+    expect(page.locator(".wg-problem")).to_contain_text("Required words: 'zebra' is not in the vocabulary")
     expect(page.locator(".wg-status")).to_be_empty()
     expect(page.locator(".wg-canvas")).to_be_visible()  # the picture is still the one to be captioned
     for gone in (".wg-words", ".wg-tools", ".wg-alternatives", ".wg-correct", ".wg-captions", ".wg-invite"):
@@ -327,13 +327,22 @@ def test_new_settings_put_a_new_caption_on_the_stage(page: Page, photo: Path) ->
     before = sentence(page)
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Banned words").fill(before.split()[0])
+    page.get_by_label("Sampling seed").scroll_into_view_if_needed()  # the last setting, below the window
+    for near in (page.get_by_role("button", name="Caption again"), page.locator(".wg-words")):
+        expect(near).to_be_in_viewport(ratio=1)
     page.get_by_role("button", name="Caption again").click()
     expect(page.locator(".wg-text")).not_to_have_value(re.compile(f"^$|{before.split()[0]}"))
 
 
-def test_a_broken_captioner_is_reported_and_the_others_go_on(page: Page, photo: Path) -> None:
+def test_a_captioner_that_loads_has_no_captions_of_the_one_before(page: Page, photo: Path, served: Served) -> None:
     captioned(page, photo)
     choose(page, "broken")
+    expect(page.locator("#about")).to_contain_text("Loading broken …")
+    expect(page.locator(".wg-status")).to_have_text("Loading broken …")
+    expect(page.locator(".wg-canvas")).to_be_visible()
+    for gone in (".wg-words", ".wg-sure", ".wg-row"):
+        expect(page.locator(gone)).to_be_hidden()
+    (served.folder / "loaded").touch()
     expect(page.locator("#about")).to_contain_text("holds a broken captioner")
     expect(page.locator(".wg-problem")).to_contain_text("holds a broken captioner")
     expect(page.locator(".wg-row")).to_have_count(0)
@@ -341,6 +350,24 @@ def test_a_broken_captioner_is_reported_and_the_others_go_on(page: Page, photo: 
     expect(page.locator(".wg-row")).to_have_count(2)
     expect(page.locator(".wg-problem")).to_be_hidden()
     expect(page.locator("#about")).not_to_contain_text("broken")
+
+
+def test_a_picture_unlike_those_of_the_training_is_warned_of(page: Page, photo: Path) -> None:
+    choose(page, "sure")
+    page.get_by_role("button", name="Settings").click()
+    expect(setting(page, "Max words")).to_have_value("7")  # its own
+    setting(page, "Max words").fill("6")
+    captioned(page, photo, 3)
+    expect(page.locator(".wg-row small")).to_have_text(["unfamiliar, 62 %", "unfamiliar, 31 %", "unfamiliar, 62 %"])
+    expect(page.locator(".wg-unlike")).to_have_text(
+        "This picture is unlike those that sure was trained on. The caption and its confidence may be wrong."
+    )
+    expect(page.locator(".wg-sure")).to_have_text("Its confidence is 62 %.")
+    batch(page, [photo])
+    expect(page.locator("#table [role=status]")).to_have_text(
+        "1 picture captioned, 1 unlike the pictures of the captioner's training."
+    )
+    expect(page.locator("#table tbody td").nth(3)).to_have_text("unfamiliar, 62 %")
 
 
 def test_captions_say_how_sure_they_are_and_unsure_ones_are_withheld(page: Page, photo: Path) -> None:
@@ -375,7 +402,7 @@ def test_a_captioner_answers_with_its_own_settings_but_for_those_that_were_chang
     choose(page, "sure")
     expect(page.locator(".wg-row")).to_have_count(3)
     expect(page.locator(".wg-waiting")).to_have_count(0)
-    assert heads(page) == ["consensus", "greedy"]
+    assert heads(page) == ["mbr", "greedy"]
     for name, value in (("Beam width", "4"), ("Captions per strategy", "2"), ("Max words", "3")):
         expect(setting(page, name)).to_have_value(value)
     expect(page.get_by_label("Name objects")).to_be_checked()
@@ -399,12 +426,15 @@ def test_an_example_is_captioned_and_its_source_is_named(page: Page) -> None:
     expect(links.last).to_have_attribute("href", "https://creativecommons.org/licenses/by/2.0/")
     examples.nth(1).click()
     expect(page.locator(".wg-row")).to_have_count(2)
+    expect(page.locator(".wg-reference")).to_have_text("Reference A woman posing for the camera standing on skis")
     assert page.locator(".wg-canvas").evaluate("canvas => [canvas.width, canvas.height]") == [480, 319]
 
 
 def test_on_a_phone_the_page_scrolls_to_the_caption(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    expect(page.locator(".wg-view")).not_to_be_in_viewport(ratio=1)
+    expect(page.locator(".wg-figure")).to_be_hidden()  # the picker says what to do
+    chooser = page.locator("#captioner").evaluate("node => [node.parentElement.clientWidth, node.clientWidth]")
+    assert abs(chooser[0] - chooser[1]) < 8  # nothing stands beside it
     page.locator("#examples").get_by_role("button").first.click()
     expect(page.locator(".wg-words")).to_be_in_viewport(ratio=1)
     page.locator(".wg-row").last.click()
@@ -474,6 +504,11 @@ def test_a_zip_is_captioned_into_a_table_and_files(page: Page, photo: Path, tmp_
 
 
 def test_a_zip_that_is_not_safe_is_reported_in_a_sentence(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Batch").click()
+    page.get_by_role("button", name="Caption all").click()
+    expect(page.locator("#table [role=status]")).to_have_text(
+        "there are no pictures; choose some, a folder or a zip first"
+    )
     for name, message in bad_zips(tmp_path):
         batch(page, [tmp_path / name])
         expect(page.locator("#table [role=status]")).to_contain_text(name)

@@ -85,11 +85,11 @@ def test_what_a_person_sets_holds_where_the_strategy_s_name_does_not_generate_ot
         return {answer.strategy: tuple(found.caption for found in answer.captions) for answer in answers}
 
     free, cold = generated(), generated(temperature=0.0)
-    assert set(cold["sampling"]) == set(free["greedy"])
-    assert {name for name in PRESETS if cold[name] != free[name]} == {"sampling"}
+    assert set(cold["sample"]) == set(free["greedy"])
+    assert {name for name in PRESETS if cold[name] != free[name]} == {"sample"}
     banned = generated(bad_words=["dog", "a"], num_beams=3)  # which diverse beam search divides into groups too
     assert not any({"dog", "a"} & set(caption.split()) for captions in banned.values() for caption in captions)
-    assert len(banned["diverse beam"]) == 3
+    assert len(banned["diverse"]) == 3
     required = generated(force_words=["cat"], num_beams=7)
     assert all("cat" in caption.split() for captions in required.values() for caption in captions)
 
@@ -110,10 +110,10 @@ def test_a_request_that_would_keep_others_waiting_is_refused_before_any_work(
     service: CaptionService, attended: list[tuple[int, int]]
 ) -> None:
     costly: dict[str, dict[str, object]] = {
-        "sampling": {"num_return_sequences": 10_000},
+        "sample": {"num_return_sequences": 10_000},
         "beam": {"num_beams": 200, "max_new_tokens": 200},
-        "diverse beam": {"num_beams": 50, "force_words": ["dog", "cat", "a", "runs"]},
-        "consensus": {"mbr_samples": 1000, "max_new_tokens": 1},
+        "diverse": {"num_beams": 50, "force_words": ["dog", "cat", "a", "runs"]},
+        "mbr": {"mbr_samples": 1000, "max_new_tokens": 1},
     }
     for strategy, settings in costly.items():
         with pytest.raises(ParamsError, match="cost more than a request may"):
@@ -162,20 +162,17 @@ def test_why_a_caption_has_a_name_is_reported(
     assert json.loads(json.dumps(answer.to_dict()))["captions"][0]["naming"] == found.naming
 
 
-@pytest.mark.parametrize("score", [0.0, 2.0])
+@pytest.mark.parametrize("is_outlier", [False, True])
 def test_a_picture_unlike_those_of_the_training_is_an_outlier(
-    service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch, score: float
+    service: CaptionService, tiny_captioner: Captioner, monkeypatch: pytest.MonkeyPatch, is_outlier: bool
 ) -> None:
-    def outlier_scores(captions: list[Caption], features: torch.Tensor) -> list[float]:
-        assert (len(captions), len(features)) == (1, 1)
-        return [score]
+    def assign(captions: list[list[Caption]], features: torch.Tensor) -> list[list[Caption]]:
+        return [[replace(caption, is_outlier=is_outlier) for caption in of_image] for of_image in captions]
 
-    model: Any = SimpleNamespace(
-        outlier_scores=outlier_scores, outlier_threshold=1.0, assign=lambda captions, features: captions
-    )
+    model: Any = SimpleNamespace(assign=assign)
     monkeypatch.setattr(tiny_captioner, "parts", replace(tiny_captioner.parts, confidence=model))
     [answer] = service.captions(NAME, noise(1), SHORT, ["beam"])
-    assert answer.is_outlier == (score > 1)
+    assert answer.is_outlier == is_outlier
 
 
 def test_the_captioner_s_own_settings_hold_where_a_person_sets_nothing_else(
@@ -214,7 +211,7 @@ def test_many_people_at_once_get_what_each_would_get_alone(
     service: CaptionService, attended: list[tuple[int, int]]
 ) -> None:
     def ask(n: int) -> list[str]:
-        answers = service.captions(NAME, noise(n % 3), SHORT, ["beam", "sampling"], seed=5)
+        answers = service.captions(NAME, noise(n % 3), SHORT, ["beam", "sample"], seed=5)
         return [found.caption for answer in answers for found in answer.captions]
 
     with ThreadPoolExecutor(8) as pool:

@@ -181,8 +181,33 @@ def test_an_option_that_the_strategy_does_not_use_is_refused(refused: Refused, r
     line = refused("caption", picture, "--temperature", 0.5)
     assert line == "--temperature has no effect with strategy beam; use it with sample or mbr"
     line = refused("explain", picture, "--gif", "a.gif", "--strategy", "greedy", "--num-beams", 3)
-    assert line == "--num-beams has no effect with strategy greedy; use it with beam or diverse or mbr or neighbours"
+    assert line == "--num-beams has no effect with strategy greedy; use it with beam, diverse, mbr or neighbours"
     assert run("caption", picture, "--temperature", 0.5, "--strategy", "sample")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--overwrite",), "--overwrite has no effect without --sidecar or --embed; add it, or leave --overwrite out"),
+        (("--no-resume",), "--no-resume has no effect without --output; add it, or leave --no-resume out"),
+        (("--seed", 0), "--seed has no effect with strategy beam; use it with sample or mbr"),
+        (
+            ("--explain-naming",),
+            "--explain-naming has no effect without --name-objects; add it, or leave --explain-naming out",
+        ),
+        (("--naming-threshold", 0.3), "--naming-threshold has no effect on captions without names; add --name-objects"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    refused: Refused, captioner_folder: Path, picture: Path, options: tuple[object, ...], line: str
+) -> None:
+    assert refused("caption", picture, *options) == line
+
+
+def test_an_address_is_not_downloaded(refused: Refused, captioner_folder: Path) -> None:
+    way_out = "wordgaze downloads no images; save it as a file first"
+    for command in (("caption",), ("explain", "--json", "a.json"), ("compare",), ("watch",)):
+        assert refused(*command, "https://example.org/a.jpg").endswith(way_out)
 
 
 @pytest.mark.parametrize(("old", "new"), list(RENAMED_OPTIONS.items()))

@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet
@@ -275,6 +276,46 @@ def test_an_unsure_caption_is_answered_unsure(run: Run, tree: Path) -> None:
     assert [bool(row["caption"]) for row in rows] == list(sure.values())
     for path, is_sure in sure.items():
         assert Path(path).with_suffix(".txt").exists() == Path(f"{path}.xmp").exists() == is_sure
+
+
+@pytest.fixture
+def unlike(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the captioner find every n-th picture, from the first one on, unlike those of its training."""
+    load = runtimes.load_runtime
+
+    def mark(step: int) -> None:
+        def marked(*given: Any) -> Any:
+            runtime = load(*given)
+
+            def captions(*arguments: Any) -> Iterator[Any]:
+                number = 0
+                for result in runtime.captions(*arguments):
+                    marks = [dataclasses.replace(each, is_outlier=number % step == 0) for each in result.captions]
+                    number += bool(marks)
+                    yield result._replace(captions=marks)
+
+            return SimpleNamespace(captions=captions)
+
+        monkeypatch.setattr(caption_files, "load_runtime", marked)
+
+    return mark
+
+
+def test_images_unlike_those_of_the_training_are_warned_of_in_one_line(
+    run: Run, tree: Path, unlike: Callable[[int], None]
+) -> None:
+    unlike(2)
+    warnings = [line for line in run("caption", "tree")[2].splitlines() if line.startswith("warning: ")]
+    assert warnings == [
+        "warning: 3 of 5 images are unlike the images that the captioner was trained on; captions and confidence may "
+        "be wrong"
+    ]
+    code, _, err = run("caption", "tree/a.jpg")
+    assert (code, err) == (
+        0,
+        "warning: tree/a.jpg is unlike the images that the captioner was trained on; the caption and its confidence "
+        "may be wrong\n",
+    )
 
 
 def test_a_captioner_without_calibration_is_refused_for_a_confidence(refused: Refused, tree: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.cli.conftest import Refused, files
 from wordgaze.cli import app
 
 
@@ -20,8 +21,9 @@ def test_the_card_of_the_packaged_captioner_is_the_one_it_came_with(
     assert "<title>photos: a captioner of wordgaze</title>" in page and "BLEU-4" in page
 
 
-def test_another_ending_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["card", "nowhere", "--output", "card.pdf"])
-    assert done.exit_code == 2
-    assert "name the file .md" in " ".join(done.stderr.split())
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(refused: Refused) -> None:
+    line = refused("card", "nowhere", "--output", "card.pdf")
+    assert line == "--output card.pdf: name the file .md for Markdown or .html for a page"
+    line = refused("card", "photos", "--output", "gone/card.md")
+    assert line == "gone/card.md: there is no folder gone; make it, or give --output another name"
+    assert files() == []

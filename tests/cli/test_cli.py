@@ -4,9 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import wordgaze
 from tests.cli.conftest import CHECKOUT, Refused, Run, files
@@ -78,6 +81,31 @@ def test_verbosity_is_the_number_of_v_less_the_number_of_q(run: Run, monkeypatch
     for options in ((), ("-v",), ("-vv",), ("-q",)):
         run(*options, "corrections", "list")
     assert verbosities == [0, 1, 2, -1]
+
+
+def test_verbosity_after_the_command_replaces_that_before_it(run: Run, captioner_folder: Path, picture: Path) -> None:
+    assert run("-q", "caption", picture)[2] == run("caption", picture, "-q")[2] == ""
+    texts = ("caption", picture, "--sidecar", "txt")
+    assert run(*texts)[0] == 0
+    kept = "texts, descriptions and copies that exist and were kept: 1"
+    assert kept in run(*texts)[2]
+    assert run(*texts, "--quiet")[2] == ""
+    assert kept in run("-q", *texts, "-v")[2]
+
+
+def test_usage_names_arguments_in_capitals() -> None:
+    commands = list(_commands(typer.main.get_command(cli.app), ("wordgaze",)))
+    assert len(commands) >= 30
+    for name, command in commands:
+        arguments = [each for each in command.params if each.param_type_name == "argument"]
+        assert all(each.metavar and each.metavar.isupper() for each in arguments), name
+
+
+def _commands(command: Any, name: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its name, those of groups included."""
+    for child_name, child in getattr(command, "commands", {}).items():
+        yield (*name, child_name), child
+        yield from _commands(child, (*name, child_name))
 
 
 def test_completion_can_be_installed(run: Run) -> None:
@@ -161,3 +189,7 @@ def test_without_a_trained_model_the_way_out_is_named(
     assert "run `dvc repro`" in refused("promote")
     assert "run `dvc repro`" in refused("caption", picture, "--model", "models:/captioner@champion")
     assert "run dvc repro first" in refused("summary")
+
+
+def test_doctor_says_that_nothing_is_damaged(run: Run) -> None:
+    assert run("doctor") == (0, "dvc.lock and the MLflow database are sound\n", "")

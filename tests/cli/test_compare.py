@@ -17,6 +17,7 @@ def test_compare_shows_every_strategy_with_probabilities(run: Run, captioner_fol
     assert (code, err) == (0, "")
     for name in PRESETS:
         assert f" {name} " in out
+    assert re.search(r"nucleus 0\.9 .*\n.* --strategy sample .*\n.* --top-p 0\.9 ", out)  # what a variant is by
     assert re.search(r"\d\.\de-\d\d", out)
 
 
@@ -25,7 +26,7 @@ def test_without_training_pictures_neighbours_are_left_out_or_refused(
 ) -> None:
     folder = write_captioner(tmp_path / "alone", known=False)
     code, out, _ = run("compare", picture, "--model", folder)
-    assert code == 0 and " consensus " in out and "neighbours" not in out
+    assert code == 0 and " mbr " in out and "neighbours" not in out
     for command in (("caption",), ("explain", "--gif", "film.gif")):
         line = refused(*command, picture, "--model", folder, "--strategy", "neighbours")
         assert line == "this captioner has no training images to compare with; use another strategy"

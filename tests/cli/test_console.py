@@ -31,7 +31,7 @@ def test_the_summary_shows_scores_baselines_and_captions_as_they_are(
     write_csv(reports / "captions.csv", list(row), [row])
     print_summary()
     shown = capsys.readouterr().out
-    assert "flickr8k, test split, 1000 images" in shown
+    assert "flickr8k, test split, 1,000 images" in shown
     assert "0.500" in shown
     assert "one caption for every image" in shown
     assert "  =1.jpg: -a dog [runs]" in shown

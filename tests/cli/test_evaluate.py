@@ -18,6 +18,8 @@ def test_a_file_of_captions_is_scored(run: Run, refused: Refused) -> None:
     assert refused("score", "captions.csv", "truth.csv", "--output", "report.pdf") == (
         "report.pdf is not a valid report name; end it with .html or .json"
     )
+    line = refused("score", "captions.csv", "truth.csv", "--examples", 3)
+    assert line == "--examples has no effect without --output NAME.html; add it, or leave --examples out"
     Path("captions.csv").write_text("image,caption\n1,a dog runs\n3,a car\n")
     assert "3" in refused("score", "captions.csv", "truth.csv")
     assert "nowhere.csv" in refused("score", "nowhere.csv", "truth.csv")
@@ -31,7 +33,7 @@ def test_a_part_or_a_split_of_the_references_is_scored(run: Run, refused: Refuse
     assert "score the images that have one with --partial" in refused("score", "captions.csv", "truth.csv", *columns)
     code, out, err = run("score", "captions.csv", "truth.csv", *columns, "--partial")
     assert (code, err) == (0, "")
-    assert "1 images that have references and no caption are left out" in out
+    assert "left out: 1 image with references and without a caption" in out
     code, out, err = run("score", "captions.csv", "truth.csv", *columns, "--split", "test")
     assert (code, err) == (0, "")
     assert "truth.csv, 2 images" in out and "left out" not in out

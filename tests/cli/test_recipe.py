@@ -31,7 +31,7 @@ def test_recipes_are_listed_and_shown(run: Run) -> None:
 def test_a_recipe_is_used_scaled_down(run: Run) -> None:
     code, out, err = run("recipe", "use", "inception_coco", "--set", "train_stage1.epochs=2", "--set", "seed=7")
     assert (code, err) == (0, "")
-    assert re.fullmatch(r"params\.yaml has the settings of inception_coco; \d+ changed; next: dvc repro\n", out)
+    assert re.fullmatch(r"params\.yaml has the settings of inception_coco; changed: \d+; next: dvc repro\n", out)
     written = Path("params.yaml").read_text()
     assert "\n  epochs: 2\n" in written
     assert "\nseed: 7                          # random seed" in written

@@ -16,7 +16,7 @@ def test_corrections_are_listed_and_exported(run: Run, refused: Refused, picture
     assert out.endswith("+00:00\tslope.png\ttiny 2\ta dog\ta slope\n")
     code, out, err = run("corrections", "export", "mine")
     assert (code, err) == (0, "")
-    assert out == "mine holds 1 captions; to train on them: -S dataset.name=folder -S dataset.source=mine\n"
+    assert out == "mine holds 1 caption; next: dvc exp run -S dataset.corrections=mine\n"
     assert sorted(path.name for path in Path("mine").iterdir()) == ["captions.csv", "images"]
     assert "mine exists and is not empty" in refused("corrections", "export", "mine")
 

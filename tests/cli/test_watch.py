@@ -53,13 +53,16 @@ def test_what_cannot_be_watched_is_one_line(refused: Refused, model: str) -> Non
     same = ("--reference", "photos", "--model", model)
     assert "no such file or folder" in refused("watch", "elsewhere.csv", *same)
     assert "the page is HTML" in refused("watch", "photos", *same, "-o", "page.pdf")
+    Path("few.jsonl").write_text(json.dumps({"name": "a.jpg", "caption": "a dog", "confidence": 0.5}), encoding="utf-8")
+    line = refused("watch", "few.jsonl", "--reference", "missing", "--model", model)  # before the reference is read
+    assert line.startswith("few.jsonl has 1 caption that can be compared; give a folder or a log with at least 20")
     assert "psi has to be above 0" in refused("watch", "photos", *same, "--psi", "0")
 
 
 def test_the_chosen_images_are_printed_and_queued(run: Run, model: str) -> None:
     code, out, err = run("select", "photos", "--n", "5", "--model", model, "--json", "values.json")
     assert (code, len(out.splitlines())) == (0, 5)
-    assert "5 images wait for a caption in corrections-queue.jsonl" in err
+    assert "waiting for a caption in corrections-queue.jsonl: 5 images" in err
     queued = [json.loads(line) for line in Path("corrections-queue.jsonl").read_text(encoding="utf-8").splitlines()]
     assert queued == json.loads(Path("values.json").read_text(encoding="utf-8"))
     assert len({each["path"] for each in queued}) == 5

@@ -134,7 +134,7 @@ def test_every_wrong_key_is_reported_at_once(load: Callable[[str], Params]) -> N
         ("generation: {strategy: greedy, num_return_sequences: 2}", "generation: num_return_sequences (2)"),
         (
             "generation: {num_beams: 3, num_return_sequences: 4}",
-            "num_return_sequences (4) is more than the 3 captions that beam finds",
+            "num_return_sequences (4) is more than strategy beam finds (3)",
         ),
         (
             "generation: {strategy: diverse, num_beams: 5, num_beam_groups: 2}",

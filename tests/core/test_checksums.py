@@ -70,6 +70,9 @@ def test_a_device_in_place_of_a_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "weights").symlink_to("/dev/zero")
     with pytest.raises(DataError, match="is a folder or a device, not a file; make it"):
         check_file(tmp_path / "weights", "0" * 64, "make it")
+    (tmp_path / "SHA256SUMS").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="SHA256SUMS is a folder or a device, not a file; make it"):
+        read_checksums(tmp_path, remedy="make it")
 
 
 @pytest.mark.parametrize("content", [b"", b"other\n"])

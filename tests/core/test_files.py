@@ -14,6 +14,7 @@ from wordgaze.core.files import (
     atomic_directory,
     atomic_write,
     fingerprint,
+    missing_file_remedy,
     read_json,
     sha256,
     stable_json,
@@ -243,3 +244,10 @@ def test_tensors_may_be_read_by_whoever_may_read_other_files(tmp_path: Path) -> 
     write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)})
     write_text(tmp_path / "a.txt", "text")
     assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "a.txt").stat().st_mode
+
+
+def test_a_web_address_is_told_from_a_missing_file() -> None:
+    for address in ("https://example.org/a.jpg", "HTTP://example.org/a.jpg", "s3://bucket/a.jpg"):
+        assert missing_file_remedy(Path(address)) == "wordgaze downloads no images; save it as a file first"
+    for path in ("a.jpg", "https/a.jpg", "C:/a.jpg"):
+        assert missing_file_remedy(Path(path)) == "check the path"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wordgaze.core.printable import escaped, printable, printable_row
+from wordgaze.core.printable import count_noun, escaped, printable, printable_row
 
 
 @pytest.mark.parametrize("text", ["a dog.jpg", "Zürich 犬.jpg", "3.14.07\u202fPM.png", "👩\u200d🚀.jpg", ""])
@@ -28,3 +28,7 @@ def test_case_file_name_not_utf8_is_text_with_the_bytes() -> None:
 
 def test_a_row_has_its_columns_and_no_others() -> None:
     assert printable_row("a dog\tforged", "a\ncat", "\x1b[2J") == "a dog\ufffdforged\ta\ufffdcat\t\ufffd[2J"
+
+
+def test_a_number_agrees_with_its_noun() -> None:
+    assert [count_noun(n, "image") for n in (0, 1, 2, 1000)] == ["0 images", "1 image", "2 images", "1,000 images"]

@@ -86,6 +86,28 @@ def test_the_blocks_of_a_page_run(page: Path, copied: Callable[[], Project], com
     assert output.rstrip().endswith("=== end"), f"{last} failed:\n{output}"
 
 
+@pytest.mark.slow
+def test_the_server_of_the_readme_answers_and_its_log_is_watched(copied: Callable[[], Project], commands: Path) -> None:
+    """The README leaves out the requests, for which the server waits. The dev part is too small to compare with."""
+    [block] = [each for each in BLOCKS if each.page.name == "README.md" and "waits for requests" in (each.reason or "")]
+    lines = {line.split()[1]: line.partition("  #")[0] for line in block.code.splitlines()}
+    assert list(lines) == ["serve", "watch", "retrain"]
+    text = "\n".join([
+        "set -euo pipefail",
+        f"{lines['serve'].replace(' >', ' --port 5001 >')} &",
+        "curl -s --retry 200 --retry-delay 1 --retry-connrefused http://127.0.0.1:5001/ping",
+        "for image in $(ls data/raw/images/* | head -24); do",
+        """  printf '{"inputs": ["%s"]}' $(base64 -w 0 $image) |""",
+        "  curl -sf http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d @- | grep -q caption",
+        "done",
+        f"{lines['watch']} --reference data/raw/images || test $? = 3  # 3 is drift",
+        "echo '=== end'",
+    ])  # fmt: skip
+    output = run_script(copied(), text.replace("5001", str(free_port())), commands)
+    assert output.rstrip().endswith("=== end"), output
+    assert "24 captions against 60" in output
+
+
 def script(blocks: list[Block]) -> str:
     """One shell script that announces each block and stops at the first error."""
     lines = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]

@@ -114,7 +114,7 @@ def test_the_conformance_set_tells_what_differs_by_image(run: Run, exported: Pat
     path.write_text(json.dumps(wanted))
     code, out, err = run("conformance", copy)
     assert code == 1
-    assert err == "wordgaze: 2 of 6 captions differ from those of the export; see the lines above\n"
+    assert err == "wordgaze: captions that differ from those of the export: 2 of 6; see the lines above\n"
     assert f"image1.png\tgreedy\t{expected}\texpected: cat {expected}\n" in out
     path.write_text("{}")
     assert "is not a conformance set" in run("conformance", copy)[2]

@@ -60,10 +60,10 @@ def test_a_caption_that_fits_the_image_has_a_higher_confidence(model: Confidence
     assert np.mean(right) > 0.8 > 0.4 > np.mean(wrong)  # type: ignore[arg-type]
 
 
-def test_nothing_but_the_confidence_of_a_caption_changes(model: ConfidenceModel) -> None:
+def test_nothing_but_the_confidence_of_a_caption_and_the_outlier_mark_changes(model: ConfidenceModel) -> None:
     before = caption(DOG)
     [[after]] = model.assign([[before]], images(1, 3)[:1])
-    assert replace(after, confidence=None, attention=before.attention) == before
+    assert replace(after, confidence=None, is_outlier=False, attention=before.attention) == before
     assert after.confidence is not None
 
 
@@ -100,6 +100,10 @@ def test_an_image_of_another_kind_is_an_outlier(model: ConfidenceModel) -> None:
     assert np.mean(np.array(usual) > model.outlier_threshold) < 0.3
     assert np.mean(np.array(unusual) > model.outlier_threshold) > 0.9
     assert model.outlier_scores([], known[:0]) == []
+    for features, scores in ((known, usual), (other, unusual)):
+        assigned = model.assign([[first, caption(MEN)] for first in captions], features)
+        marks = [{each.is_outlier for each in of_image} for of_image in assigned]
+        assert marks == [{score > model.outlier_threshold} for score in scores]  # of the image, by its best caption
 
 
 def test_what_is_stored_gives_equal_confidences(

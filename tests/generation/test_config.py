@@ -50,7 +50,7 @@ def test_other_values_beyond_their_bounds_are_refused(name: str, value: float) -
     [
         ({"num_beams": 0}, "num_beams: Input should be greater than or equal to 1, got 0"),
         ({"beam_width": 3}, "beam_width is not a parameter"),
-        ({"num_beams": 3, "num_return_sequences": 4}, "num_return_sequences (4) is more than the 3 captions that beam"),
+        ({"num_beams": 3, "num_return_sequences": 4}, "num_return_sequences (4) is more than strategy beam finds (3)"),
     ],
 )
 def test_the_constructor_raises_an_error_of_wordgaze(values: dict[str, Any], message: str) -> None:

@@ -61,6 +61,12 @@ def texts(folder: Path, images: list[Image.Image]) -> list[list[str]]:
     return [[caption.text for caption in of_one] for of_one in captions]
 
 
+def test_the_checksums_of_the_training_images_stay(captioner_folder: Path, tmp_path: Path) -> None:
+    (captioner_folder / "training_images.txt").write_text("0123\n")
+    pack_captioner(captioner_folder, tmp_path / "packed")
+    assert (tmp_path / "packed/training_images.txt").read_text() == "0123\n"
+
+
 def refusal(act: Callable[[], object]) -> str:
     with pytest.raises(ModelError) as caught:
         act()

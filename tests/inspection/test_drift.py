@@ -91,7 +91,7 @@ def test_the_edit_rate_is_the_share_of_words_that_change() -> None:
 
 def test_too_few_captions_are_an_error() -> None:
     with pytest.raises(
-        DataError, match="only 3 captions of today can be compared; give a folder or a log with at least 20"
+        DataError, match="today has 3 captions that can be compared; give a folder or a log with at least 20"
     ):
         compare(observed(["a dog runs"] * 3))
     with pytest.raises(ParamsError, match="psi 0"):

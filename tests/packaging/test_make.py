@@ -83,12 +83,66 @@ def test_an_unpacked_archive_of_the_repository_works_without_git(tmp_path: Path,
     assert listed.stdout.split() == ["hello"], listed.stderr
 
 
+UV = """#!/bin/sh
+echo "$@" >> uv-calls
+"""
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Path:
+    """A folder with what ``make setup`` needs, and a uv that writes down how it was called."""
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(CHECKOUT / "deploy" / "constraints.py", tmp_path / "deploy")
+    lock = ("torch==2.0 \\", "    --hash=sha256:1", "nvidia-nccl==2.0 \\", "    --hash=sha256:2", "rich==3.0 \\")
+    (tmp_path / "requirements.lock").write_text("\n".join((*lock, "    --hash=sha256:3", "")))
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / ".venv" / "bin" / "uv").write_text(UV)
+    (tmp_path / ".venv" / "bin" / "uv").chmod(0o755)
+    return tmp_path
+
+
+def calls(folder: Path) -> list[str]:
+    path = folder / "uv-calls"
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return lines
+
+
+def test_an_environment_without_gpu_libraries_is_remembered(installation: Path) -> None:
+    shown = make(installation, "setup")
+    assert "4.6 GB are for GPUs; TORCH_BACKEND=cpu make leaves those out" in shown
+    assert [line.split()[-1] for line in calls(installation)] == ["requirements.lock", "."]
+    make(installation, "setup", TORCH_BACKEND="cpu")
+    [rest, torch, _] = calls(installation)
+    assert rest.endswith("--require-hashes .venv/hashed.txt")
+    assert torch.endswith("--torch-backend cpu --requirement .venv/torch.txt")
+    assert (installation / ".venv" / "hashed.txt").read_text() == "rich==3.0 \\\n    --hash=sha256:3\n"
+    assert (installation / ".venv" / "torch.txt").read_text() == "torch==2.0\n"
+    make(installation, "setup")
+    assert calls(installation) == []
+
+
+def test_another_python_than_that_of_the_environment_is_refused(installation: Path) -> None:
+    make(installation, "setup", PYTHON=sys.executable)
+    other = installation / "other"
+    other.write_text("#!/bin/sh\necho 3.99\n")
+    other.chmod(0o755)
+    done = subprocess.run([str(MAKE), "setup", f"PYTHON={other}"], cwd=installation, capture_output=True, text=True)
+    assert done.returncode != 0
+    there = "{}.{}".format(*sys.version_info)
+    expected = f".venv has Python {there}, and PYTHON={other} is Python 3.99; rm -r .venv, or leave PYTHON out"
+    assert expected in done.stderr.splitlines()
+
+
 def test_help_lists_every_target(tmp_path: Path) -> None:
     shown = make(tmp_path, "help")
     lines = (CHECKOUT / "Makefile").read_text(encoding="utf-8").splitlines()
     phony = {line.removeprefix(".PHONY: ") for line in lines if line.startswith(".PHONY: ")}
     assert {line.split()[1] for line in shown.splitlines() if line.startswith("make ")} == phony - {
         "browser",
+        "interpreter",
         "repository",
         "web-runtime",
     }

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -156,3 +157,21 @@ def test_an_evaluation_that_was_not_repeated_is_registered_all_the_same(copied: 
     refused = project.stage("register")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "no evaluation of models/stage2 is in MLflow or in reports/evaluation.json" in refused.stderr
+
+
+def test_a_misspelt_parameter_costs_no_model(copied: "Callable[[], Project]") -> None:
+    """DVC deletes the outputs of a stage before it starts it; the reports among them are in git."""
+    project = copied()
+    weights = project.root / "models" / "stage1" / "weights.safetensors"
+    before = weights.read_bytes()
+    params = project.root / "params.yaml"
+    given = params.read_text(encoding="utf-8")
+    params.write_text(given.replace("learning_rate: 0.003", "learning_rate: 3"), encoding="utf-8")
+    failed = project.run("-m", "dvc", "repro")
+    assert failed.returncode != 0
+    assert "train_stage1.learning_rate" in failed.stderr
+    assert weights.read_bytes() == before
+    project.git("restore", "params.yaml", "reports")
+    assert project.dvc("repro").count("didn't change, skipping") == 6
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=project.root, capture_output=True, check=True)
+    assert changed.stdout == b""

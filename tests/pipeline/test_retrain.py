@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wordgaze.app.corrections import Corrections
+from wordgaze.core.files import sha256
 from wordgaze.data.datasets.scenes import Scenes
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ def test_corrections_of_forty_images_become_a_challenger_and_the_gate_judges_it(
     correct(project.root, 40, tmp_path)
     planned = wordgaze(project, "retrain", *FAST, "--dry-run").stdout.splitlines()
     assert [line.split()[:2] for line in planned] == [
-        ["wordgaze", "corrections"], ["dvc", "exp"], ["wordgaze", "register"], ["wordgaze", "promote"],
+        ["wordgaze", "corrections"], ["wordgaze", "pack"], ["dvc", "exp"], ["wordgaze", "register"],
+        ["wordgaze", "promote"],
     ]  # fmt: skip
+    before = vocabulary(project.root / "models/stage2")
     assert not (project.root / "data/corrections").exists()
     done = wordgaze(project, "retrain", *FAST)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -39,9 +42,19 @@ def test_corrections_of_forty_images_become_a_challenger_and_the_gate_judges_it(
     assert {record["split"] for record in corrected} == {"train"}
     assert len(corrected) == 40
     assert "version 1 is the champion" in done.stdout
+    assert vocabulary(project.root / "models/stage2")[: len(before)] == before
+    pictures = {sha256(path) for path in (project.root / "data/raw/images").glob("corrected-*")}
+    assert len(pictures) == 40
+    assert pictures < set((project.root / "models/stage2/training_images.txt").read_text().split())
     again = wordgaze(project, "retrain", *FAST)
     assert again.returncode == 0, again.stderr
-    assert "[2/4]" not in again.stdout
+    assert "all 5 steps are done already" in again.stdout
+    assert "[" not in again.stdout
+
+
+def vocabulary(captioner: Path) -> list[str]:
+    words: list[str] = json.loads((captioner / "captioner.json").read_text())["vocabulary"]
+    return words
 
 
 def correct(root: Path, number: int, folder: Path) -> None:

@@ -39,6 +39,17 @@ def test_case_mlflow_experiment_name(
     assert experiment_of_a_run() == "wordgaze"
 
 
+def test_mlflow_knows_the_experiment_as_one_of_training_runs(project: Path) -> None:
+    store = open_store()
+    kind = "mlflow.experimentKind"
+    assert store.client.get_experiment(store.experiment).tags[kind] == "custom_model_development"
+    other = store.client.create_experiment("made-by-hand")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_EXPERIMENT_ID", other)
+        open_store()
+    assert store.client.get_experiment(other).tags[kind] == "custom_model_development"
+
+
 @pytest.mark.parametrize("unknown", ["77", "team"])
 def test_an_unknown_id_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch, unknown: str) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", unknown)

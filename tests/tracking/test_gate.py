@@ -28,7 +28,7 @@ def gate_data(num_images: int = len(REFERENCES), tokenizer: Tokenizer | None = N
     identity = GateIdentity(
         name="dev", num_images=num_images, pictures="", references="", tokenizer=tokenizer.name, checksum=""
     )
-    return GateData(identity, (None,) * num_images, references, tokenizer, (), frozenset())  # type: ignore[arg-type]
+    return GateData(identity, (None,) * num_images, references, tokenizer, (), frozenset(), ())  # type: ignore[arg-type]
 
 
 def compared(

@@ -123,7 +123,7 @@ def test_the_packaged_captioner_reports_its_words_and_where_it_attended(
         assert row["attention"] == [pytest.approx(of_word, abs=1e-4) for of_word in best.weights.tolist()]
     first = table.iloc[0].to_dict()
     assert first.pop("captions")[0] == first
-    with pytest.raises(ParamsError, match=r"num_return_sequences \(2\) is more than the 1 captions that greedy finds"):
+    with pytest.raises(ParamsError, match=r"num_return_sequences \(2\) is more than strategy greedy finds \(1\)"):
         model.predict(pictures, params={"num_return_sequences": 2, "strategy": "greedy"})
 
 

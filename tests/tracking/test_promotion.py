@@ -12,7 +12,7 @@ import pytest
 from tests.tracking.conftest import ColourCaptioners
 from wordgaze.core.errors import DataError, ParamsError, TrackingError
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.tracking import gate_captions, promotion, registry_claim
+from wordgaze.tracking import gate_captions, gate_overlap, promotion, registry_claim
 from wordgaze.tracking.decisions import Decision, history
 from wordgaze.tracking.names import model_name
 from wordgaze.tracking.package import log_captioner
@@ -23,6 +23,7 @@ from wordgaze.tracking.registry_claim import CLAIM_PREFIX, machine
 from wordgaze.tracking.runs import stage_run
 from wordgaze.tracking.store import open_store
 from wordgaze.tracking.versions import registered_versions
+from wordgaze.training.training_images import image_checksums
 
 Enter = Callable[[str], int]
 
@@ -217,6 +218,23 @@ def test_a_first_champion_needs_data_and_the_least_score(enter_locally: Enter, c
     assert refused.outcome == "refused"
     assert "tracking.gate.minimum is 9" in refused.why
     assert promote(data=str(colours.pictures / "captions.csv"), force=True, reason="try").outcome == "forced"
+
+
+def test_training_images_of_the_challenger_are_left_out_and_the_decision_names_them(
+    enter_locally: Enter, colours: ColourCaptioners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_locally("fair")
+    whole = promote()
+    assert "left out" not in whole.why
+    seen = image_checksums([colours.pictures / "5.png"])
+    monkeypatch.setattr(gate_overlap, "training_images", lambda _: seen)
+    enter_locally("good")
+    decision = promote()
+    assert (decision.outcome, decision.data) == ("promoted", whole.data)
+    assert decision.why.endswith(
+        "left out of the gate set: 1 images (5.png) are training images of version 2; 1 images (5.png) are training"
+        " images of version 1"
+    )
 
 
 def test_a_reason_is_one_line_that_every_store_can_hold(enter_locally: Enter) -> None:

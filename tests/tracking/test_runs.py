@@ -48,7 +48,9 @@ def test_stages_are_children_of_one_parent(project: Path) -> None:
         child = run.client.get_run(run.run_id)
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert (child.info.run_name, child.data.tags["stage"], child.info.status) == (stage, stage, "FINISHED")
-    assert first.client.get_run(parent.info.run_id).info.status == "FINISHED"
+    parent = first.client.get_run(parent.info.run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == f"scenes-{parent.data.tags['git.commit'][:7]}"
 
 
 def test_other_params_and_other_experiments_have_parents_of_their_own(

@@ -1,6 +1,7 @@
 """The packaged captioner as a function of Spark, where pyspark is installed."""
 
 import base64
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def test_spark_captions_a_column_of_images(
     from pyspark.sql import SparkSession
 
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     folder = write_captioner(tmp_path / "captioner")
     save_packaged(tmp_path / "packaged", folder)
     image = base64.b64encode(picture.read_bytes()).decode()

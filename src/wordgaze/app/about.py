@@ -6,7 +6,7 @@ from wordgaze.app.service import CaptionService
 
 _TRAINED_ON = {
     "scenes": "scenes, drawn pictures of a built-in data set; it does not know photographs",
-    "flickr8k": "Flickr8k, photographs of people and animals",
+    "flickr8k": "Flickr8k, photographs of people and animals; it knows little of rooms, food and streets",
     "flickr30k": "Flickr30k, photographs of people and what they do",
     "coco": "COCO, photographs of everyday things",
     "folder": "a data set of your own",

@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from wordgaze.app.controls import Choices, read_controls
+from wordgaze.app.controls import Choices, read_controls, with_labels
 from wordgaze.app.event_values import one_line_errors, shown_error
 from wordgaze.app.handlers import jpeg_data_url
 from wordgaze.app.service import UNSURE_BELOW, CaptionService, strategy_config
-from wordgaze.core.errors import ParamsError, WordgazeError
+from wordgaze.core.errors import ImageError, ParamsError, WordgazeError
 from wordgaze.core.leftovers import temporary_folder
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.caption_uploads import caption_uploads
@@ -45,12 +45,14 @@ class BatchHandlers:
         shown: Shown = {"rows": [], "done": 0, "total": 0, "status": "Reading …"}
         yield shown, *closed
         try:
+            if not paths:
+                raise ImageError("there are no pictures; choose some, a folder or a zip first")
             rows: list[Row] = []
             with one_line_errors():
-                for shown in self._rows(paths or [], controls, rows):
+                for shown in self._rows(paths, controls, rows):
                     yield shown, *closed
         except WordgazeError as error:
-            yield {**shown, "status": shown_error(error), "failed": True}, *closed
+            yield {**shown, "status": with_labels(shown_error(error)), "failed": True}, *closed
             return
         with temporary_folder() as folder:
             names = [folder / f"captions{ending}" for ending in ENDINGS]
@@ -105,6 +107,8 @@ def _summary(rows: Sequence[Row], pictures: Pictures) -> str:
     unsure = sum(_is_withheld(row) for row in rows)
     line = f"{_pictures(len(rows) - broken)} captioned"
     line += f", {unsure} of them unsure" if unsure else ""
+    unlike = sum(row.is_outlier for row in rows)
+    line += f", {unlike} unlike the pictures of the captioner's training" if unlike else ""
     line += f", {broken} could not be opened." if broken else "."
     line += f" The first {_NUM_SHOWN} are shown; the files have all." if len(rows) > _NUM_SHOWN else ""
     names = [name for name, _ in pictures.skipped]
@@ -129,6 +133,7 @@ def _line(row: Row) -> dict[str, Any]:
         "p": row.probability,
         "confidence": row.confidence,
         "unsure": row.confidence is not None and row.confidence < UNSURE_BELOW,
+        "unlike": row.is_outlier,
         "error": row.error,
         "picture": picture,
     }

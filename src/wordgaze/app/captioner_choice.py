@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 from io import BytesIO
+from itertools import count
 from typing import Any
 
 import gradio as gr
@@ -24,11 +25,14 @@ class CaptionerChoice:
 
     def __init__(self, service: CaptionService, sets: ExampleSets) -> None:
         self.service, self.sets = service, sets
+        self._loads = count(1)
 
-    def loading(self, name: str) -> Any:
-        """What is said of a captioner while it loads."""
-        is_known = isinstance(name, str) and name in self.service.names
-        return f"Loading {escape(name)} …" if is_known and not self.service.is_loaded(name) else gr.skip()
+    def loading(self, name: str) -> tuple[Any, Any]:
+        """What is said of a captioner while it loads, and the view without the captions of the one before."""
+        if not isinstance(name, str) or name not in self.service.names or self.service.is_loaded(name):
+            return gr.skip(), gr.skip()
+        line = f"Loading {name} …"
+        return escape(line), {"run": -next(self._loads), "status": line, "keeps_picture": True}
 
     def chosen(self, name: str, before: Json, *values: Any) -> tuple[Any, ...]:
         """What is said of a captioner, its examples, its state and its own settings.

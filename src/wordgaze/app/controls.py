@@ -9,22 +9,24 @@ from wordgaze.core.errors import ParamsError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.presets import PRESETS
 
-_FIRST = ("beam", "neighbours", "consensus", "diverse beam", "sampling", "greedy")
+_FIRST = ("beam", "neighbours", "mbr", "diverse", "sample", "greedy")
 STRATEGIES = (*_FIRST, *(name for name in PRESETS if name not in _FIRST))  # the first chosen one is on the stage
 MAX_WORDS_TEXT = 10_000  # characters of the banned and of the required words
 MAX_SEED = 2**53 - 1  # the largest integer that a browser holds
-FIELDS = (
-    "name_objects",
-    "num_beams",
-    "num_return_sequences",
-    "max_new_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "bad_words",
-    "force_words",
-)
+LABELS = {
+    "name_objects": "Name objects",
+    "num_beams": "Beam width",
+    "num_return_sequences": "Captions per strategy",
+    "max_new_tokens": "Max words",
+    "temperature": "Sampling temperature",
+    "top_k": "Top-k",
+    "top_p": "Top-p",
+    "bad_words": "Banned words",
+    "force_words": "Required words",
+}
 """The controls that are fields of GenerationConfig, in the page's order: after the strategies, before the seed."""
+
+FIELDS = tuple(LABELS)
 
 RANGES = {
     "num_beams": (1, 20),
@@ -94,6 +96,12 @@ def read_controls(values: Sequence[Any]) -> Choices:
     for name in ("bad_words", "force_words"):
         settings[name] = _words(settings[name], name)
     return Choices(models, chosen, _share(minimum), settings, read_seed(seed))
+
+
+def with_labels(message: str) -> str:
+    """A message for the page: it names the controls by their labels, where programs read the names of fields."""
+    named = "|".join(name for name in FIELDS if "_" in name)  # "temperature" is also a word of the names of strategies
+    return re.sub(rf"\b({named})\b", lambda found: LABELS[found[0]], message)
 
 
 def _names(value: Any, label: str) -> list[str]:

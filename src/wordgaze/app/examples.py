@@ -12,6 +12,7 @@ from typing import NamedTuple
 from wordgaze.app.caption_queue import CaptionQueue
 from wordgaze.core import paths
 from wordgaze.core.errors import ImageError
+from wordgaze.core.files import sha256
 from wordgaze.data.datasets.scenes import Scenes
 from wordgaze.vision.image_files import find_images
 from wordgaze.vision.images import load_image
@@ -26,11 +27,13 @@ LICENCE = "CC BY 2.0", "https://creativecommons.org/licenses/by/2.0/"
 
 
 class ExamplePicture(NamedTuple):
-    """A picture with a title; ``source`` is the address of a published photograph, empty for others."""
+    """A picture with a title; ``source`` is the address of a published photograph, empty for others. ``reference`` is
+    what a person wrote about it, or the caption that a scene was drawn with, empty where there is none."""
 
     path: Path
     title: str
     source: str = ""
+    reference: str = ""
 
 
 class ExampleSets:
@@ -40,6 +43,7 @@ class ExampleSets:
     def __init__(self, folder: Path, queue: CaptionQueue | None = None) -> None:
         self.folder, self._queue = folder, queue
         self._sets: dict[str, Sequence[ExamplePicture]] = {}
+        self._references: dict[str, str] = {}  # by the checksum of the file
 
     def of(self, dataset: str) -> Sequence[ExamplePicture]:
         """Scenes for a captioner of scenes, the project's own pictures for one of the data set ``folder``, where there
@@ -47,7 +51,12 @@ class ExampleSets:
         kind = dataset if dataset in ("scenes", "folder") else "photographs"
         if kind not in self._sets:
             self._sets[kind] = [*self._waiting, *self._collect(kind)]
+            self._references |= {sha256(each.path): each.reference for each in self._sets[kind] if each.reference}
         return self._sets[kind]
+
+    def reference(self, picture: Path) -> str:
+        """The reference of a picture that is equal to an example, whatever its file is called; else empty."""
+        return self._references.get(sha256(picture), "")
 
     @cached_property
     def _waiting(self) -> Sequence[ExamplePicture]:
@@ -67,8 +76,10 @@ class ExampleSets:
 
     def _collect(self, kind: str) -> Sequence[ExamplePicture]:
         if kind == "scenes":
-            Scenes(2 * NUM_PICTURES, SIZE, seed=7).collect(self.folder)
-            return _numbered(find_images([self.folder / "images"]), "Scene")
+            records = Scenes(2 * NUM_PICTURES, SIZE, seed=7).collect(self.folder).records
+            references = {record.image: record.captions[0] for record in records}
+            scenes = _numbered(find_images([self.folder / "images"]), "Scene")
+            return [each._replace(reference=references[each.path.name]) for each in scenes]
         if kind == "folder":
             try:
                 return _numbered(find_images([paths.RAW / "images"]), "Picture")
@@ -80,7 +91,8 @@ class ExampleSets:
         """The packaged photographs.
 
         They are the first ones of a sample of COCO's validation set, by number, under CC BY 2.0, that show an animal, a
-        person, a room, food, a street and a vehicle; no captioner was asked about them before they were chosen.
+        person, a room, food, a street and a vehicle; no captioner was asked about them before they were chosen. The
+        references are the first ones of COCO, under CC BY 4.0.
         """
         packaged = files("wordgaze.app").joinpath("photographs")
         examples = []
@@ -89,7 +101,7 @@ class ExampleSets:
             path = self.folder / card["file"]
             with packaged.joinpath(card["file"]).open("rb") as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target)
-            examples.append(ExamplePicture(path, card["title"], card["source"]))
+            examples.append(ExamplePicture(path, card["title"], card["source"], card["reference"]))
         return examples
 
 

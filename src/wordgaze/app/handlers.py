@@ -20,9 +20,11 @@ from wordgaze.app.controls import (
     read_seed,
     read_settings,
     read_strategies,
+    with_labels,
 )
 from wordgaze.app.corrections import Corrections
 from wordgaze.app.event_values import ViewEvent, one_line_errors, read_event, read_text, read_ticket, shown_error
+from wordgaze.app.examples import ExampleSets
 from wordgaze.app.service import CaptionService, StrategyResult
 from wordgaze.core.errors import (
     ImageError,
@@ -53,8 +55,8 @@ Upload = Mapping[str, Any]
 class CaptionHandlers:
     """The handlers of the page's first tab, and the endpoints ``caption``, ``attention`` and ``continue_caption``."""
 
-    def __init__(self, service: CaptionService, corrections: Corrections) -> None:
-        self.service, self.corrections = service, corrections
+    def __init__(self, service: CaptionService, corrections: Corrections, examples: ExampleSets) -> None:
+        self.service, self.corrections, self.examples = service, corrections, examples
         self._runs = count(1)
 
     def captions(self, upload: Upload | None, *controls: Any) -> Iterator[Json | None]:
@@ -66,12 +68,12 @@ class CaptionHandlers:
         try:
             with one_line_errors():
                 image = open_picture(upload)
-                shown["picture"] = _data_url(image)
+                shown |= {"picture": _data_url(image), "reference": self.examples.reference(_file(upload)[0])}
                 choices = read_controls(controls)
                 shown |= {"waiting": list(choices.strategies), "minimum": choices.min_confidence}
                 yield from self._captions(image, choices, shown)
         except WordgazeError as error:
-            yield {**shown, "waiting": [], "error": shown_error(error)}
+            yield {**shown, "waiting": [], "error": with_labels(shown_error(error))}
 
     def _captions(self, image: Image.Image, choices: Choices, shown: Json) -> Iterator[Json]:
         coming: dict[str, Iterator[StrategyResult]] = {}
@@ -196,7 +198,7 @@ class CaptionHandlers:
             with one_line_errors():
                 mail = answer(read_event(asked._data))
         except WordgazeError as error:
-            mail = {"message": shown_error(error)}
+            mail = {"message": with_labels(shown_error(error))}
         return gr.update(mail={"ticket": read_ticket(asked._data), **mail})
 
 
@@ -211,7 +213,7 @@ def _noted(errors: dict[str, str], model: str) -> Iterator[None]:
     try:
         yield
     except WordgazeError as error:
-        errors[model] = shown_error(error)
+        errors[model] = with_labels(shown_error(error))
 
 
 def _joined(errors: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ from wordgaze.app.about import about_captioner
 from wordgaze.app.batch_tab import MAX_BATCHES, BatchHandlers
 from wordgaze.app.caption_queue import CaptionQueue
 from wordgaze.app.captioner_choice import CaptionerChoice
-from wordgaze.app.controls import RANGES, STRATEGIES, own_values
+from wordgaze.app.controls import LABELS, RANGES, STRATEGIES, own_values
 from wordgaze.app.corrections import Corrections
 from wordgaze.app.event_values import log_failure
 from wordgaze.app.examples import ExampleSets
@@ -164,7 +164,7 @@ async def _on_client_disconnect(request: Request, error: Exception) -> Response:
 
 def build(service: CaptionService, corrections: Corrections, examples: ExampleSets) -> gr.Blocks:
     """The page with its endpoints, not yet served."""
-    handlers, batch_handlers = CaptionHandlers(service, corrections), BatchHandlers(service)
+    handlers, batch_handlers = CaptionHandlers(service, corrections, examples), BatchHandlers(service)
     choice = CaptionerChoice(service, examples)
     page = gr.Blocks(title="wordgaze", analytics_enabled=False, delete_cache=(CLEANUP_INTERVAL, UPLOAD_LIFETIME))
     with page:
@@ -175,14 +175,14 @@ def build(service: CaptionService, corrections: Corrections, examples: ExampleSe
                 picture, gallery = _picture(choice, captioner)
                 with gr.Accordion("Settings", open=False):
                     settings = [captioner, *_settings(service)]
-                again = gr.Button("Caption again", size="sm")
-            with gr.Column(scale=4, min_width=320):
-                _view(handlers, picture, settings, [picture.change, again.click, state.change])
+                again = gr.Button("Caption again", size="sm", elem_id="again")
+            with gr.Column(scale=4, min_width=320, elem_id="stage"):
+                view = _view(handlers, picture, settings, [picture.change, again.click, state.change])
         with gr.Tab("Batch"):
             _batch(batch_handlers, settings)
         gr.HTML(_api_text(), js_on_load=_part("api.js"), apply_default_css=False)
         own = settings[_NUM_SHARED:-1]
-        loading = captioner.input(choice.loading, captioner, about, trigger_mode="always_last", **_HIDDEN)
+        loading = captioner.input(choice.loading, captioner, [about, view], trigger_mode="always_last", **_HIDDEN)
         # No generator: Gradio would tell of the new state, and caption, before the controls have the new values.
         loading.then(
             choice.chosen,
@@ -266,23 +266,25 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
             list(STRATEGIES), value=strategies, label="Strategies", info="The tab Batch uses the first of them."
         ),
         gr.Checkbox(
-            name_objects, label="Name objects", info="With the classifiers that the captioner has from its encoder."
+            name_objects,
+            label=LABELS["name_objects"],
+            info="With the classifiers that the captioner has from its encoder.",
         ),
-        gr.Slider(*RANGES["num_beams"], beams, step=1, label="Beam width"),
-        gr.Slider(*RANGES["num_return_sequences"], captions, step=1, label="Captions per strategy"),
-        gr.Slider(*RANGES["max_new_tokens"], words, step=1, label="Max words"),
-        gr.Slider(*RANGES["temperature"], temperature, step=0.05, label="Sampling temperature"),
-        gr.Slider(*RANGES["top_k"], top_k, step=1, label="Top-k", info="Sampling; 0: all words"),
-        gr.Slider(*RANGES["top_p"], top_p, step=0.05, label="Top-p", info="Sampling; 1: all words"),
-        gr.Textbox(banned, label="Banned words", placeholder="man, woman"),
-        gr.Textbox(required, label="Required words", placeholder="dog|puppy, grass"),
+        gr.Slider(*RANGES["num_beams"], beams, step=1, label=LABELS["num_beams"]),
+        gr.Slider(*RANGES["num_return_sequences"], captions, step=1, label=LABELS["num_return_sequences"]),
+        gr.Slider(*RANGES["max_new_tokens"], words, step=1, label=LABELS["max_new_tokens"]),
+        gr.Slider(*RANGES["temperature"], temperature, step=0.05, label=LABELS["temperature"]),
+        gr.Slider(*RANGES["top_k"], top_k, step=1, label=LABELS["top_k"], info="Sampling; 0: all words"),
+        gr.Slider(*RANGES["top_p"], top_p, step=0.05, label=LABELS["top_p"], info="Sampling; 1: all words"),
+        gr.Textbox(banned, label=LABELS["bad_words"], placeholder="man, woman"),
+        gr.Textbox(required, label=LABELS["force_words"], placeholder="dog|puppy, grass"),
         gr.Number(0, precision=0, minimum=0, label="Sampling seed"),
     ]
 
 
 def _view(
     handlers: CaptionHandlers, picture: gr.Image, settings: list[gr.components.Component], triggers: list[Any]
-) -> None:
+) -> gr.HTML:
     """The picture and its captions, which each of the events ``triggers`` updates."""
     view = gr.HTML(
         html_template=_part("view.html"),
@@ -302,6 +304,7 @@ def _view(
         (view.correct, handlers.correct),
     ):
         event(answer, given, view, trigger_mode="multiple", **_RAW)
+    return view
 
 
 def _batch(batch_handlers: BatchHandlers, settings: list[gr.components.Component]) -> None:

@@ -149,9 +149,8 @@ class CaptionService:
                 encoded = time.perf_counter()
                 [captions] = captioner.generate(features, config, [key], seed, (), deadline)
                 ended = time.perf_counter()
-                is_outlier = _is_outlier(captioner, captions[0], features)
             scored = tuple(map(_scored, captions))
-            yield StrategyResult(strategy, scored, ended - encoded, encoded - started, is_outlier)
+            yield StrategyResult(strategy, scored, ended - encoded, encoded - started, captions[0].is_outlier)
 
     def explain(self, model: str, image: Image.Image, words: str | Sequence[str]) -> Explanation:
         """The attention and the probabilities of these words, or of a caption as text, for an RGB image. Raises
@@ -264,9 +263,3 @@ def _scored(caption: Caption) -> ScoredCaption:
         caption.confidence is not None and caption.confidence < UNSURE_BELOW,
         caption.naming,
     )
-
-
-def _is_outlier(captioner: Captioner, best: Caption, features: Tensor) -> bool:
-    """Whether the image is unlike those of the training; False where the captioner cannot tell."""
-    confidence = captioner.parts.confidence
-    return confidence is not None and confidence.outlier_scores([best], features)[0] > confidence.outlier_threshold

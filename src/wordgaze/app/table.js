@@ -18,7 +18,7 @@ watch("value", () => {
     Object.assign(caption, { textContent: row.error || row.caption, dir: "auto", lang: row.error ? "en" : "" });
     caption.classList.toggle("wg-wrong", Boolean(row.error));
     const sure = `${(100 * row.confidence).toFixed(0)}\u00a0%`;
-    if (row.confidence !== null) confidence.textContent = row.unsure ? `unsure, ${sure}` : `${sure} sure`;
+    if (row.confidence !== null) confidence.textContent = row.unlike ? `unfamiliar, ${sure}` : row.unsure ? `unsure, ${sure}` : `${sure} sure`;
     probability.textContent = row.error ? "" : `${(100 * row.p).toPrecision(2)}\u00a0%`;
   }
 });

@@ -32,10 +32,11 @@ let playing = 0, frame = 0;
 
 watch("value", () => {
   const value = props.value;
-  if (!value || value.run !== run) reset();
+  if (!value || value.run !== run) reset(value && value.keeps_picture);
   run = value ? value.run : 0;
   part("problem").textContent = (value && value.error) || "";
   if (value && value.error) reveal();
+  if (value && value.keeps_picture) status.textContent = value.status; // the captioner is being loaded
   if (!value || !value.picture) return;
   if (photo.src !== value.picture) photo.src = value.picture;
   list();
@@ -63,18 +64,19 @@ photo.onload = () => {
   draw();
 };
 
-function reset() {
+function reset(keepsPicture = false) {
   stop();
   oldest = ticket;
   view.removeAttribute("aria-busy");
   explanation = shown = region = cursor = picked = null;
   chosen = "";
   [at, strength, held] = [-1, 0, false];
-  photo.removeAttribute("src");
-  view.dataset.state = "empty";
+  if (!keepsPicture) photo.removeAttribute("src");
+  view.dataset.state = photo.hasAttribute("src") ? "waiting" : "empty";
   for (const list of [words, alternatives, answers]) list.replaceChildren();
   part("text").value = "";
-  status.textContent = part("sure").textContent = part("naming").textContent = "";
+  for (const name of ["status", "unlike", "sure", "reference", "naming"]) part(name).textContent = "";
+  draw();
 }
 
 function request(event, more) {
@@ -103,20 +105,20 @@ function list() {
   const rows = given().map((answer) => {
     const seconds = answer.seconds + answer.encoder_seconds;
     const head = make("h3", {}, answer.strategy, make("small", {}, several ? `${answer.model} · ` : "", seconds ? time(seconds) : ""));
-    return make("section", {}, head, ...answer.captions.map((caption) => row(answer.model, caption)));
+    return make("section", {}, head, ...answer.captions.map((caption) => row(answer, caption)));
   });
   const places = (props.value.waiting || []).map((name) => make("section", { className: "wg-waiting" }, make("h3", {}, name)));
   answers.replaceChildren(...rows, ...places);
   mark();
 }
 
-function row(model, caption) {
+function row({ model, is_outlier }, caption) {
   const shaded = caption.words.flatMap((word) => [shade(make("span", {}, word.text), word.probability), " "]);
   const text = withheld(caption) ? ["unsure"] : shaded.length ? shaded : ["(no words)"];
   const button = make("button", { type: "button", className: "wg-row" },
     make("span", { className: "wg-sentence", dir: "auto", lang: "" }, ...text),
     make("small", { title: `probability ${percent(caption.probability)}, log-probability ${caption.log_prob.toFixed(2)}` },
-      caption.confidence === null ? percent(caption.probability) : confidence(caption)));
+      caption.confidence === null ? percent(caption.probability) : confidence(caption, is_outlier)));
   button.dataset.key = `${model}\n${caption.caption}`;
   button.onclick = () => request("explain", { model, words: caption.words.map((word) => word.text) });
   return button;
@@ -124,7 +126,9 @@ function row(model, caption) {
 
 const withheld = (caption) => caption.confidence !== null && caption.confidence < (props.value.minimum || 0);
 
-const confidence = (caption) => caption.unsure ? `unsure, ${percent(caption.confidence)}` : `${percent(caption.confidence)} sure`;
+// Of a picture unlike those of the training the captioner may be sure and wrong.
+const confidence = (caption, isOutlier) => isOutlier ? `unfamiliar, ${percent(caption.confidence)}`
+  : caption.unsure ? `unsure, ${percent(caption.confidence)}` : `${percent(caption.confidence)} sure`;
 
 // The caption on the stage among the answers, or nothing.
 const staged = () => given().filter((answer) => answer.model === explanation.model.name)
@@ -135,8 +139,8 @@ const staged = () => given().filter((answer) => answer.model === explanation.mod
 function sureness(caption) {
   if (!caption || caption.confidence === null) return "";
   const below = withheld(caption) ? `, less than the minimum confidence of ${percent(props.value.minimum)}` : "";
-  return `The captioner is ${caption.unsure || below ? "unsure" : "sure"} of this caption: ${percent(caption.confidence)}${below}.` +
-    (caption.is_outlier ? " This picture is unlike those that it was trained on." : "");
+  if (caption.is_outlier) return `Its confidence is ${percent(caption.confidence)}${below}.`;
+  return `The captioner is ${caption.unsure || below ? "unsure" : "sure"} of this caption: ${percent(caption.confidence)}${below}.`;
 }
 
 function mark() {
@@ -155,7 +159,11 @@ function showCaption(given) {
   view.dataset.state = "ready";
   status.textContent = "";
   const caption = staged();
+  part("unlike").textContent = caption && caption.is_outlier
+    ? `This picture is unlike those that ${explanation.model.name} was trained on. The caption and its confidence may be wrong.` : "";
   part("sure").textContent = sureness(caption);
+  const reference = props.value.reference;
+  part("reference").replaceChildren(...(reference ? [make("b", {}, "Reference"), " ", make("bdi", { lang: "" }, reference)] : []));
   part("naming").replaceChildren(...(caption && caption.naming ? [make("b", {}, "Naming"), " ", make("bdi", { lang: "" }, caption.naming)] : []));
   const end = { text: "end", probability: explanation.end.probability, likeliest: explanation.end.likeliest };
   words.replaceChildren(...[...explanation.words, end].map((word, i) => {

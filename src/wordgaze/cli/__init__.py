@@ -23,6 +23,7 @@ from wordgaze.cli import (
     serve,
     watch,
 )
+from wordgaze.cli.options import Quiet, Verbose, accept_verbosity
 from wordgaze.core.errors import WordgazeError
 from wordgaze.core.interruption import exit_status, handle_termination, release_termination
 from wordgaze.core.printable import printable
@@ -83,6 +84,10 @@ app = typer.Typer(
 )
 for _group in GROUPS:
     app.add_typer(_group.app)
+    for _commands in (_group.app, *(each.typer_instance for each in _group.app.registered_groups)):
+        for _command in _commands.registered_commands if _commands else ():
+            assert _command.callback is not None
+            _command.callback = accept_verbosity(_command.callback)
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,13 +103,8 @@ def _configure(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
-    verbose: Annotated[
-        int,
-        typer.Option("--verbose", "-v", count=True, show_default=False, help="Log more. Give it before the command."),
-    ] = 0,
-    quiet: Annotated[
-        int, typer.Option("--quiet", "-q", count=True, show_default=False, help="Log less. Give it before the command.")
-    ] = 0,
+    verbose: Verbose = 0,
+    quiet: Quiet = 0,
 ) -> None:
     """Caption images, and show the attention of each word."""
     from wordgaze.core.logs import configure_logging

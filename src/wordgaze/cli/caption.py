@@ -20,9 +20,11 @@ from wordgaze.cli.options import (
     generation_config,
     generation_options,
     refuse_settings,
+    refuse_unused,
+    sampling_seed,
 )
 from wordgaze.core.errors import ImageError
-from wordgaze.core.printable import escaped, printable, printable_row
+from wordgaze.core.printable import count_noun, escaped, printable, printable_row
 from wordgaze.inference.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def caption(
             "again. Images that are done are not printed again."
         ),
     ] = True,
-    seed: Seed = 0,
+    seed: Seed = None,
 ) -> None:
     """Caption images.
 
@@ -122,6 +124,10 @@ def caption(
 
     if not pictures and not files_from:
         raise typer.BadParameter("give images, folders or --files-from", param_hint="PICTURES")
+    refuse_unused(
+        ("--overwrite", overwrite, bool(sidecar or embed), "--sidecar or --embed"),
+        ("--no-resume", not resume, bool(output), "--output"),
+    )
     outputs = FileOutputs(
         tables=tuple(dict.fromkeys(output or [])),
         sidecars=tuple(dict.fromkeys(sidecar or [])),
@@ -135,7 +141,8 @@ def caption(
     files = ImageFiles(tuple(pictures or ()), tuple(files_from or ()))
     folders = [each.folder for each in resolve_captioners(model)]
     config = generation_config(settings, folders[0])
-    results = caption_files(files, folders, config, outputs, seed)
+    refuse_unused(("--explain-naming", explain_naming, config.name_objects, "--name-objects"))
+    results = caption_files(files, folders, config, outputs, sampling_seed(seed, config))
     _print_captions(results, partial(_json_line if as_json else _line, min_confidence, explain_naming))
 
 
@@ -149,7 +156,7 @@ def explain(
     gif: Annotated[Path | None, typer.Option(help="Write an animation with one frame per word.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write a sheet with one attention map per word.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write attention, probabilities and alternative words.")] = None,
-    seed: Seed = 0,
+    seed: Seed = None,
 ) -> None:
     """Show the attention of each word of a caption.
 
@@ -159,17 +166,18 @@ def explain(
     from wordgaze.inference.explanation import ModelVersion
 
     if words is not None:
-        refuse_settings(settings, "on the given --words")
+        refuse_settings(settings | ({} if seed is None else {"seed": seed}), "on the given --words")
     resolved = resolve_captioner(model)
     config = generation_config(settings, resolved.folder)
+    number = sampling_seed(seed, config)
     name = ModelVersion(resolved.name, resolved.version)
-    explanation = explain_file(picture, resolved.folder, words, config, seed, model=name, gif=gif, png=png, json=json)
+    explanation = explain_file(picture, resolved.folder, words, config, number, model=name, gif=gif, png=png, json=json)
     typer.echo(printable_row(escaped(picture), explanation.caption.text))
 
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options(SHARED, num_return_sequences=3)
-def compare(picture: PicturePath, settings: dict[str, Any], model: Models = None, seed: Seed = 0) -> None:
+def compare(picture: PicturePath, settings: dict[str, Any], model: Models = None, seed: Seed = None) -> None:
     """Compare the decoding strategies on an image.
 
     Prints the captions of each strategy with the probability of each word.
@@ -180,7 +188,7 @@ def compare(picture: PicturePath, settings: dict[str, Any], model: Models = None
     from wordgaze.inference.comparison import compare_strategies
 
     folders = [each.folder for each in resolve_captioners(model)]
-    print_comparison(picture, compare_strategies(picture, folders, settings, seed))
+    print_comparison(picture, compare_strategies(picture, folders, settings, seed or 0))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -214,7 +222,7 @@ def _print_captions(results: "Iterable[CaptionedFile]", line: "Callable[[Caption
         for row in result.rows:
             typer.echo(line(result, row))
     if failed:
-        raise ImageError(f"{failed} of {total} image{'s' * (total > 1)} could not be captioned; see the errors above")
+        raise ImageError(f"{failed} of {count_noun(total, 'image')} could not be captioned; see the errors above")
 
 
 def _line(min_confidence: float | None, explain_naming: bool, result: "CaptionedFile", row: "Row") -> str:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from wordgaze.core.errors import ParamsError
+
 PANEL = "Model registry"
 
 app = typer.Typer()
@@ -14,7 +16,7 @@ app = typer.Typer()
 def card(
     model: Annotated[
         str,
-        typer.Argument(help="A captioner folder, photos, or an address of the registry.", show_default=True),
+        typer.Argument(metavar="MODEL", help="A captioner folder, photos, or an address of the registry."),
     ] = "models/stage2",
     output: Annotated[
         Path | None,
@@ -25,11 +27,13 @@ def card(
 
     It is filled from what the project in the working directory recorded of its training.
     """
-    from wordgaze.core.files import write_text
+    from wordgaze.core.files import check_output, write_text
     from wordgaze.tracking.card import model_card
 
     if output is not None and output.suffix not in (".md", ".html"):
-        raise typer.BadParameter(f"{output}: name the file .md for Markdown or .html for a page", param_hint="--output")
+        raise ParamsError(f"--output {output}: name the file .md for Markdown or .html for a page")
+    if output is not None:
+        check_output(output, "--output")
     made = model_card(model)
     if output is None:
         typer.echo(made.markdown, nl=False)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from wordgaze.core import paths
 from wordgaze.core.errors import DataError
-from wordgaze.core.printable import escaped, printable
+from wordgaze.core.printable import count_noun, escaped, printable
 from wordgaze.core.tables import unguard_formula
 from wordgaze.evaluation.results import (
     SCORE_LABELS,
@@ -48,7 +48,7 @@ def print_summary() -> None:
     """Prints the scores, three captions and the next steps. Raises DataError if nothing was evaluated yet."""
     report = EvaluationReport.load(paths.REPORTS / "evaluation.json")
     console = open_console()
-    title = f"{report.dataset}, {report.split} split, {report.num_images} images"
+    title = f"{report.dataset}, {report.split} split, {count_noun(report.num_images, 'image')}"
     console.print(_score_table(report, title))
     with (paths.REPORTS / "captions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -61,7 +61,7 @@ def print_summary() -> None:
 def print_scores(scored: ScoredFiles) -> None:
     """Prints the scores of captions from files, with confidence intervals and the difference of two systems."""
     summary, details, console = scored.summary, scored.details, open_console()
-    console.print(_score_table(summary, f"{summary.dataset}, {summary.num_images} images"))
+    console.print(_score_table(summary, f"{summary.dataset}, {count_noun(summary.num_images, 'image')}"))
     if summary.tokenizer != "ptb":
         console.print(f"tokenizer {summary.tokenizer}; METEOR is left out, because it is defined for English")
     for system, intervals in details.intervals.items():
@@ -92,7 +92,10 @@ def print_spread(reports: Sequence[Path]) -> None:
         if report.scores.keys() != first.scores.keys():
             raise _unlike(path, reports[0], "other strategies")
     names = [name for name in SCORE_LABELS if all(_has(report, name) for report in loaded)]
-    table = Table(title=_shown(f"{first.dataset}, {len(loaded)} runs: mean ± standard deviation"), title_justify="left")
+    table = Table(
+        title=_shown(f"{first.dataset}, {count_noun(len(loaded), 'run')}: mean ± standard deviation"),
+        title_justify="left",
+    )
     _add_score_columns(table, names)
     for strategy in first.scores:
         spreads = [spread([getattr(report.scores[strategy], name) for report in loaded]) for name in names]
@@ -102,7 +105,8 @@ def print_spread(reports: Sequence[Path]) -> None:
 
 def print_grounding(result: GroundingResult) -> None:
     """Prints the pointing game and the attention inside the boxes, beside attention that ignores the word."""
-    title = f"{result.num_words} words that name an object with a box, in {result.num_images} images"
+    words, images = count_noun(result.num_words, "word"), count_noun(result.num_images, "image")
+    title = f"words that name an object with a box: {words}, in {images}"
     table = Table(title=title, title_justify="left")
     table.add_column("attention")
     table.add_column("pointing game", justify="right")
@@ -132,8 +136,17 @@ def print_comparison(picture: Path, compared: "Iterable[ComparedStrategy]") -> N
             f"[bold]{_shown(caption.text)}[/bold]\n{_word_probabilities(caption)}" for caption in captions
         )
         probabilities = "\n\n".join(f"{math.exp(caption.log_prob):.1e}" for caption in captions)
-        table.add_row(strategy, texts, probabilities, f"{seconds:.2f}")
+        table.add_row(_with_options(strategy), texts, probabilities, f"{seconds:.2f}")
     open_console().print(table)
+
+
+def _with_options(preset: str) -> str:
+    """The name of a preset, and below it the options by which other commands use it, where the name is not enough."""
+    from wordgaze.generation.presets import PRESETS
+
+    flags = {name.replace("_", "-"): value for name, value in PRESETS[preset].items() if name != "num_return_sequences"}
+    options = "\n".join(f"--{name} {value}" for name, value in flags.items())
+    return preset if options == f"--strategy {preset}" else f"{preset}\n{options}"
 
 
 def _shown(text: str) -> str:

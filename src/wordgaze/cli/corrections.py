@@ -1,11 +1,12 @@
 """``wordgaze corrections``: the captions that users corrected on the web page."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wordgaze.core.printable import printable_row
+from wordgaze.core.printable import count_noun, printable_row
 
 PANEL = "Serving"
 
@@ -29,11 +30,12 @@ def corrections_list() -> None:
 
 @commands.command("export")
 def corrections_export(
-    folder: Annotated[Path, typer.Argument(help="A new or empty folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.", show_default=False)],
 ) -> None:
-    """Write the corrections as a data set for training."""
+    """Write the corrections as a folder of images with captions, which is added to the training images."""
     from wordgaze.app.corrections import Corrections
     from wordgaze.core import paths
 
     count = Corrections(paths.home() / paths.CORRECTIONS).export(folder)
-    typer.echo(f"{folder} holds {count} captions; to train on them: -S dataset.name=folder -S dataset.source={folder}")
+    named = shlex.quote(str(folder))
+    typer.echo(f"{folder} holds {count_noun(count, 'caption')}; next: dvc exp run -S dataset.corrections={named}")

@@ -84,11 +84,12 @@ def data_pull(
     """Download a public data set to a folder. If interrupted, the same command continues."""
     from rich.filesize import decimal
 
+    from wordgaze.core.printable import count_noun
     from wordgaze.data.pull import pull
 
     pulled = pull(source, folder)
     where = shlex.quote(str(folder))
-    typer.echo(f"{folder}: {pulled.num_files:,} files, {decimal(pulled.num_bytes)}")
+    typer.echo(f"{folder}: {count_noun(pulled.num_files, 'file')}, {decimal(pulled.num_bytes)}")
     typer.echo(f"next: wordgaze data check {where}; train with dataset.name=folder dataset.source={where}")
 
 

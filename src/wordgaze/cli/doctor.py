@@ -18,6 +18,7 @@ def doctor(
     faults = [fault for fault in (_check_lock(fix), _check_database(fix)) if fault]
     if faults:
         raise WordgazeError("; ".join([*faults, "run `wordgaze doctor --fix`"]))
+    typer.echo("dvc.lock and the MLflow database are sound")
 
 
 def _check_lock(fix: bool) -> str:

@@ -6,7 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from wordgaze.cli.models import resolve_captioner
-from wordgaze.cli.options import GenerationCommand, Model, PicturePaths, generation_config, generation_options
+from wordgaze.cli.options import (
+    GenerationCommand,
+    Model,
+    PicturePaths,
+    generation_config,
+    generation_options,
+    refuse_unused,
+)
+from wordgaze.core.printable import count_noun
 
 PANEL = "Evaluation"
 
@@ -17,11 +25,17 @@ app = typer.Typer()
 def score(
     captions: Annotated[
         Path,
-        typer.Argument(help="Captions: a table, JSON lines, COCO results or a token file.", show_default=False),
+        typer.Argument(
+            metavar="CAPTIONS", help="Captions: a table, JSON lines, COCO results or a token file.", show_default=False
+        ),
     ],
     references: Annotated[
         Path,
-        typer.Argument(help="References: a table, JSON lines, COCO or Karpathy's JSON, or tokens.", show_default=False),
+        typer.Argument(
+            metavar="REFERENCES",
+            help="References: a table, JSON lines, COCO or Karpathy's JSON, or tokens.",
+            show_default=False,
+        ),
     ],
     against: Annotated[Path | None, typer.Option(help="The captions of another system for the same images.")] = None,
     column: Annotated[str, typer.Option(help="The column or key of the captions.", show_default="by name")] = "",
@@ -37,7 +51,10 @@ def score(
         Path | None, typer.Option("--output", "-o", help="Write the report to this .html or .json file.")
     ] = None,
     pictures: Annotated[Path | None, typer.Option(help="The folder of the images, which the report shows.")] = None,
-    examples: Annotated[int, typer.Option(min=0, help="The number of best and of worst captions in the report.")] = 10,
+    examples: Annotated[
+        int | None,
+        typer.Option(min=0, help="The number of best and of worst captions in the page.", show_default="10"),
+    ] = None,
     tokenizer: Annotated[
         str,
         typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters."),
@@ -45,13 +62,16 @@ def score(
 ) -> None:
     """Score captions of any system as the COCO evaluation does, with confidence intervals."""
     from wordgaze.cli.console import print_scores
-    from wordgaze.evaluation.score import ScoreSelection, score_files
+    from wordgaze.evaluation.score import NUM_EXAMPLES, ScoreSelection, score_files
 
+    is_page = output is not None and output.suffix == ".html"
+    refuse_unused(("--examples", examples is not None, is_page, "--output NAME.html"))
     selection = ScoreSelection(column, reference_column, image_column, split, partial)
-    scored = score_files(captions, references, against, selection, output, pictures, examples, tokenizer)
+    shown = NUM_EXAMPLES if examples is None else examples
+    scored = score_files(captions, references, against, selection, output, pictures, shown, tokenizer)
     print_scores(scored)
     if scored.num_left_out:
-        typer.echo(f"{scored.num_left_out} images that have references and no caption are left out")
+        typer.echo(f"left out: {count_noun(scored.num_left_out, 'image')} with references and without a caption")
     if output is not None:
         typer.echo(f"the report is {output}")
 
@@ -78,7 +98,8 @@ def ground(
 @app.command(rich_help_panel=PANEL)
 def spread(
     reports: Annotated[
-        list[Path], typer.Argument(help="The evaluation.json of runs with different seeds.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="REPORTS", help="The evaluation.json of runs with different seeds.", show_default=False),
     ],
 ) -> None:
     """Print the mean and the standard deviation of the scores of several runs."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from wordgaze.cli.options import refuse_unused
 from wordgaze.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,9 +23,13 @@ app = typer.Typer()
 def export(
     captioner: Annotated[
         str,
-        typer.Argument(help="A captioner folder, photos, or an address of the registry.", show_default=False),
+        typer.Argument(
+            metavar="CAPTIONER",
+            help="A captioner folder, photos, or an address of the registry.",
+            show_default=False,
+        ),
     ],
-    folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write.", show_default=False)],
     to: Annotated[
         Literal["onnx", "web"],
         typer.Option(help="onnx: graphs for ONNX Runtime. web: a page that captions images in the browser."),
@@ -62,6 +67,7 @@ def export(
     from wordgaze.export.web_export import export_web
     from wordgaze.vision.image_files import find_images
 
+    refuse_unused(("--runtime", runtime is not None, to == "web", "--to web"))
     resolved = resolve_captioner(captioner)
     with _conformance_images(images, resolved.dataset) as conformance:
         settings = ExportSettings(
@@ -72,8 +78,6 @@ def export(
         )
         if to == "web":
             size = export_web(resolved.folder, folder, settings, runtime)
-        elif runtime is not None:
-            raise typer.BadParameter("only --to web has a runtime", param_hint="--runtime")
         else:
             size = export_onnx(resolved.folder, folder, settings)
     typer.echo(f"{folder}\t{size / 1e6:.1f} MB")
@@ -81,7 +85,9 @@ def export(
 
 @app.command(rich_help_panel=PANEL)
 def conformance(
-    folder: Annotated[Path, typer.Argument(help="An exported captioner, or a page.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="An exported captioner, or a page.", show_default=False)
+    ],
     runner: Annotated[
         Literal["onnx", "torch"], typer.Option(help="Who captions the images: ONNX Runtime, or PyTorch with --model.")
     ] = "onnx",
@@ -97,6 +103,7 @@ def conformance(
     """
     from wordgaze.inference.conformance import CONFORMANCE_FOLDER, read_conformance, run_conformance
 
+    refuse_unused(("--model", model is not None, runner == "torch", "--runner torch"))
     conformance_set = read_conformance(folder / CONFORMANCE_FOLDER)
     differing = total = 0
     for result in run_conformance(folder / CONFORMANCE_FOLDER, _runner(folder, runner, model)):
@@ -104,7 +111,7 @@ def conformance(
         total, differing = total + 1, differing + (not is_equal)
         typer.echo(_conformance_line(result))
     if differing:
-        raise DataError(f"{differing} of {total} captions differ from those of the export; see the lines above")
+        raise DataError(f"captions that differ from those of the export: {differing} of {total}; see the lines above")
 
 
 def _conformance_line(result: "ConformanceResult") -> str:

@@ -68,7 +68,9 @@ def _numbers(option: str, text: str) -> list[int]:
 
 
 def _announce(images: int, seed: int) -> None:
-    typer.echo(f"training on {images:,} images, seed {seed}", err=True)
+    from wordgaze.core.printable import count_noun
+
+    typer.echo(f"training on {count_noun(images, 'image')}, seed {seed}", err=True)
 
 
 def _write_table(path: Path, curve: "LearningCurve") -> None:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from wordgaze.generation.config import GenerationConfig
 
 _SEARCHED = "Image files, folders, which are searched with their subfolders, and quoted patterns such as '**/*.jpg'"
-PicturePaths = Annotated[list[Path], typer.Argument(help=f"{_SEARCHED}.", show_default=False)]
+PicturePaths = Annotated[list[Path], typer.Argument(metavar="PICTURES", help=f"{_SEARCHED}.", show_default=False)]
 InputPaths = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="PICTURES...", help=f"{_SEARCHED}; - reads paths from standard input.", show_default=False),
+    typer.Argument(metavar="PICTURES", help=f"{_SEARCHED}; - reads paths from standard input.", show_default=False),
 ]
-PicturePath = Annotated[Path, typer.Argument(help="An image file.", show_default=False)]
+PicturePath = Annotated[Path, typer.Argument(metavar="PICTURE", help="An image file.", show_default=False)]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,7 +37,12 @@ Model = Annotated[
         "the champion, else your newest in models/ for photographs, else photos."
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="The random seed of the strategies that sample.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help="The random seed (strategy sample, mbr).", show_default="0"),
+]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Log more.")]
+Quiet = Annotated[int, typer.Option("--quiet", "-q", count=True, show_default=False, help="Log less.")]
 Host = Annotated[str, typer.Option(help="The address to listen on. 0.0.0.0 admits other machines, without a password.")]
 
 
@@ -134,6 +139,27 @@ class GenerationCommand(TyperCommand):
         super().format_help(ctx, formatter)
 
 
+def accept_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds ``--verbose`` and ``--quiet`` to a command; they replace those that are given before the command."""
+
+    @wraps(command)
+    def with_verbosity(*, verbose: int, quiet: int, **values: Any) -> None:
+        if verbose or quiet:
+            from wordgaze.core.logs import configure_logging
+
+            configure_logging(verbose - quiet)
+        command(**values)
+
+    signature = inspect.signature(command)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=0, annotation=annotation)
+        for name, annotation in (("verbose", Verbose), ("quiet", Quiet))
+    ]
+    own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in signature.parameters.values()]
+    with_verbosity.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    return with_verbosity
+
+
 def generation_options(
     names: Sequence[str] = tuple(GENERATION), **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -169,16 +195,38 @@ def generation_config(settings: Mapping[str, Any], captioner: Path) -> "Generati
     config = parse_generation_config(**(default_generation(captioner).model_dump() | dict(settings)))
     for name in settings:
         if (strategies := GENERATION[name].strategies) and config.strategy not in strategies:
-            raise ParamsError(
-                f"{_flag(name)} has no effect with strategy {config.strategy}; use it with {' or '.join(strategies)}"
-            )
+            raise _unused(name, config.strategy, strategies)
+    if "naming_threshold" in settings and not config.name_objects:
+        raise ParamsError("--naming-threshold has no effect on captions without names; add --name-objects")
     return config
+
+
+def sampling_seed(seed: int | None, config: "GenerationConfig") -> int:
+    """The value of ``--seed``. Raises ParamsError where it is given and the strategy does not sample."""
+    if seed is not None and config.strategy not in _SAMPLES:
+        raise _unused("seed", config.strategy, _SAMPLES)
+    return seed or 0
+
+
+def refuse_unused(*options: tuple[str, bool, bool, str]) -> None:
+    """Raises ParamsError for the first option that was given and has no effect.
+
+    Each of ``options`` is a flag, whether it was given, whether it has an effect, and the flags that give it one.
+    """
+    for flag, is_given, has_effect, needed in options:
+        if is_given and not has_effect:
+            raise ParamsError(f"{flag} has no effect without {needed}; add it, or leave {flag} out")
 
 
 def refuse_settings(settings: Mapping[str, Any], reason: str) -> None:
     """Raises ParamsError when generation options were given that have no effect."""
     if settings:
         raise ParamsError(f"{', '.join(map(_flag, settings))} has no effect {reason}; leave it out")
+
+
+def _unused(name: str, strategy: str, strategies: Sequence[str]) -> ParamsError:
+    use = f"{', '.join(strategies[:-1])} or {strategies[-1]}" if len(strategies) > 1 else strategies[0]
+    return ParamsError(f"{_flag(name)} has no effect with strategy {strategy}; use it with {use}")
 
 
 def _parameter(name: str, default: Any) -> inspect.Parameter:

@@ -41,4 +41,4 @@ def recipe_use(
     from wordgaze.config.recipes import use_recipe
 
     changed = use_recipe(name, change or [])
-    typer.echo(f"params.yaml has the settings of {name}; {len(changed)} changed; next: dvc repro")
+    typer.echo(f"params.yaml has the settings of {name}; changed: {len(changed)}; next: dvc repro")

@@ -101,9 +101,12 @@ def models(
 @generation_options()
 def pack(
     captioner: Annotated[
-        str, typer.Argument(help="A captioner folder, or an address of the registry.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CAPTIONER", help="A captioner folder, or an address of the registry.", show_default=False
+        ),
     ],
-    folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write.", show_default=False)],
     settings: dict[str, Any],
     dtype: Annotated[
         Literal["fp32", "fp16", "int8"] | None,

@@ -53,7 +53,7 @@ def watch(
     from wordgaze.cli.models import resolve_captioner
     from wordgaze.core import paths
     from wordgaze.core.files import check_output, write_json, write_text
-    from wordgaze.inspection.drift import DriftThresholds, Watched, compare_observations
+    from wordgaze.inspection.drift import DriftThresholds, Watched, check_observations, compare_observations
     from wordgaze.inspection.drift_page import render_drift
     from wordgaze.inspection.observations import observe
     from wordgaze.tracking.resolve import load
@@ -69,6 +69,7 @@ def watch(
     resolved = resolve_captioner(model)
     captioner = load(resolved.folder)
     today = observe(source, captioner)
+    check_observations(today, str(source))  # before the work on the reference
     expected = observe(reference, captioner) if reference else _dev(captioner, resolved.folder)
     named = Watched(resolved.address, str(source), str(reference or "the dev images"))
     pairs = [(each.suggested, each.accepted) for each in Corrections(paths.home() / paths.CORRECTIONS).all()]
@@ -84,7 +85,9 @@ def watch(
 
 @app.command(rich_help_panel=PANEL)
 def select(
-    folder: Annotated[Path, typer.Argument(help="A folder of images without captions.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder of images without captions.", show_default=False)
+    ],
     number: Annotated[int, typer.Option("--n", "-n", min=1, help="The number of images.")] = 50,
     model: Model = None,
     output: Annotated[
@@ -103,7 +106,7 @@ def select(
     from wordgaze.cli.models import resolve_captioner
     from wordgaze.core import paths
     from wordgaze.core.files import check_output, write_json
-    from wordgaze.core.printable import escaped, printable_row
+    from wordgaze.core.printable import count_noun, escaped, printable_row
     from wordgaze.core.tables import write_csv
     from wordgaze.inspection.selection import SelectedPicture, select_pictures
     from wordgaze.tracking.resolve import load
@@ -129,7 +132,8 @@ def select(
     else:
         queue = CaptionQueue(paths.home() / paths.CAPTION_QUEUE, corrections)
         queue.put(rows)
-        typer.echo(f"{len(rows)} images wait for a caption in {paths.CAPTION_QUEUE}; next: wordgaze app", err=True)
+        waiting = count_noun(len(rows), "image")
+        typer.echo(f"waiting for a caption in {paths.CAPTION_QUEUE}: {waiting}; next: wordgaze app", err=True)
 
 
 def _dev(captioner: "Captioner", folder: Path) -> "Observations":
@@ -158,10 +162,11 @@ def _print(report: "DriftReport") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from wordgaze.core.printable import printable
+    from wordgaze.core.printable import count_noun, printable
     from wordgaze.inspection.drift_page import shown_value
 
-    title = f"{report.num_today:,} captions against {report.num_reference:,}, {report.num_corrections:,} corrections"
+    today, corrections = count_noun(report.num_today, "caption"), count_noun(report.num_corrections, "correction")
+    title = f"{today} against {report.num_reference:,}, {corrections}"
     table = Table(title=title, title_justify="left")
     for heading in ("measure", "value", "threshold", "by chance", "verdict"):
         table.add_column(heading)
@@ -171,4 +176,5 @@ def _print(report: "DriftReport") -> None:
         table.add_row(each.name, *numbers, verdict)
     Console(highlight=False).print(table)
     if report.unread:
-        typer.echo(f"{len(report.unread)} images could not be opened, such as {printable(report.unread[0])}")
+        unread = count_noun(len(report.unread), "image")
+        typer.echo(f"{unread} could not be opened, such as {printable(report.unread[0])}")

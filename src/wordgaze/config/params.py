@@ -132,8 +132,21 @@ class FeaturesParams(Settings):
     precision: Precision = "auto"
 
 
+class InitialParams(Settings):
+    """The captioner that the training continues, and for how long and at which rate.
+
+    ``captioner`` is a captioner folder below the project that has the checksum of its contents as its name, so that
+    other contents are another value; "" trains from random weights. ``epochs`` and ``learning_rate`` limit those of
+    both training stages then.
+    """
+
+    captioner: str = ""
+    epochs: Count = 3
+    learning_rate: float = Field(5e-4, gt=0, le=1)
+
+
 class TrainParams(Settings):
-    """Stage ``train_stage1``, and what both training stages share.
+    """What both training stages share.
 
     ``max_train_images`` 0 takes all training images. ``reinforce_weight`` and ``entropy_weight`` apply to hard
     attention only: λ_r and λ_e of Xu et al. 2015, equation 12. ``ema_decay`` is the decay per step of the moving
@@ -158,6 +171,12 @@ class TrainParams(Settings):
     checkpoint_seconds: float = Field(30.0, ge=0)
     device: Device = "auto"
     precision: Precision = "auto"
+
+
+class Stage1Params(TrainParams):
+    """Stage ``train_stage1``: it trains a decoder from random weights, or continues the training of a captioner."""
+
+    initial: InitialParams = InitialParams()
 
 
 class FinetuneParams(TrainParams):
@@ -232,7 +251,7 @@ class Params(Settings):
     prepare: PrepareParams = PrepareParams()
     features: FeaturesParams = FeaturesParams()
     model: DecoderConfig = DecoderConfig()
-    train_stage1: TrainParams = TrainParams()
+    train_stage1: Stage1Params = Stage1Params()
     train_stage2: FinetuneParams = FinetuneParams()
     generation: GenerationConfig = GenerationConfig()
     evaluate: EvaluateParams = EvaluateParams()
@@ -340,7 +359,7 @@ def _problems(details: "ErrorDetails") -> list[str]:
     return [f"{old} is renamed to {new}" for old, new in pairs] or [problem(details)]
 
 
-_TEXTS = ("source", "captions", "karpathy", "extra_text", "weights", "word_vectors", "new_words")
+_TEXTS = ("source", "captioner", "captions", "karpathy", "extra_text", "weights", "word_vectors", "new_words")
 
 
 def _nulls_as_text(values: object) -> object:

@@ -85,6 +85,8 @@ def read_checksums(folder: Path, required: Iterable[str] = (), remedy: str = RES
     Raises DataError, which ends with ``remedy``, if SHA256SUMS is broken or lacks one of the ``required`` names.
     """
     path = folder / CHECKSUMS
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is a folder or a device, not a file; {remedy}")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

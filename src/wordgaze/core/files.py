@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SYNC_THREADS = 8
+_ADDRESS = re.compile("(https?|ftp|s3|gs|file):/", re.IGNORECASE)  # pathlib has made one slash of two
 _ATTEMPTS = 3  # to replace a directory that another process replaces too
 
 
@@ -68,6 +69,13 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             _replace_directory(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def missing_file_remedy(path: Path) -> str:
+    """What to do about an input that does not exist. A web address is said not to be downloaded."""
+    if _ADDRESS.match(str(path)):
+        return "wordgaze downloads no images; save it as a file first"
+    return "check the path"
 
 
 def check_output(path: Path, option: str) -> None:

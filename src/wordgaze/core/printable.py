@@ -25,6 +25,11 @@ def printable_row(*columns: str) -> str:
     return "\t".join(map(printable, columns))
 
 
+def count_noun(number: int, noun: str) -> str:
+    """A number with its noun, whose plural takes an s: "1 image", "1,000 images"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def escaped(name: str | os.PathLike[str]) -> str:
     r"""A file name or path as text that can be written as UTF-8: ``caf\xe9.jpg`` for a name that is not UTF-8.
 

@@ -107,15 +107,12 @@ class ConfidenceModel:
         return float(self.outliers[2])
 
     def assign(self, captions: Sequence[Sequence[Caption]], features: Tensor) -> list[list[Caption]]:
-        """The captions of B images, each with its ``confidence``; features (B, L, C).
+        """The captions of B images, each with its ``confidence`` and ``is_outlier``; features (B, L, C).
 
         Raises ModelError if the features have another number of channels.
         """
-        coordinates, _ = self.images.project(features.float().mean(1).cpu())
-        return [
-            [replace(caption, confidence=self._confidence(row, caption)) for caption in of_image]
-            for row, of_image in zip(coordinates, captions, strict=True)
-        ]
+        coordinates, distances = self.images.project(features.float().mean(1).cpu())
+        return [self._assigned(*image) for image in zip(coordinates, distances, captions, strict=True)]
 
     def outlier_scores(self, captions: Sequence[Caption], features: Tensor) -> list[float]:
         """How much each of B images, with its best caption, differs from the training images; features (B, L, C).
@@ -130,9 +127,20 @@ class ConfidenceModel:
         scores: list[float] = self._outlier_scores(signals, distances).tolist()
         return scores
 
-    def _confidence(self, coordinates: Tensor, caption: Caption) -> float:
+    def _assigned(self, coordinates: Tensor, distance: Tensor, captions: Sequence[Caption]) -> list[Caption]:
+        """The captions of the image at ``coordinates`` (K,), best first."""
+        if not captions:
+            return []
+        signals = [_signals(coordinates, caption, self.ngrams) for caption in captions]
+        is_outlier = float(self._outlier_scores(signals[0][None], distance[None])) > self.outlier_threshold
+        return [
+            replace(caption, confidence=self._confidence(of_caption), is_outlier=is_outlier)
+            for caption, of_caption in zip(captions, signals, strict=True)
+        ]
+
+    def _confidence(self, signals: Tensor) -> float:
         mean, scale, weight = self.signals
-        estimate = ((_signals(coordinates, caption, self.ngrams) - mean) * scale) @ weight
+        estimate = ((signals - mean) * scale) @ weight
         slope, intercept = self.calibration
         return float(torch.sigmoid(slope * estimate + intercept))
 

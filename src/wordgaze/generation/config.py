@@ -94,7 +94,8 @@ class GenerationConfig(Settings, metaclass=_RaisesParamsError):
         num, most = self.num_return_sequences, self.max_candidates
         if num > most:
             raise ValueError(
-                f"num_return_sequences ({num}) is more than the {most} captions that {self.strategy} finds"
+                f"num_return_sequences ({num}) is more than strategy {self.strategy} finds ({most}); lower it, or use"
+                " another strategy or more beams"
             )
         if self.strategy == "diverse" and self.num_beams % self.num_beam_groups:
             raise ValueError(

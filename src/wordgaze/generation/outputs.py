@@ -22,7 +22,9 @@ class Caption:
     words without END. ``attention`` (T, rows, columns) are the attention weights of each word over the encoder's grid,
     float32, not negative; a word's weights sum to 1, or to less with a sentinel or local-p attention.
     ``confidence`` is the calibrated probability, 0…1, that the caption is right; None where the captioner has no
-    calibration. ``naming`` says why the caption has the name of an object that it lacked otherwise (``name_objects``).
+    calibration. ``is_outlier`` says that the image is unlike those of the training, so that the caption and its
+    confidence may be wrong; False where the captioner cannot tell. ``naming`` says why the caption has the name of
+    an object that it lacked otherwise (``name_objects``).
     ``joined`` is the text of a caption in a language that does not separate all words by blanks, otherwise None.
     """
 
@@ -35,6 +37,7 @@ class Caption:
     confidence: float | None = None
     naming: str = ""
     joined: str | None = None
+    is_outlier: bool = False
 
     @property
     def text(self) -> str:

@@ -97,7 +97,7 @@ def caption_files(
     Yields one result per image, in order, except for images that an earlier run has done. An image that cannot be
     opened, or whose companions cannot be written, yields its error, which is in the tables too. One image per core is
     held in memory, or one batch of images where sheets of attention are written. Shows its progress if there are
-    several images.
+    several images. At the end one warning says which image, or how many, are unlike those of the training.
 
     Raises ImageError for a path that does not exist and for an unusable ``attention`` or ``embed``, CaptionsError for
     an unusable table, ModelError for a folder without a captioner and for a confidence that the captioner lacks, and
@@ -125,6 +125,7 @@ def caption_files(
                 rows = (replace(row, name=names(row.path)) for row in journal.rows(run.written()))
                 write_table(rows, table, FILE_COLUMNS)
         run.log_kept()
+        run.log_outliers(folders[0])
 
 
 def check_sheet(path: Path, option: str) -> None:
@@ -162,7 +163,8 @@ class _Run:
         self._companions = Companions(outputs.sidecars, outputs.embed, outputs.overwrite)
         self._jobs: deque[_Job] = deque()
         self._positions = array("q")  # the place of each image in the journal: 8 bytes instead of its path
-        self._num_finished = 0
+        self._num_finished = self._num_captioned = 0
+        self._outlier, self._num_outliers = "", 0  # the first one, and how many there are
 
     def images(self) -> Iterator[ImageSource]:
         """The images that are to be captioned, in order; each has a job."""
@@ -194,6 +196,10 @@ class _Run:
             return self._failed(job, path, error)
         if self._journal is not None:
             self._positions[job.number] = self._journal.add(job.id, rows)
+        self._num_captioned += 1
+        if result.captions[0].is_outlier:
+            self._num_outliers += 1
+            self._outlier = self._outlier or escaped(path)
         return CaptionedFile(path, rows)
 
     def _failed(self, job: _Job, path: Path, error: DataError) -> CaptionedFile:
@@ -211,6 +217,21 @@ class _Run:
         """Says how many files were left as they were."""
         if kept := self._companions.kept:
             _log.info("texts, descriptions and copies that exist and were kept: %d; --overwrite replaces them", kept)
+
+    def log_outliers(self, folder: Path) -> None:
+        """Warns of the images that are unlike those that the captioner in ``folder`` was trained on."""
+        if not self._num_outliers:
+            return
+        from wordgaze.inference.captioner_folder import read_card  # needs PyTorch, which a captioner with outliers has
+
+        of, is_one = f"{self._num_outliers} of {self._num_captioned} images", self._num_captioned == 1
+        dataset = read_card(folder).dataset
+        _log.warning(
+            "%s unlike the images%s that the captioner was trained on; %s may be wrong",
+            f"{self._outlier} is" if is_one else f"{of} {'is' if self._num_outliers == 1 else 'are'}",
+            f" of {dataset}" if dataset and dataset != "folder" else "",
+            "the caption and its confidence" if is_one else "captions and confidence",
+        )
 
     def _prepared(self, number: int, found: FoundImage) -> ImageSource | None:
         """What opens the image, or its error. None where nothing is to be done."""

@@ -47,7 +47,10 @@ def _row(result: CaptionedImage) -> Row:
     if result.image is None:
         return Row(result.name, error=str(result.error))
     best, thumbnail = result.captions[0], _thumbnail(result.image)
-    return Row(result.name, best.text, best.log_prob, math.exp(best.log_prob), None, thumbnail, best.confidence)
+    return Row(
+        result.name, best.text, best.log_prob, math.exp(best.log_prob), None, thumbnail, best.confidence,
+        is_outlier=best.is_outlier,
+    )  # fmt: skip
 
 
 def _thumbnail(image: Image.Image) -> bytes:

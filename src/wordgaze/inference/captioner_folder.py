@@ -6,6 +6,7 @@
                           captioner's parts (:class:`CaptionerParts`) its tensors, under its name
     SHA256SUMS            the checksums of these files, in the form of ``sha256sum``; older folders have none
     README.md             optional: the model card, for people; model_card.html is the same as a page
+    training_images.txt   optional: the checksums of the images that it was trained on
 
 Nothing in the folder is pickled, and loading it cannot run code.
 """
@@ -127,8 +128,10 @@ def save_captioner(
     parts: CaptionerParts = NO_PARTS,
     dataset: str = "",
     generation: GenerationConfig | None = None,
+    documents: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Writes a captioner folder, whole or not at all. Equal weights give equal bytes."""
+    """Writes a captioner folder, whole or not at all. Equal weights give equal bytes. ``documents`` are further texts
+    by file name."""
     card = CaptionerCard(
         format=written_format(vocabulary.tokenizer.name),
         tokenizer=vocabulary.tokenizer.name,
@@ -143,7 +146,7 @@ def save_captioner(
     )
     state = {f"encoder.{k}": v for k, v in encoder_state.items()}
     state |= {f"decoder.{k}": v.detach().cpu() for k, v in decoder.state_dict().items()}
-    write_captioner(folder, card, state | parts.tensors(), vocabulary.tokenizer)
+    write_captioner(folder, card, state | parts.tensors(), vocabulary.tokenizer, documents)
 
 
 def written_format(tokenizer: str) -> int:

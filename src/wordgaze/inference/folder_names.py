@@ -4,6 +4,7 @@ from pathlib import Path
 
 CARD, WEIGHTS = "captioner.json", "weights.safetensors"
 MODEL_CARD, CARD_PAGE = "README.md", "model_card.html"
+TRAINING_IMAGES = "training_images.txt"
 
 EXPORTED_CARD = "config.json"
 ENCODER_GRAPH, INIT_GRAPH, STEP_GRAPH = "encoder.onnx", "decoder_init.onnx", "decoder_step.onnx"

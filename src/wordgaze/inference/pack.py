@@ -22,7 +22,7 @@ from wordgaze.inference.captioner_folder import (
     write_captioner,
     written_format,
 )
-from wordgaze.inference.folder_names import CARD
+from wordgaze.inference.folder_names import CARD, TRAINING_IMAGES
 from wordgaze.inference.precision import WeightsDtype, narrowed
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.encoders import packaged_body
@@ -74,7 +74,8 @@ def pack_captioner(
         "dataset": card.dataset or dataset,
     }
     packed = card.model_copy(update=update)
-    write_captioner(folder, packed, narrowed(stored, dtype), tokenizer_of(source, card), documents(packed))
+    texts = {**_training_images(source), **documents(packed)}
+    write_captioner(folder, packed, narrowed(stored, dtype), tokenizer_of(source, card), texts)
     return PackedSizes(_size(source), _size(folder))
 
 
@@ -86,6 +87,12 @@ def _summarised(card: CaptionerCard, state: dict[str, Tensor]) -> dict[str, Tens
     summary = NgramSummaryReranker.summarise(neighbours).tensors()
     kept = {k: v for k, v in state.items() if not k.startswith("neighbours.")}
     return kept | {f"summary.{k}": v for k, v in summary.items()}
+
+
+def _training_images(source: Path) -> dict[str, str]:
+    """The file with the checksums of the training images, if there is one: they stay those of the captioner."""
+    path = source / TRAINING_IMAGES
+    return {path.name: path.read_text(encoding="utf-8")} if path.is_file() else {}
 
 
 def check_target(source: Path, folder: Path, overwrite: bool) -> None:

@@ -27,7 +27,7 @@ class Row:
 
     ``error`` is the message for an image that could not be captioned; the other fields are then empty. ``confidence``
     is None where the captioner has no calibration. ``path`` is that of the file, ``name`` its name, and ``naming`` is
-    that of the caption. Both are valid UTF-8, see :func:`wordgaze.core.printable.escaped`.
+    that of the caption, as is ``is_outlier``. Both are valid UTF-8, see :func:`wordgaze.core.printable.escaped`.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Row:
     confidence: float | None = None
     path: str = ""
     naming: str = ""
+    is_outlier: bool = False
 
 
 def check_table(path: Path) -> None:

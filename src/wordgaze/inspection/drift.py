@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wordgaze.core.errors import DataError, ParamsError
-from wordgaze.core.printable import escaped
+from wordgaze.core.printable import count_noun, escaped
 from wordgaze.inspection.observations import Observations
 from wordgaze.inspection.stability import Stability, bins_for, quantile_bins, stability
 from wordgaze.metrics.base import Floats
@@ -117,6 +117,15 @@ class Watched:
     reference: str
 
 
+def check_observations(observed: Observations, source: str) -> None:
+    """Raises DataError for fewer captions of ``source`` than ``MIN_OBSERVATIONS``."""
+    if len(observed.captions) < MIN_OBSERVATIONS:
+        raise DataError(
+            f"{source} has {count_noun(len(observed.captions), 'caption')} that can be compared; give a folder or a log"
+            f" with at least {MIN_OBSERVATIONS}, the reference by --reference"
+        )
+
+
 def compare_observations(
     named: Watched,
     reference: Observations,
@@ -129,12 +138,8 @@ def compare_observations(
 
     Raises DataError for fewer captions than ``MIN_OBSERVATIONS``.
     """
-    for what, observed in ((named.reference, reference), (named.source, today)):
-        if len(observed.captions) < MIN_OBSERVATIONS:
-            raise DataError(
-                f"only {len(observed.captions)} captions of {what} can be compared; give a folder or a log with at"
-                f" least {MIN_OBSERVATIONS}, the reference by --reference"
-            )
+    check_observations(reference, named.reference)
+    check_observations(today, named.source)
     some = _thinned(today)
     measures = [_embeddings(reference, some, thresholds.psi), *_texts(reference, some, vocabulary, thresholds.psi)]
     tokenize = vocabulary.tokenizer.tokenize

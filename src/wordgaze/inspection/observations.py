@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from wordgaze.core.errors import CaptionsError, DataError, ImageError, ModelError
-from wordgaze.core.files import fingerprint, sha256, write_json
+from wordgaze.core.files import fingerprint, missing_file_remedy, sha256, write_json
 from wordgaze.core.progress import track
 from wordgaze.core.tables import unguard_formula
 from wordgaze.generation.image_statistics import ImageStatistics
@@ -172,7 +172,7 @@ def read_log(path: Path) -> Observations:
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     ending = path.suffix.lower()
     if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder; check the path")
+        raise DataError(f"{path}: there is no such file or folder; {missing_file_remedy(path)}")
     if ending not in LOG_ENDINGS:
         raise CaptionsError(f"{path} is not a valid log; give a folder of images, or a file {', '.join(LOG_ENDINGS)}")
     try:

@@ -2,11 +2,13 @@
 
 import csv
 import logging
+import math
 import shutil
+import sys
 import time
 from pathlib import Path
 
-from wordgaze.config.params import Params, TrainParams
+from wordgaze.config.params import InitialParams, Params, TrainParams
 from wordgaze.core import paths
 from wordgaze.core.files import atomic_write, fingerprint, sha256, write_json
 from wordgaze.core.progress import counter
@@ -17,7 +19,9 @@ from wordgaze.text.word_vectors import WordVectors, read_vectors
 from wordgaze.tracking.lineage import log_splits
 from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun, stage_run
 from wordgaze.training.fit import TrainingTask, fit
+from wordgaze.training.initial import with_words_of
 from wordgaze.training.trainer import EpochMetrics
+from wordgaze.training.training_images import image_checksums, training_images
 from wordgaze.vision.feature_store import FeatureStore
 
 _log = logging.getLogger(__name__)
@@ -28,6 +32,7 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
 
     An interrupted training continues from its checkpoint, unless the data, the settings or the code have changed.
     """
+    settings = continuing_settings(settings, params.train_stage1.initial)
     task = _task(stage, params, settings, start)
     sections = {
         "seed": params.seed,
@@ -48,25 +53,48 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
     shutil.rmtree(scratch, ignore_errors=True)
 
 
+def continuing_settings(settings: TrainParams, initial: InitialParams) -> TrainParams:
+    """The settings of a training; where it continues that of a captioner, with its fewer epochs and smaller steps."""
+    if not initial.captioner:
+        return settings
+    epochs, learning_rate = min(settings.epochs, initial.epochs), min(settings.learning_rate, initial.learning_rate)
+    return settings.model_copy(update={"epochs": epochs, "learning_rate": learning_rate})
+
+
+def seen_images(stage: str, params: Params, prepared: Prepared, start: Path | None) -> frozenset[str] | None:
+    """The checksums of the images that the captioner is trained on; None where those of a captioner that it continues
+    are unknown. Stage 1, which does not read images, has those alone: what stage 2 writes is compared and registered.
+    """
+    before = training_images(start) if start and params.train_stage1.initial.captioner else frozenset()
+    if before is None or stage == "train_stage1":
+        return before or None
+    return before | image_checksums(paths.RAW / "images" / image for image in prepared.captions["train"])
+
+
 def _task(stage: str, params: Params, settings: TrainParams, start: Path | None) -> TrainingTask:
     prepared, store = Prepared.load(paths.PREPARED), FeatureStore(paths.FEATURES)
     vectors: WordVectors | None = None
-    if params.model.word_vectors and start is None:
+    if start is not None:
+        prepared = with_words_of(prepared, start)
+    elif params.model.word_vectors:
         vectors = read_vectors(params.model.word_vectors, prepared.vocabulary.words)
         _log.info("word vectors: %s", vectors.summary())
     return TrainingTask(
         prepared, store, params.model, settings, params.prepare.max_words, params.seed,
         start=start, vectors=vectors, image_folder=paths.RAW / "images",
         code=fingerprint(code_fingerprint(stage), params.fixes_kernels), dataset=params.dataset.name,
+        seen=seen_images(stage, params, prepared, start),
     )  # fmt: skip
 
 
 def _fit(stage: str, task: TrainingTask, scratch: Path, folder: Path, run: StageRun) -> list[EpochMetrics]:
     """Trains, and logs the curve and the speed to the run."""
     steps, started = 0, time.monotonic()
+    epochs = EpochLines(stage, task.settings.epochs)
     with counter(stage) as report:
 
         def on_epoch(row: EpochMetrics) -> None:
+            print(epochs.line(row, time.monotonic() - started), file=sys.stderr, flush=True)
             run.metrics({_in_group(name): row[name] for name in row if name != "epoch"}, step=int(row["epoch"]))
 
         def on_step(done: int, total: int) -> None:
@@ -78,6 +106,35 @@ def _fit(stage: str, task: TrainingTask, scratch: Path, folder: Path, run: Stage
     seconds = time.monotonic() - started
     run.metrics({"speed/seconds": seconds, "speed/steps_per_second": steps / seconds})
     return history
+
+
+class EpochLines:
+    """What is printed after every epoch: the loss, the dev score and the time that is left."""
+
+    def __init__(self, stage: str, epochs: int) -> None:
+        self._stage, self._epochs = stage, epochs
+        self._best = -math.inf
+        self._done = 0  # epochs of this process: an interrupted training has done others before
+
+    def line(self, row: EpochMetrics, seconds: float) -> str:
+        """The line for a row of the curve, ``seconds`` after the training has begun in this process.
+
+        A row without a loss, of epoch 0, scores the weights that the training starts from.
+        """
+        epoch, score = int(row["epoch"]), row["dev_cider"]
+        best, self._best = " (best)" if score > self._best else "", max(self._best, score)
+        if "train_loss" not in row:
+            return f"{self._stage}: before the first epoch, dev CIDEr {score:.3f}"
+        self._done += 1
+        left = seconds / self._done * (self._epochs - epoch)
+        shown = f"{self._stage}: epoch {epoch} of {self._epochs}, loss {row['train_loss']:.3f}"
+        return f"{shown}, dev CIDEr {score:.3f}{best}, at most {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _in_group(name: str) -> str:

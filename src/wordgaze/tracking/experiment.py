@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 EXPERIMENT = "wordgaze"
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
+"""The tag by which MLflow knows an experiment as one of training runs, and not of agents."""
+
 NAME_VARIABLE, ID_VARIABLE = "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"
 
 
@@ -34,6 +37,8 @@ def find_experiment(client: "MlflowClient", address: str, create: bool) -> str:
             f"the experiment {experiment.name!r} is deleted; run `mlflow experiments restore --experiment-id "
             f"{experiment.experiment_id}`, or name another one in {NAME_VARIABLE}"
         )
+    if create and KIND not in experiment.tags:
+        client.set_experiment_tag(experiment.experiment_id, KIND, TRAINING)
     return str(experiment.experiment_id)
 
 
@@ -53,7 +58,8 @@ def _by_id(client: "MlflowClient", number: str) -> "Experiment":
 
 def _create(client: "MlflowClient", name: str, address: str) -> str:
     served = address.startswith(("http:", "https:", "databricks"))  # then the server keeps the artifacts
-    return str(client.create_experiment(name, artifact_location=None if served else artifact_location()))
+    location = None if served else artifact_location()
+    return str(client.create_experiment(name, artifact_location=location, tags={KIND: TRAINING}))
 
 
 def artifact_location() -> str:

@@ -27,7 +27,7 @@ def fetch_model(address: str) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.models import get_model_info
 
-    with translate_errors(f"find {address}", "see `mlflow ui` for what is registered, or run `wordgaze register`"):
+    with translate_errors(f"find {address}", "see `mlflow ui`, or run `wordgaze register` and `wordgaze promote`"):
         info = get_model_info(address)
         place: str | None = info.flavors.get("python_function", {}).get("artifacts", {}).get(ARTIFACT, {}).get("path")
         if place is None:

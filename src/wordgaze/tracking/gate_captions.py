@@ -86,7 +86,7 @@ def _kept(candidate: Candidate, data: GateData) -> Path:
 
     decoding = candidate.generation.model_dump(mode="json")
     code = [code_fingerprint("gate"), torch.__version__]  # no stage has this name: all code of the package
-    return writable_scratch("gate") / f"{fingerprint(candidate.checksum, data.identity.checksum, decoding, code)}.json"
+    return writable_scratch("gate") / f"{fingerprint(candidate.checksum, data.checksums, decoding, code)}.json"
 
 
 def _captions(candidate: Candidate, data: GateData) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from wordgaze.core import paths
@@ -39,7 +39,8 @@ class GateIdentity(Result):
 class GateData:
     """Images, their references as tokens of the scoring tokenizer, and the objects of their boxes where they have any.
 
-    The order is that of the checksums of the pictures, so neither names nor their order count.
+    The order is that of the checksums of the pictures, so neither names nor their order count. ``checksums`` are these,
+    of the files.
     """
 
     identity: GateIdentity
@@ -48,6 +49,18 @@ class GateData:
     tokenizer: Tokenizer
     objects: tuple[frozenset[str], ...]
     nouns: frozenset[str]
+    checksums: tuple[str, ...]
+
+    def without(self, checksums: frozenset[str]) -> "GateData":
+        """The gate set without these pictures; its identity stays that of the whole."""
+        kept = [place for place, checksum in enumerate(self.checksums) if checksum not in checksums]
+        return replace(
+            self,
+            images=tuple(self.images[place] for place in kept),
+            references=tuple(self.references[place] for place in kept),
+            objects=tuple(self.objects[place] for place in kept) if self.objects else (),
+            checksums=tuple(self.checksums[place] for place in kept),
+        )
 
     @property
     def chair(self) -> Chair | None:
@@ -124,6 +137,7 @@ def _gate_data(
         tokenizer=tokenizer,
         objects=tuple(frozenset(b.noun for b in records[place].objects) for place in order) if has_boxes else (),
         nouns=nouns,
+        checksums=tuple(sums[place] for place in order),
     )
 
 

@@ -19,6 +19,7 @@ from wordgaze.tracking.decisions import Decision, Outcome, history, new_decision
 from wordgaze.tracking.gate import GateResult, pass_gate
 from wordgaze.tracking.gate_captions import Candidate
 from wordgaze.tracking.gate_data import GateData, GateIdentity, read_gate_data
+from wordgaze.tracking.gate_overlap import without_training_images
 from wordgaze.tracking.names import CHALLENGER, CHAMPION, tracking_params
 from wordgaze.tracking.registered_model import CaptionerModel
 from wordgaze.tracking.registry_claim import claimed
@@ -121,22 +122,26 @@ class _Gate:
         data = read_gate_data(self.settings.data)
         if (mismatch := self._mismatch(data.identity)) is not None:
             return self._decision("refused", mismatch, data.identity)
-        result = self._compare(data)
+        result, left_out = self._compare(data)
         outcome: Outcome = "refused" if result.failures else "promoted"
-        return self._decision(outcome, "; ".join(result.failures) or result.gain, data.identity, result)
+        why = [*(result.failures or [result.gain]), *([left_out] if left_out else [])]
+        return self._decision(outcome, "; ".join(why), data.identity, result)
 
     def forced(self, reason: str) -> Decision:
         """Promoted by the user, with the table if it can be made."""
         try:
             data = read_gate_data(self.settings.data)
-            return self._decision("forced", reason, data.identity, self._compare(data))
+            return self._decision("forced", reason, data.identity, self._compare(data)[0])
         except WordgazeError as error:
             _log.warning("promoted without a comparison: %s", error)
             return self._decision("forced", reason)
 
-    def _compare(self, data: GateData) -> GateResult:
+    def _compare(self, data: GateData) -> tuple[GateResult, str]:
+        """The comparison on the images that neither was trained on, and which images were left out."""
+        challenger = self._candidate(self.challenger)
         champion = self._candidate(self.champion) if self.champion else None
-        return pass_gate(self._candidate(self.challenger), champion, data, self.settings)
+        unseen, left_out = without_training_images(data, [challenger, *([champion] if champion else [])])
+        return pass_gate(challenger, champion, unseen, self.settings), left_out
 
     def _candidate(self, version: "ModelVersion") -> Candidate:
         return candidate_of(self.model.name, int(version.version))

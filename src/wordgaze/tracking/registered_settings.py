@@ -16,7 +16,7 @@ def registered_generation(address: str) -> GenerationConfig:
     open_store(create=False)
     from mlflow.models import get_model_info
 
-    with translate_errors(f"load {address}", "see `mlflow ui` for what is registered, or run `wordgaze register`"):
+    with translate_errors(f"load {address}", "see `mlflow ui`, or run `wordgaze register` and `wordgaze promote`"):
         signature = get_model_info(address).signature
     params = signature.params.params if signature and signature.params else []
     settings = {param.name: param.default for param in params}

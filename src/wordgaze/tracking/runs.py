@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wordgaze.config.params import load_params
 from wordgaze.core import paths
-from wordgaze.core.errors import TrackingError
+from wordgaze.core.errors import ParamsError, TrackingError
 from wordgaze.core.files import fingerprint
 from wordgaze.tracking.cost import measured_cost
 from wordgaze.tracking.processes import process_tags
@@ -32,6 +33,7 @@ WEIGHTS_TAG = "weights.sha256"
 DATASET = "dataset"
 EVALUATED_ON = "evaluated_on.fingerprint"
 COMMIT = "git.commit"
+_NO_COMMIT = "no-commit"
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,7 @@ def _parent(store: Store, origin: Mapping[str, str]) -> str:
     found = store.client.search_runs([store.experiment], f"tags.`{PIPELINE_TAG}` = {quoted(key)}", max_results=1)
     tags = {PIPELINE_TAG: key, **origin, **process_tags()}
     if not found:
-        name = os.environ.get("DVC_EXP_NAME") or key
-        return str(store.client.create_run(store.experiment, tags=tags, run_name=name).info.run_id)
+        return str(store.client.create_run(store.experiment, tags=tags, run_name=_parent_name(origin)).info.run_id)
     run_id: str = found[0].info.run_id
     for tag, value in process_tags().items():  # before the status: a run with an ended process counts as killed
         store.client.set_tag(run_id, tag, value)
@@ -140,6 +141,18 @@ def _pipeline(origin: Mapping[str, str]) -> str:
     return f"{os.environ.get('DVC_EXP_NAME') or origin[COMMIT][:12]}-{fingerprint(params)}"
 
 
+def _parent_name(origin: Mapping[str, str]) -> str:
+    """The name that people see: that of the DVC experiment, or the data set and the commit, ``scenes-4963830``."""
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        return experiment
+    commit = origin[COMMIT]
+    try:
+        dataset: str = load_params(paths.PARAMS).dataset.name
+    except ParamsError:
+        dataset = "pipeline"
+    return f"{dataset}-{commit if commit == _NO_COMMIT else commit[:7]}"
+
+
 def _origin() -> dict[str, str]:
     """Tags for the commit and the DVC experiment that a run comes from; they are the same on every machine."""
     given = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
@@ -150,7 +163,7 @@ def _commit() -> str:
     try:
         git = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):  # no git, no repository, or nothing committed yet
-        return "no-commit"
+        return _NO_COMMIT
     return git.stdout.strip()
 
 

@@ -8,24 +8,25 @@ from pathlib import Path
 import torch
 
 from wordgaze.config.params import FinetuneParams, TrainParams
-from wordgaze.core.errors import ModelError
 from wordgaze.core.files import fingerprint, sha256
 from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import MAX_TRAIN_IMAGES, NeighbourReranker
 from wordgaze.inference.caption_features import caption_features
-from wordgaze.inference.captioner_folder import CaptionerParts, load_decoder, save_captioner
-from wordgaze.inference.folder_names import WEIGHTS
+from wordgaze.inference.captioner_folder import CaptionerParts, save_captioner
+from wordgaze.inference.folder_names import TRAINING_IMAGES, WEIGHTS
 from wordgaze.metrics.cider import Cider
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.batches import BatchLoader, Example
 from wordgaze.training.confidence import fit_confidence, mean_features
+from wordgaze.training.initial import continued_decoder
 from wordgaze.training.new_words import add_words
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import EpochMetrics, FinetunedEncoder, OnEpoch, OnStep, Trainer
+from wordgaze.training.training_images import training_images_text
 from wordgaze.vision.encoders import encoder_from_spec
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore
 from wordgaze.vision.sources import ImageFeatures, ImagePixels
@@ -41,9 +42,10 @@ CHECKPOINT = "checkpoint.safetensors"
 class TrainingTask:
     """All that the weights of a training depend on.
 
-    start: the captioner folder to start from, if any. vectors: word vectors to initialise the embedding with, for a
-    decoder that is trained from scratch. image_folder: needed only to fine-tune the encoder.
-    code: the fingerprint of the source code. dataset: the name of the data set, which the captioner states.
+    start: the captioner folder whose training continues, if any. vectors: word vectors to initialise the embedding
+    with, for a decoder that is trained from scratch. image_folder: needed only to fine-tune the encoder.
+    code: the fingerprint of the source code. dataset: the name of the data set, which the captioner states. seen: the
+    checksums of the images that the captioner is trained on, which it states too; None if they are unknown.
     """
 
     prepared: Prepared
@@ -57,6 +59,7 @@ class TrainingTask:
     image_folder: Path | None = None
     code: str = ""
     dataset: str = ""
+    seen: frozenset[str] | None = None
 
     def key(self) -> str:
         """A fingerprint of all that the weights depend on, which names the folder of the checkpoint."""
@@ -75,14 +78,10 @@ class TrainingTask:
         )
 
     def build_decoder(self) -> Decoder:
-        """The decoder that training starts from. Raises ModelError if ``start`` has another model or vocabulary."""
+        """The decoder that training starts from. Raises ModelError if ``start`` has another model, or words that the
+        vocabulary does not begin with."""
         if self.start:
-            decoder, vocabulary = load_decoder(self.start)
-            if decoder.config != self.model or vocabulary != self.prepared.vocabulary:
-                raise ModelError(
-                    f"{self.start} was trained with other settings of model or another vocabulary; run dvc repro"
-                )
-            return decoder
+            return continued_decoder(self.start, self.model, self.prepared.vocabulary)
         width = self.vectors.matrix.shape[1] if self.vectors else 0
         decoder = Decoder(self.model, self.store.spec.channels, len(self.prepared.vocabulary), width)
         if self.model.standardise:
@@ -186,5 +185,8 @@ def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_s
     if task.model.new_words and task.start:  # the last stage: a training continues from the words of the captions
         decoder, vocabulary = add_words(decoder, vocabulary, task.model.new_words)
     tuned = finetuned is not None
-    save_captioner(folder, decoder, vocabulary, spec, state, tuned=tuned, parts=parts, dataset=task.dataset)
+    documents = {} if task.seen is None else {TRAINING_IMAGES: training_images_text(task.seen)}
+    save_captioner(
+        folder, decoder, vocabulary, spec, state, tuned=tuned, parts=parts, dataset=task.dataset, documents=documents
+    )
     return history

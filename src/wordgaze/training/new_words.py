@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.text.word_vectors import read_vectors
@@ -54,7 +55,7 @@ def add_words(decoder: Decoder, vocabulary: Vocabulary, source: str) -> tuple[De
     if not added:
         return decoder, vocabulary
     extended = Vocabulary((*vocabulary.words, *added))
-    return _extended(decoder, len(extended), torch.stack(list(added.values()))), extended
+    return extended_decoder(decoder, torch.stack(list(added.values())), bias_offset=BIAS_OFFSET), extended
 
 
 def _weights(vector: Tensor, others: Sequence[Tensor], known: Sequence[str], vocabulary: Vocabulary) -> Tensor:
@@ -66,14 +67,19 @@ def _weights(vector: Tensor, others: Sequence[Tensor], known: Sequence[str], voc
 
 
 @torch.no_grad()
-def _extended(decoder: Decoder, vocabulary_size: int, mixtures: Tensor) -> Decoder:
-    """A copy of the decoder with a row more for each of ``mixtures`` (N, V) of the known words."""
+def extended_decoder(
+    decoder: Decoder, mixtures: Tensor, *, bias_offset: float = 0.0, config: DecoderConfig | None = None
+) -> Decoder:
+    """A copy of the decoder with a row more for each of ``mixtures`` (N, V) of the V known words.
+
+    ``bias_offset`` is added to the bias of the new words. ``config`` may have other dropout than the decoder's own.
+    """
     state = decoder.state_dict()
     for name in ("embedding.weight", "lm_head.weight", "lm_head.bias"):
         if name in state:
             rows = mixtures.to(state[name]) @ state[name]
-            state[name] = torch.cat([state[name], rows + BIAS_OFFSET if name == "lm_head.bias" else rows])
-    channels = decoder.channels
-    larger = Decoder(decoder.config, channels, vocabulary_size, decoder.vector_size)
+            state[name] = torch.cat([state[name], rows + bias_offset if name == "lm_head.bias" else rows])
+    size = decoder.vocabulary_size + len(mixtures)
+    larger = Decoder(config or decoder.config, decoder.channels, size, decoder.vector_size)
     larger.load_state_dict(state)
     return larger.to(decoder.device).train(decoder.training)

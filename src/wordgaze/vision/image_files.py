@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple, TypeAlias, cast
 
 from wordgaze.core.errors import ImageError
+from wordgaze.core.files import missing_file_remedy
 from wordgaze.vision.formats import EXTENSIONS, UNREAD_EXTENSIONS
 
 STDIN = Path("-")
@@ -60,7 +61,7 @@ class ImageFiles:
             if path == STDIN:
                 continue
             if not os.path.lexists(path) and not has_magic(str(path)):
-                raise ImageError(f"{path}: there is no such file or folder; check the path")
+                raise ImageError(f"{path}: there is no such file or folder; {missing_file_remedy(path)}")
             found = False
             for each in self._find(path):
                 found = True

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from wordgaze.core.errors import ImageError, ResourceError
+from wordgaze.core.files import missing_file_remedy
 from wordgaze.core.memory import decoding_budget
 from wordgaze.vision.decoding_cost import (
     LIGHT_PIXELS,
@@ -104,7 +105,7 @@ def _load(source: Path | bytes | BinaryIO, name: Path, side: int | None, only_li
         return _of_format(BytesIO(source if isinstance(source, bytes) else source.read()), name, side, only_light)
     try:
         if not source.exists():
-            raise ImageError(f"{name}: there is no such file; check the path")
+            raise ImageError(f"{name}: there is no such file; {missing_file_remedy(name)}")
         if not source.is_file():
             raise ImageError(f"{name}: is a folder or a device, not a file; give the path of an image")
         with source.open("rb") as stream:

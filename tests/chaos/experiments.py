@@ -1,18 +1,17 @@
 """Ten queued experiments, of which two are killed and queued again: ten results, none twice, in DVC and in MLflow.
 
-Works in a copy of a finished project, which has its outputs, is committed, and is small enough for ten evaluations:
+    python -m tests.chaos.experiments [--project PROJECT]
 
-    python benchmarks/queue_campaign.py PROJECT
+Works in a copy of a finished project, which is committed and small enough for ten evaluations; by default one is made.
 """
 
+import argparse
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,19 +19,22 @@ from typing import Any
 
 import psutil
 
+from tests.chaos.miniature import miniature
+from tests.conftest import Project
+
 SETTINGS = [f"evaluate.bootstrap_resamples={100 + number}" for number in range(10)]
 KILLED = 2
 PATIENCE = 1800  # seconds for the queue
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "project"
-        aside = shutil.ignore_patterns("__pycache__", "mlflow.db*", "mlartifacts", ".scratch", "tmp")
-        shutil.copytree(Path(sys.argv[1]).resolve(), root, ignore=aside)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.experiments", description=__doc__.splitlines()[0])
+    parser.add_argument("--project", type=Path, help="a finished project to copy; by default one is made")
+    with miniature(parser.parse_args().project) as project:
+        root = project.root
         for setting in SETTINGS:
             dvc(root, "exp", "run", "--queue", "-S", setting)
-        dvc(root, "queue", "start", "-j", "2")
+        start_queue(root)
         killed = kill_two(root)
         wait(root)
         failed = len(re.findall(r"\bFailed\b", dvc(root, "queue", "status")))
@@ -43,8 +45,16 @@ def main() -> None:
 
 
 def dvc(root: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    return Project(root).dvc(*arguments)
+
+
+def start_queue(root: Path) -> None:
+    """Starts two workers. They keep what they print to, so a pipe would stay open until the queue is empty."""
+    command = [sys.executable, "-m", "dvc", "queue", "start", "-j", "2"]
+    subprocess.run(
+        command, cwd=root, env=Project(root).environment(), check=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def kill_two(root: Path) -> set[int]:
@@ -52,11 +62,10 @@ def kill_two(root: Path) -> set[int]:
     killed: set[int] = set()
     end = time.monotonic() + PATIENCE
     while len(killed) < KILLED and time.monotonic() < end:
-        for process in psutil.process_iter(["cmdline", "cwd", "create_time"]):
+        for process in psutil.process_iter(["cmdline", "cwd"]):
             info = process.info
-            is_stage = "pipeline" in (info["cmdline"] or ()) and str(info["cwd"] or "").startswith(
-                str(root / ".dvc/tmp")
-            )
+            is_here = str(info["cwd"] or "").startswith(str(root / ".dvc/tmp"))
+            is_stage = is_here and "pipeline" in (info["cmdline"] or ())
             if is_stage and process.pid not in killed and running(root) > len(killed):
                 os.kill(process.pid, signal.SIGKILL)
                 killed.add(process.pid)
@@ -88,7 +97,7 @@ def resume(root: Path) -> None:
     dvc(root, "queue", "remove", "--failed")
     for setting in sorted(missing):
         dvc(root, "exp", "run", "--queue", "-S", setting)
-    dvc(root, "queue", "start", "-j", "2")
+    start_queue(root)
 
 
 def wait(root: Path) -> None:
@@ -109,7 +118,7 @@ def shown(root: Path) -> list[tuple[str, str, float]]:
         for experiment in row.get("experiments") or ():
             revision = experiment["revs"][0]
             data = revision["data"] or {}
-            if data.get("metrics") and experiment.get("executor") is None:
+            if data.get("metrics") and (experiment.get("executor") or {"state": "success"})["state"] == "success":
                 number = data["params"]["params.yaml"]["data"]["evaluate"]["bootstrap_resamples"]
                 score = data["metrics"]["reports/evaluation.json"]["data"]["scores"]["beam"]["bleu_1"]
                 found.append((f"evaluate.bootstrap_resamples={number}", revision["name"], score))
