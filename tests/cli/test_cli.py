@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -193,3 +194,17 @@ def test_without_a_trained_model_the_way_out_is_named(
 
 def test_doctor_says_that_nothing_is_damaged(run: Run) -> None:
     assert run("doctor") == (0, "dvc.lock and the MLflow database are sound\n", "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_before_the_command_begins_has_its_exit_code(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "app", lambda **_: os.kill(os.getpid(), number))
+    before = signal.signal(number, signal.SIG_DFL)  # a job in the background of a shell ignores SIGINT
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(number, before)
+    assert ended.value.code == code

@@ -118,11 +118,13 @@ def main() -> None:
     Ctrl-C and SIGTERM unwind: what they interrupt is cleaned up or kept for the next run, and the exit code is 130 or
     143.
     """
-    handle_termination()
     try:
+        handle_termination()
         app(prog_name="wordgaze")
     except SystemExit as ended:
         sys.exit(exit_status(_INTERRUPTED) if ended.code == _INTERRUPTED else ended.code)
+    except KeyboardInterrupt:  # before the command began, or after it: typer handles what comes in between
+        sys.exit(exit_status(_INTERRUPTED))
     except WordgazeError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
