@@ -49,14 +49,14 @@ def test_images_that_either_was_trained_on_are_left_out_by_name(tmp_path: Path, 
     assert [captions[0][0] for captions in left.references] == [image.path.stem for image in left.images]
     assert left.identity == gate_set(pictures).identity
     assert told == (
-        "left out of the gate set: 5 images (00.png, 01.png, 02.png and 2 more) are training images of version 2; 1"
-        " images (35.png) are training images of version 1"
+        "left out of the gate set: 5 training images of version 2 (00.png, 01.png, 02.png and 2 more);"
+        " 1 training image of version 1 (35.png)"
     )
 
 
 def test_too_few_images_that_are_left_are_an_error_with_a_way_out(tmp_path: Path, pictures: list[Path]) -> None:
     one, two = trained_on(tmp_path, 1, []), trained_on(tmp_path, 2, pictures[:10])
-    with pytest.raises(TrackingError, match=r"gate set dev, 10 images \(00.* version 2; 26 are left, and 30 .* --data"):
+    with pytest.raises(TrackingError, match=r"dev has 10 training .* version 2 \(00.*; 26 of its 36 .* 30 .* --data"):
         without_training_images(gate_set(pictures), [two, one])
     assert len(without_training_images(gate_set(pictures), [two])[0].images) == 26  # a first champion
 

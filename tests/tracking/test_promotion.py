@@ -232,8 +232,7 @@ def test_training_images_of_the_challenger_are_left_out_and_the_decision_names_t
     decision = promote()
     assert (decision.outcome, decision.data) == ("promoted", whole.data)
     assert decision.why.endswith(
-        "left out of the gate set: 1 images (5.png) are training images of version 2; 1 images (5.png) are training"
-        " images of version 1"
+        "left out of the gate set: 1 training image of version 2 (5.png); 1 training image of version 1 (5.png)"
     )
 
 

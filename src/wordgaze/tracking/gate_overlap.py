@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from wordgaze.core.errors import TrackingError
+from wordgaze.core.printable import count_noun
 from wordgaze.data.datasets.source import Found
 from wordgaze.tracking.gate import MIN_GATE_IMAGES
 from wordgaze.tracking.gate_captions import Candidate
@@ -32,7 +33,8 @@ def without_training_images(data: GateData, candidates: Sequence[Candidate]) -> 
             continue
         both = [image for image, each in zip(data.images, data.checksums, strict=True) if each in known]
         if both:
-            clauses.append(f"{len(both)} images ({_named(both)}) are training images of version {candidate.version}")
+            images = count_noun(len(both), "training image")
+            clauses.append(f"{images} of version {candidate.version} ({_named(both)})")
             seen |= known
     if not clauses:
         return data, ""
@@ -40,10 +42,10 @@ def without_training_images(data: GateData, candidates: Sequence[Candidate]) -> 
     needed = MIN_GATE_IMAGES if len(candidates) > 1 else 1
     if len(left.images) < needed:
         raise TrackingError(
-            f"of the {len(data.images)} images of the gate set {data.identity.name}, {told}; {len(left.images)} are"
+            f"the gate set {data.identity.name} has {told}; {len(left.images)} of its {len(data.images)} images are"
             f" left, and {needed} are needed: give other images with --data, or promote with --force --reason TEXT"
         )
-    _log.warning("of the gate set %s, %s; they are left out", data.identity.name, told)
+    _log.warning("the gate set %s has %s; they are left out", data.identity.name, told)
     return left, f"left out of the gate set: {told}"
 
 
