@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 all: pipeline ## set up, run the pipeline on the built-in data, print the scores
 
 .PHONY: setup
-setup: $(READY) ## make the environment in .venv from the lock: on Linux 6.3 GB, of which 4.6 GB are for GPUs
+setup: $(READY) ## make the environment in .venv from the lock: on Linux 7 GB, of which 4.6 GB are for GPUs
 
 .PHONY: interpreter
 interpreter: # an environment keeps its Python, so another PYTHON that is asked for is refused
@@ -35,7 +35,7 @@ $(READY): requirements.lock pyproject.toml | interpreter
 	@test -x $(UV) || $(BIN)/python -m pip install --disable-pip-version-check --quiet "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
 	@rm -f $(VENV)/.ready*
 ifeq ($(TORCH_BACKEND),)
-	@echo "installing requirements.lock into $(VENV): a few minutes the first time. On Linux it takes 6.3 GB, of which" \
+	@echo "installing requirements.lock into $(VENV): a few minutes the first time. On Linux it takes 7 GB, of which" \
 	  "4.6 GB are for GPUs; TORCH_BACKEND=cpu make leaves those out"
 	@test -t 2 || quiet=--quiet; $(UV) pip sync $$quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 else
@@ -52,7 +52,7 @@ endif
 	@touch $@
 
 .PHONY: pipeline
-pipeline: $(READY) repository ## run what has changed of the six stages, print the scores
+pipeline: $(READY) repository .dvc/plots.html ## run what has changed of the stages, print the scores
 	@wordgaze doctor --fix
 	@dvc repro
 	@wordgaze summary
@@ -62,6 +62,9 @@ repository: $(READY) # DVC needs git, unless it is told that there is none, as i
 	@test -e .git || grep -qs no_scm .dvc/config.local || { dvc config --local core.no_scm true; \
 	  echo "There is no git repository here, so DVC works without one, and without experiments. To have them: git init," \
 	    "git add -A, git commit, and dvc config --local --unset core.no_scm"; }
+
+.dvc/plots.html: | $(READY) repository # dvc plots shows this page, which needs no network
+	@wordgaze offline-plots
 
 .PHONY: test
 test: $(READY) browser web-runtime lint ## ruff, mypy, the documentation, pytest; CI=true as root installs Chromium

@@ -100,6 +100,14 @@ class Project:
     def git(self, *arguments: str) -> None:
         subprocess.run(["git", *AUTHOR, *arguments], cwd=self.root, env=self.environment(), check=True)
 
+    def changed_files(self) -> str:
+        """What ``git status`` lists; "" for a clean working tree."""
+        command = ["git", "status", "--porcelain"]
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment(), capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
     def environment(self) -> dict[str, str]:
         """Nothing of this machine's settings, one thread, this Python first, and a network that ends at once."""
         aside = ("DVC_", "MLFLOW_", "GIT_", "PYTEST_")

@@ -6,6 +6,8 @@ from typing import Any
 
 import typer
 
+from wordgaze.cli.options import GENERATION_PANEL
+
 
 def render() -> str:
     """The page in Markdown."""
@@ -54,20 +56,13 @@ def _default(param: Any) -> str:
     if param.required:
         return "required"
     default = param.default
-    if default is None and getattr(param, "rich_help_panel", None) == "Generation":
-        default = _generation_default(param.name)
+    if default is None and getattr(param, "rich_help_panel", None) == GENERATION_PANEL:
+        return "the captioner's"
     if default is None or default == "" or default == () or default == []:
         return "–"
     if isinstance(default, list | tuple):
         return ", ".join(f"`{each}`" for each in default)
     return f"`{default}`"
-
-
-def _generation_default(name: str) -> Any:
-    """An option of generation that is not given takes the default of its field."""
-    from wordgaze.generation.config import GenerationConfig
-
-    return GenerationConfig.model_fields[name].default
 
 
 def _cell(text: str | None) -> str:

@@ -2,9 +2,9 @@
 
     python docs/scripts/photographs_sheet.py FOLDER OUT.jpg
 
-FOLDER holds ``images/`` and ``captions.json`` in COCO's format. Of the photographs under CC BY 2.0 the eight with the
-highest confidence are drawn, each with its first reference, so that nobody chooses them. The file names and the
-addresses, which NOTICE has, are printed.
+FOLDER holds ``images/`` and ``annotations/captions.json`` in the format of COCO. Of the photographs under CC BY 2.0 the
+eight with the highest confidence are drawn, each with its first reference, so that nobody chooses them. The file names
+and the addresses, which NOTICE has, are printed.
 """
 
 import json
@@ -36,7 +36,8 @@ class Photograph(NamedTuple):
 
 def caption_photographs(folder: Path) -> list[Photograph]:
     """The photographs that may be shown, those with the highest confidence first."""
-    captioner, coco = wordgaze.load("photos"), json.loads((folder / "captions.json").read_text())
+    captioner = wordgaze.load("photos")
+    coco = json.loads((folder / "annotations" / "captions.json").read_text(encoding="utf-8"))
     licences = {each["id"] for each in coco["licenses"] if each["url"] == CC_BY}
     references: dict[int, str] = {}
     for each in coco["annotations"]:

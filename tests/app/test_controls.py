@@ -8,6 +8,7 @@ from wordgaze.app.controls import (
     FIELDS,
     STRATEGIES,
     Choices,
+    cut_note,
     own_preset,
     own_values,
     read_controls,
@@ -69,17 +70,22 @@ def test_two_strategies_are_chosen_at_first_the_captioner_s_own_before_the_other
 
 def test_the_controls_hold_a_captioner_s_own_settings_as_far_as_they_reach() -> None:
     config = GenerationConfig(
-        strategy="neighbours", name_objects=True, num_beams=50, max_new_tokens=12, bad_words=("man", "dog")
+        strategy="neighbours", name_objects=True, num_beams=60, max_new_tokens=12, bad_words=("man", "dog")
     )
     _, *values = own_values(config)
     shown = dict(zip(FIELDS, values, strict=True))
-    assert (shown["name_objects"], shown["num_beams"], shown["max_new_tokens"]) == (True, 20, 12)
+    assert (shown["name_objects"], shown["num_beams"], shown["max_new_tokens"]) == (True, 50, 12)
     assert (shown["bad_words"], shown["force_words"]) == ("man, dog", "")
+    assert cut_note(config) == "This page reaches less than its own settings: Number of beams 50 instead of 60."
+    assert cut_note(GenerationConfig(num_beams=50)) == ""
 
 
 def test_a_message_names_the_controls_by_their_labels() -> None:
     message = "num_beams is 3 and num_return_sequences 5; temperature 0.7 and my_num_beams stay"
-    assert with_labels(message) == "Beam width is 3 and Captions per strategy 5; temperature 0.7 and my_num_beams stay"
+    assert (
+        with_labels(message)
+        == "Number of beams is 3 and Captions per strategy 5; temperature 0.7 and my_num_beams stay"
+    )
 
 
 def test_null_stands_for_the_default() -> None:

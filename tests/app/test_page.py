@@ -403,12 +403,12 @@ def test_a_captioner_answers_with_its_own_settings_but_for_those_that_were_chang
     expect(page.locator(".wg-row")).to_have_count(3)
     expect(page.locator(".wg-waiting")).to_have_count(0)
     assert heads(page) == ["mbr", "greedy"]
-    for name, value in (("Beam width", "4"), ("Captions per strategy", "2"), ("Max words", "3")):
+    for name, value in (("Number of beams", "4"), ("Captions per strategy", "2"), ("Max words", "3")):
         expect(setting(page, name)).to_have_value(value)
     expect(page.get_by_label("Name objects")).to_be_checked()
     assert len(sentence(page).split()) <= 3
     choose(page, "one")
-    expect(setting(page, "Beam width")).to_have_value("5")
+    expect(setting(page, "Number of beams")).to_have_value("5")
     expect(page.locator(".wg-row")).to_have_count(2)
     assert heads(page) == DEFAULT_STRATEGIES
 
@@ -468,6 +468,11 @@ def test_a_picture_that_cannot_be_used_is_reported_in_a_sentence(page: Page, ser
         )  # a heavy one is decoded for seconds
         expect(page.locator(".wg-problem")).to_contain_text(name)
         expect(page.locator(".wg-row")).to_have_count(0)
+        if name == "words.png":  # the browser's own sign of a broken picture is not shown
+            expect(page.locator("#picture img")).to_be_hidden()
+    (tmp_path / "notes.txt").write_text("no picture")
+    give(page, tmp_path / "notes.txt")
+    expect(page.get_by_test_id("toast-text")).to_have_text("notes.txt is not a picture; choose an image file.")
 
 
 def test_an_odd_picture_is_captioned(page: Page, tmp_path: Path) -> None:

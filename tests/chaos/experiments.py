@@ -112,7 +112,7 @@ def results(root: Path) -> Counter[str]:
 
 
 def shown(root: Path) -> list[tuple[str, str, float]]:
-    """(setting, name of the experiment, BLEU-1) of each experiment with scores."""
+    """(setting, name of the experiment, BLEU-4) of each experiment with scores."""
     found = []
     for row in json.loads(dvc(root, "exp", "show", "--json")):
         for experiment in row.get("experiments") or ():
@@ -120,7 +120,7 @@ def shown(root: Path) -> list[tuple[str, str, float]]:
             data = revision["data"] or {}
             if data.get("metrics") and (experiment.get("executor") or {"state": "success"})["state"] == "success":
                 number = data["params"]["params.yaml"]["data"]["evaluate"]["bootstrap_resamples"]
-                score = data["metrics"]["reports/evaluation.json"]["data"]["scores"]["beam"]["bleu_1"]
+                score = data["metrics"]["reports/scores.json"]["data"]["bleu_4"]
                 found.append((f"evaluate.bootstrap_resamples={number}", revision["name"], score))
     return found
 

@@ -52,8 +52,8 @@ def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) ->
         *("app", "serve", "corrections", "watch", "select"),
         *("export", "conformance"),
         *("register", "promote", "models", "pack", "card", "retrain"),
-        *("init", "fingerprint", "doctor", "recipe"),
-        *("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate"),
+        *("init", "offline-plots", "fingerprint", "doctor", "recipe"),
+        *("check_params", "download", "prepare", "features", "train_stage1", "train_stage2", "evaluate"),
     ]
     assert run("--help") == (code, out, err)
 
@@ -70,6 +70,40 @@ def test_help_is_readable_without_rich() -> None:
     assert plain.stdout.startswith("Usage: wordgaze caption [OPTIONS] ")
     assert "--num-beams" in plain.stdout
     assert "[/" not in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("caption a.jpg --num-beams x", "--num-beams must be an integer, not x; see wordgaze caption -h"),
+        ("caption a.jpg --seed -1", "--seed must be at least 0, not -1; see wordgaze caption -h"),
+        ("caption a.jpg --sidecar foo", "--sidecar must be txt or xmp, not 'foo'; see wordgaze caption -h"),
+        ("caption", "PICTURES is missing; give images, folders or --files-from; see wordgaze caption -h"),
+        ("look a.jpg -o a.png", "--words is missing; see wordgaze look -h"),
+        ("capton a.jpg", "there is no command capton; did you mean caption?"),
+        ("data chek", "there is no command chek; did you mean check?"),
+        ("caption --outpu a.csv", "there is no option --outpu; did you mean --output?"),
+        ("caption --zebra", "there is no option --zebra; see wordgaze caption -h"),
+        ("caption a.jpg -o", "-o needs a value"),
+        ("caption --json=3", "--json takes no value"),
+        ("explain a.jpg b.jpg", "b.jpg is more than the command takes; see wordgaze explain -h"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_in_our_words(run: Run, arguments: str, line: str) -> None:
+    assert run(*arguments.split()) == (2, "", f"wordgaze: {line}\n")
+
+
+def test_a_group_without_a_command_shows_its_help(run: Run) -> None:
+    code, out, _ = run("data")
+    assert code == 2
+    assert "wordgaze data [OPTIONS] COMMAND" in out
+
+
+def test_help_breaks_no_line_in_the_middle_of_a_paragraph(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert (
+        " That a challenger is not better than the champion is a result and not an error. " in run("retrain", "-h")[1]
+    )
 
 
 def test_the_version_is_that_of_the_package(run: Run) -> None:

@@ -1,15 +1,22 @@
 """``wordgaze compare``, ``look`` and ``explain``."""
 
+import csv
 import json
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from tests.cli.conftest import Refused, Run, files
+from wordgaze.generation.confidence import ConfidenceModel
 from wordgaze.generation.presets import PRESETS
+from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.captioner_folder import CaptionerParts, save_captioner
+from wordgaze.vision.encoders import Encoder
 
 
 def test_compare_shows_every_strategy_with_probabilities(run: Run, captioner_folder: Path, picture: Path) -> None:
@@ -19,6 +26,62 @@ def test_compare_shows_every_strategy_with_probabilities(run: Run, captioner_fol
         assert f" {name} " in out
     assert re.search(r"nucleus 0\.9 .*\n.* --strategy sample .*\n.* --top-p 0\.9 ", out)  # what a variant is by
     assert re.search(r"\d\.\de-\d\d", out)
+
+
+@pytest.fixture
+def strange(
+    captioner_folder: Path, tiny_captioner: Captioner, tiny_confidence: ConfidenceModel, tiny_encoder: Encoder
+) -> Path:
+    """The captioner, calibrated, and trained on flickr8k, so that it finds every picture unlike those of the training."""
+    tiny_confidence.outliers[2] = -1e9
+    save_captioner(
+        captioner_folder, tiny_captioner.decoder, tiny_captioner.vocabulary, tiny_captioner.encoder.spec,
+        tiny_encoder.state_dict(), parts=CaptionerParts(confidence=tiny_confidence), dataset="flickr8k",
+    )  # fmt: skip
+    return captioner_folder
+
+
+def test_every_command_warns_of_an_image_unlike_those_of_the_training(run: Run, strange: Path, picture: Path) -> None:
+    words = ("--words", "a dog")
+    line = (
+        f"warning: {picture} is unlike the images of flickr8k that {{}} was trained on; the caption and its confidence"
+        " may be wrong\n"
+    )
+    for command in (
+        ("caption", "-o", "a.csv", "-o", "a.jsonl", "-o", "a.parquet"),
+        ("explain", "--json", "a.json"),
+        ("explain", "--json", "b.json", *words),
+        ("compare", "--max-new-tokens", 3),
+    ):
+        code, _, err = run(*command, picture)
+        assert (code, err) == (0, line.format("the captioner"))
+    assert run("look", picture, *words, "-o", "rows.png", "--model", strange)[2] == line.format(strange)
+    own, given = (json.loads(Path(name).read_text()) for name in ("a.json", "b.json"))
+    assert own["is_outlier"] and given["is_outlier"]
+    assert own["confidence"] is not None and given["confidence"] is None  # calibrated for its own captions alone
+    assert json.loads(Path("a.jsonl").read_text())["is_outlier"] is True
+    assert pq.read_table("a.parquet")["is_outlier"].to_pylist() == [True]
+    [row] = csv.DictReader(Path("a.csv").read_text().splitlines())
+    assert row["is_outlier"] == "True"
+
+
+def test_compare_has_the_captioner_s_own_settings(run: Run, captioner_folder: Path, picture: Path) -> None:
+    card = json.loads((captioner_folder / "captioner.json").read_text())
+    card["generation"] |= {"num_beams": 2, "max_new_tokens": 2}
+    (captioner_folder / "captioner.json").write_text(json.dumps(card))
+    (captioner_folder / "SHA256SUMS").unlink()
+    own = run("caption", picture, "--strategy", "greedy")[1].rstrip().rpartition("\t")[2]
+    assert len(own.split()) == 2
+    assert f" greedy  │ {own} " in re.sub(r" +│", "  │", run("compare", picture, "--num-return-sequences", 1)[1])
+
+
+def test_a_word_that_one_captioner_does_not_know_is_told_with_its_name(
+    refused: Refused, captioner_folder: Path, write_captioner: Callable[..., Path], picture: Path, tmp_path: Path
+) -> None:
+    other = write_captioner(tmp_path / "models" / "other")
+    models = ("--model", captioner_folder, "--model", other)
+    line = refused("look", picture, "--words", "a zebra", "-o", "rows.png", *models)
+    assert line == f"{captioner_folder}: the captioner does not know 'zebra'; use words of its vocabulary"
 
 
 def test_without_training_pictures_neighbours_are_left_out_or_refused(

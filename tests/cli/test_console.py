@@ -35,7 +35,7 @@ def test_the_summary_shows_scores_baselines_and_captions_as_they_are(
     assert "0.500" in shown
     assert "one caption for every image" in shown
     assert "  =1.jpg: -a dog [runs]" in shown
-    assert "scores with confidence intervals, baselines and failure cases" in shown
+    assert "scores with confidence intervals, failure cases, training curves" in shown
 
 
 def test_a_baseline_that_cannot_be_computed_has_no_row_and_a_missing_score_is_a_dash(

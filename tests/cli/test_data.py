@@ -34,7 +34,8 @@ def test_a_folder_that_the_import_would_refuse_is_a_failure_with_a_page(run: Run
 def test_captions_that_cannot_be_read_are_one_line_and_no_page(refused: Refused) -> None:
     Path("photos").mkdir()
     assert "no caption file" in refused("data", "check", "photos")
-    assert "there is no such folder" in refused("data", "check", "elsewhere")
+    line = "elsewhere: there is no such file or folder; check the path"
+    assert refused("data", "check", "elsewhere") == refused("data", "check", "elsewhere", "--dataset", "coco") == line
     assert files() == ["photos"]
     Path("photos/captions.xlsx").write_bytes(b"PK")
     assert "captions.xlsx is a workbook, which is not read; save its table as CSV" in refused("data", "check", "photos")
@@ -67,7 +68,7 @@ def test_without_a_folder_the_data_set_of_the_parameters_is_checked(run: Run) ->
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((), "params.yaml is missing"),
+        ((), "params.yaml is missing; run it in a project, or give FOLDER"),
         (("photos", "--dataset", "imagenet"), "dataset.name"),
         (("photos", "--tokenizer", "none"), "the options: prepare.tokenizer: 'none' is not a tokenizer"),
         (("photos", "--output", "page.html", "--json", "./page.html"), "give them different names"),

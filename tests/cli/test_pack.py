@@ -36,8 +36,24 @@ def test_a_captioner_that_is_packed_again_does_not_grow(run: Run, captioner_fold
     assert sizes[1] == sizes[0]
 
 
+def test_the_card_of_another_project_is_kept_and_says_what_the_copy_is_of(
+    run: Run, captioner_folder: Path, tmp_path: Path
+) -> None:
+    (captioner_folder / "README.md").write_text("# mine\n\nScores of years.\n", encoding="utf-8")
+    assert run("pack", captioner_folder, "small")[0] == run("pack", "small", "again", "--num-beams", 3)[0] == 0
+    command = "wordgaze pack small again --dtype fp16 --num-beams 3"
+    assert (tmp_path / "again" / "README.md").read_text(encoding="utf-8") == (
+        "# mine\n\nScores of years.\n\n## This copy\n\n"
+        f"The sections above are of the captioner that it was made from, by `{command}`.\n"
+    )
+    assert "Scores of years." in (tmp_path / "again" / "model_card.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.usefixtures("captioner_folder")
 def test_what_cannot_be_packed_is_one_line(refused: Refused) -> None:
     assert "nowhere holds no captioner" in refused("pack", "nowhere", "small")
+    assert refused("pack", "models/stage2", "gone/small") == (
+        "gone/small: there is no folder gone; make it, or give FOLDER another name"
+    )
     assert "models/stage2 is the captioner itself" in refused("pack", "models/stage2", "models/stage2", "--overwrite")
     assert not Path("small").exists()

@@ -50,7 +50,7 @@ def test_options_that_contradict_each_other_are_refused(refused: Refused) -> Non
     assert refused("promote", "--force") == "--force needs --reason TEXT, which is kept with the decision"
     for option in (("--force",), ("--data", "dev"), ("--new-data",)):
         assert refused("promote", "--rollback", *option) == "--rollback compares nothing; give it with --reason alone"
-    assert "metric: Input should be 'bleu_1'" in refused("promote", "--metric", "beauty")
+    assert "metric must be bleu_1" in refused("promote", "--metric", "beauty")
 
 
 def test_models_lists_the_versions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

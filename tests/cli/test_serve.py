@@ -14,11 +14,17 @@ def test_corrections_are_listed_and_exported(run: Run, refused: Refused, picture
     code, out, err = run("corrections", "list")
     assert (code, err) == (0, "")
     assert out.endswith("+00:00\tslope.png\ttiny 2\ta dog\ta slope\n")
+    assert "there is no folder gone; make it" in refused("corrections", "export", "gone/mine")
     code, out, err = run("corrections", "export", "mine")
     assert (code, err) == (0, "")
     assert out == "mine holds 1 caption; next: dvc exp run -S dataset.corrections=mine\n"
     assert sorted(path.name for path in Path("mine").iterdir()) == ["captions.csv", "images"]
     assert "mine exists and is not empty" in refused("corrections", "export", "mine")
+
+
+def test_waiting_for_others_has_no_effect_one_by_one(refused: Refused) -> None:
+    line = refused("serve", "--batch-size", 1, "--batch-wait", 3)
+    assert line.startswith("--batch-wait has no effect without a --batch-size above 1")
 
 
 def test_a_folder_without_a_captioner_is_not_served(refused: Refused) -> None:

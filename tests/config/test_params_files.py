@@ -14,12 +14,13 @@ from wordgaze.core.errors import ParamsError
     ("text", "message"),
     [
         ("seed: 2001-99-99", "is not YAML: month must be in 1..12"),
-        ("seed: 2001-01-01", "seed: Input should be a valid integer"),
+        ("seed: 2001-01-01", "seed must be an integer, not datetime.date(2001, 1, 1)"),
         ("seed: " + "{a: " * 2000, "nested too deeply"),
         ("dataset: &a\n  scenes: *a\n", "refers to itself"),
         ("a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [*{'a' if not n else f'b{n - 1}'}, *{'a' if not n else f'b{n - 1}'}]\n"
                                    for n in range(20)), "more than 10000 values"),
-        ("seed: " + "9" * 5000, "is not YAML"),
+        ("seed: " + "9" * 5000, "is not YAML: it has an integer of more than 4300 digits"),
+        ("seed: 0x" + "f" * 5000, "seed must be less than 2147483648, not an integer of 20000 bits"),
         ("#" * 100_001, "more than 100000 bytes"),
         ("".join(f"k{n}: 1\n" for n in range(60)), "and 10 more"),
         ("x" * 1000 + ": 1", "is not a parameter"),

@@ -1,5 +1,7 @@
 """Bytes in flight over all threads, and the memory of a machine or container."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -79,3 +81,37 @@ def test_the_memory_of_other_systems_is_that_of_the_hardware(tmp_path: Path, mon
 
 def test_all_pictures_share_one_budget() -> None:
     assert decoding_budget() is decoding_budget()
+
+
+ARENAS = """
+import ctypes, os, sys, tempfile, threading
+if sys.argv[1] == "limited":
+    from wordgaze.core.memory import limit_native_memory
+    limit_native_memory()
+held, barrier = [], threading.Barrier(9)
+def allocate():
+    held.append([bytes(100_000) for _ in range(10)])
+    barrier.wait()
+for _ in range(8):
+    threading.Thread(target=allocate).start()
+barrier.wait()
+libc = ctypes.CDLL(None)
+libc.fopen.restype, libc.malloc_info.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+libc.fclose.argtypes = [ctypes.c_void_p]
+with tempfile.NamedTemporaryFile() as file:
+    stream = libc.fopen(file.name.encode(), b"w")
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    print(file.read().count(b"<heap "))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the arenas are those of glibc")
+def test_threads_share_two_arenas_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+
+    def arenas(how: str) -> int:
+        command = [sys.executable, "-c", ARENAS, how]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert arenas("limited") <= 2 < arenas("unlimited")

@@ -12,7 +12,7 @@ from wordgaze.core.out_of_memory import halved
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(out_of_memory, "_SAID", set())
+    monkeypatch.setattr(out_of_memory, "_LOGGED", set())
 
 
 def room_for(size: int, items: Sequence[int]) -> list[int]:

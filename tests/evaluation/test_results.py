@@ -70,10 +70,10 @@ def test_the_layout_of_evaluation_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "place"),
     [
-        ("[]", "the file: Input should be an object"),
-        ("{", "the file: Invalid JSON"),
-        ('{"decoding": {}}', "dataset: Field required"),
-        (None, "decode: Extra inputs are not permitted"),
+        ("[]", "the whole must be a mapping, not []"),
+        ("{", "it is not JSON: EOF while parsing"),
+        ('{"decoding": {}}', "dataset is missing"),
+        (None, "decode is not a parameter"),
     ],
 )
 def test_a_file_of_another_layout_is_refused_by_one_line(tmp_path: Path, content: str | None, place: str) -> None:

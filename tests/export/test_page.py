@@ -122,7 +122,7 @@ def tables(step: "object", length: int) -> dict[str, list[float]]:
 
     model: NumpyStepModel = step  # type: ignore[assignment]
     found: dict[str, list[float]] = {}
-    rows = [("", START, model.start())]
+    rows = [("", START, model.init_state())]
     for number in range(length):
         following = []
         for key, last, states in rows:

@@ -41,14 +41,14 @@ def test_a_temperature_that_cannot_be_computed_is_refused_in_one_line(temperatur
     ],
 )
 def test_other_values_beyond_their_bounds_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ParamsError, match=f"^{name}: "):
+    with pytest.raises(ParamsError, match=f"^{name}( must be|:) "):
         parse_generation_config(strategy="sample", **{name: value})
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"num_beams": 0}, "num_beams: Input should be greater than or equal to 1, got 0"),
+        ({"num_beams": 0}, "num_beams must be at least 1, not 0"),
         ({"beam_width": 3}, "beam_width is not a parameter"),
         ({"num_beams": 3, "num_return_sequences": 4}, "num_return_sequences (4) is more than strategy beam finds (3)"),
     ],

@@ -26,7 +26,7 @@ class StepOfTorch:
     def __init__(self, decoder: Decoder, picture: torch.Tensor) -> None:
         self.decoder, self.memory = decoder, decoder.encode(picture.unsqueeze(0))
 
-    def start(self) -> tuple[FloatArray, ...]:
+    def init_state(self) -> tuple[FloatArray, ...]:
         return tuple(
             part.detach().numpy() for layer in self.decoder.init_state(self.memory, 1).layers for part in layer
         )

@@ -8,6 +8,7 @@ from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.vision.tagger import Head, Tagger
 
 BEAR, TEAPOT, ARMOR = 296, 849, 524  # ice bear, teapot, cuirass
+TUSKER, INDIAN, AFRICAN = 101, 385, 386  # elephants
 VOCABULARY = Vocabulary((*SPECIAL, "a", "dog", "dogs", "bear", "bears", "animal", "cat", "cats", "man"))
 NAMING = GenerationConfig(name_objects=True)
 
@@ -33,6 +34,15 @@ def test_an_animal_is_named_by_the_word_of_the_vocabulary_and_other_animals_are_
     assert not {"animal", "bear", "bears", "man"} & (bear.excluded[0] | bear.excluded[1])
     assert bear.probability > 0.9
     assert any("bear" in name for name in bear.classes)
+
+
+def test_classes_of_the_same_name_are_stated_once() -> None:
+    x = torch.zeros(1, 2, 1000)
+    x[:, :, [TUSKER, INDIAN, AFRICAN]] = 40.0
+    [elephant] = object_names(tagger(), x, Vocabulary((*SPECIAL, "a", "an", "elephant")), NAMING)
+    assert elephant
+    assert elephant.singular == "elephant"
+    assert len(elephant.classes) == len(set(elephant.classes)) < 3
 
 
 def test_the_article_of_a_name_without_singular_fits_its_sound_too() -> None:

@@ -281,6 +281,7 @@ def test_captioning_imports_no_library_that_it_does_not_need(
     lite_folder: Path, photographs: list[Image.Image], tmp_path: Path
 ) -> None:
     """Their imports would take several times as long as reading the captioner and captioning an image."""
+    (tmp_path / "work/models").mkdir(parents=True)
     pack_captioner(lite_folder, tmp_path / "work/models/small")
     photographs[0].save(tmp_path / "work/photo.png")
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}

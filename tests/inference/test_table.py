@@ -17,12 +17,12 @@ from wordgaze.inference.table import Row, unique_names, write_table
 TABLE = [
     Row("=1+1.jpg", "@a dog", -2.5, 0.1, None, b"jpeg"),
     Row("b, c.jpg", error='-"broken"'),
-    Row("Zürich 犬.jpg", "a cat", -1.0, 0.25, confidence=0.75, path="zoo/Zürich 犬.jpg"),
+    Row("Zürich 犬.jpg", "a cat", -1.0, 0.25, confidence=0.75, is_outlier=True, path="zoo/Zürich 犬.jpg"),
 ]
 
 
 def test_a_table_holds_the_rows_as_they_are(tmp_path: Path) -> None:
-    columns = ["name", "caption", "log_prob", "probability", "confidence", "error"]
+    columns = ["name", "caption", "log_prob", "probability", "confidence", "is_outlier", "error"]
     wanted = [{name: getattr(row, name) for name in columns} for row in TABLE]
     write_table(TABLE, tmp_path / "t.jsonl")
     assert [json.loads(line) for line in (tmp_path / "t.jsonl").read_text("utf-8").splitlines()] == wanted
@@ -36,11 +36,11 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
     write_table(TABLE, tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
         header, *found = csv.reader(file)
-    assert header == ["name", "caption", "log_prob", "probability", "confidence", "error"]
+    assert header == ["name", "caption", "log_prob", "probability", "confidence", "is_outlier", "error"]
     assert found == [
-        ["'=1+1.jpg", "'@a dog", "-2.5", "0.1", "", ""],
-        ["b, c.jpg", "", "", "", "", '\'-"broken"'],
-        ["Zürich 犬.jpg", "a cat", "-1.0", "0.25", "0.75", ""],
+        ["'=1+1.jpg", "'@a dog", "-2.5", "0.1", "", "", ""],
+        ["b, c.jpg", "", "", "", "", "", '\'-"broken"'],
+        ["Zürich 犬.jpg", "a cat", "-1.0", "0.25", "0.75", "True", ""],
     ]
 
 

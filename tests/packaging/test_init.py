@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from ruamel.yaml import YAML
 from wordgaze.cli import project
 from wordgaze.cli.project import CODE_FILE, TEMPLATES, code_fingerprints, create_project
 from wordgaze.config.params import load_params
-from wordgaze.core.errors import WordgazeError
+from wordgaze.core.errors import DataError, WordgazeError
 
 CHECKOUT = Path(__file__).parents[2]
+VEGA = "function vegaEmbed() {}"
 
 
 def pipeline(root: Path) -> dict[str, Any]:
@@ -26,6 +28,12 @@ def pipeline(root: Path) -> dict[str, Any]:
 
 def git(root: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(autouse=True)
+def vega(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the real one, which takes a second; tests/pipeline/test_plots.py has it."""
+    monkeypatch.setitem(sys.modules, "vl_convert", SimpleNamespace(javascript_bundle=lambda snippet: VEGA))
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +47,12 @@ def author(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_project_is_written_and_committed(tmp_path: Path) -> None:
-    root = tmp_path / "new" / "project"
+    root = tmp_path / "project"
     assert create_project(root)
     names = {".dvc", ".git", "README.md", str(CODE_FILE), *(name.partition("/")[0] for name in TEMPLATES)}
     assert {path.name for path in root.iterdir()} == names
+    assert (root / ".dvc" / "plots.html").read_text(encoding="utf-8").count(VEGA) == 1
+    assert (root / ".dvc" / "config.local").read_text().split() == ["[plots]", "html_template", "=", "plots.html"]
     for name in TEMPLATES.keys() - {"dvc.yaml"}:
         assert (root / name).read_bytes() == (CHECKOUT / name).read_bytes()
     assert git(root, "status", "--porcelain") == ""
@@ -79,7 +89,7 @@ def test_the_stages_differ_from_the_checkouts_in_command_and_code_alone(tmp_path
     }
     for name, stage in ours["stages"].items():
         data = [path for path in stage.pop("deps") if not path.startswith(("src/", "pipeline/"))]
-        expected = {**stage, "cmd": f"wordgaze {name}", "params": [*stage["params"], {"code.yaml": [name]}]}
+        expected = {**stage, "cmd": f"wordgaze {name}", "params": [*stage.get("params", ()), {"code.yaml": [name]}]}
         assert theirs["stages"][name] == expected | ({"deps": data} if data else {})
     assert theirs["plots"] == ours["plots"]
 
@@ -116,6 +126,13 @@ def test_the_wheel_has_every_template() -> None:
     assert hook["TEMPLATES"] == TEMPLATES
 
 
+def test_plots_are_set_up_in_a_project_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WordgazeError, match="is not the root of a project with DVC; change to it"):
+        project.set_up_plots()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "notes.txt"):
@@ -137,9 +154,11 @@ def test_without_git_or_dvc_the_way_out_is_given(tmp_path: Path, monkeypatch: py
 def test_what_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "false")
     (tmp_path / "empty").mkdir()
-    for path in (tmp_path / "empty", tmp_path / "new" / "project"):
+    for path in (tmp_path / "empty", tmp_path / "project"):
         with pytest.raises(WordgazeError, match="false -m dvc init --quiet failed"):
             create_project(path)
+    with pytest.raises(DataError, match=r"there is no folder .*new; make it"):
+        create_project(tmp_path / "new" / "project")
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
     assert list((tmp_path / "empty").iterdir()) == []
 

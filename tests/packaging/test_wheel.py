@@ -139,7 +139,7 @@ def test_a_project_runs_outside_the_checkout(project: Environment) -> None:
     assert "scenes, test split, 5 images" in project.output("wordgaze", "summary")
     again = project.output("dvc", "repro")
     assert again.count("Running stage") == 1  # code, which always runs
-    assert again.count("didn't change, skipping") == 6
+    assert again.count("didn't change, skipping") == 7
 
 
 def test_a_changed_installation_repeats_the_stages_that_it_concerns(project: Environment) -> None:
@@ -148,7 +148,7 @@ def test_a_changed_installation_repeats_the_stages_that_it_concerns(project: Env
     installed.unlink()  # a hard link into uv's cache
     installed.write_text(text + "# changed\n")
     shown = project.output("dvc", "exp", "run", "-S", "evaluate.num_attention_images=2")
-    assert re.findall(r"Running stage '(\w+)'", shown) == ["code", "evaluate"]
+    assert re.findall(r"Running stage '(\w+)'", shown) == ["code", "check_params", "evaluate"]
 
 
 def test_a_recipe_is_used_in_a_project(project: Environment) -> None:

@@ -2,16 +2,15 @@
 
 import csv
 import json
-from collections.abc import Callable
+import shlex
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import CHECKOUT, MINIATURE, Project, change_params
+from tests.docs.blocks import BLOCKS
 from wordgaze.data.datasets.scenes import Scenes
-
-if TYPE_CHECKING:
-    from tests.conftest import Project
 
 pytestmark = pytest.mark.slow
 
@@ -33,17 +32,18 @@ def album(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_album_of_twenty_pictures_goes_through_the_pipeline(clone: "Callable[[], Project]", album: Path) -> None:
-    """The last block of the encoder is fine-tuned, so evaluation has to compute its own features."""
-    project = clone()
-    changes = (
-        "dataset.name=folder",
-        f"dataset.source={album}",
-        "prepare.min_count=1",
-        "train_stage2.finetune_blocks=1",
-    )
-    shown = project.dvc("exp", "run", *(part for change in changes for part in ("-S", change)))
-    assert "Ran experiment" in shown
+def test_the_readme_s_commands_train_on_an_album_of_twenty_pictures(album: Path, tmp_path: Path) -> None:
+    """In a project of ``wordgaze init``, with a miniature decoder. The last block of the encoder is fine-tuned, so
+    evaluation has to compute its own features."""
+    [block] = [each for each in BLOCKS if each.page.name == "README.md" and "test_own_pictures" in (each.reason or "")]
+    check, init, run = block.code.replace("/path/to/my-images", shlex.quote(str(album))).splitlines()
+    output = shell(tmp_path, f"{check}\n{init}")
+    assert "images kept        20 of 20 images and rows" in output
+    project = Project(tmp_path / "my-captioner")
+    change_params(project.root / "params.yaml", {**MINIATURE, "dataset": {}, "prepare": {}})
+    change_params(project.root / "params.yaml", {"train_stage2": {"finetune_blocks": 1}})
+    project.git("commit", "-qam", "miniature")
+    assert "Ran experiment" in shell(project.root, run)
     report = json.loads((project.root / "reports/evaluation.json").read_text(encoding="utf-8"))
     assert report["dataset"] == "folder"
     assert report["num_images"] >= 1
@@ -53,3 +53,14 @@ def test_an_album_of_twenty_pictures_goes_through_the_pipeline(clone: "Callable[
     assert [card["tuned"] for card in cards] == [False, True]
     assert len(cards[1]["vocabulary"]) > 20
     assert len(list((project.root / "data/raw/images").iterdir())) == 20
+
+
+def shell(folder: Path, text: str) -> str:
+    """What commands print that are run in ``folder`` as a person with a name would; they must succeed."""
+    author = {f"GIT_{role}_{key}": "x" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    environment = Project(folder).environment() | author | {"PYTHONPATH": str(CHECKOUT / "src")}
+    done = subprocess.run(
+        ["bash", "-euc", text], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

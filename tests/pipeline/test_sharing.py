@@ -114,8 +114,8 @@ def test_an_experiment_is_shared_through_git(project: "Project", tmp_path: Path)
 def test_a_pull_request_gets_a_report_of_its_experiment(project: "Project") -> None:
     """The workflow's own commands, on a commit with another parameter and another score."""
     other = clone(project, "request")
-    report = other.root / "reports/evaluation.json"
-    report.write_text(report.read_text().replace('"num_images": 5', '"num_images": 4'))
+    scores = other.root / "reports/scores.json"
+    scores.write_text(scores.read_text().replace('"cider": ', '"cider": 1'))
     change_params(other.root / "params.yaml", {"seed": 77})
     other.git("commit", "-q", "-a", "-m", "an experiment")
     workflow = YAML(typ="safe").load(WORKFLOW.read_text(encoding="utf-8"))
@@ -127,7 +127,7 @@ def test_a_pull_request_gets_a_report_of_its_experiment(project: "Project") -> N
     assert "${{" not in step["run"]  # what a pull request says is never a part of a command
     subprocess.run(["bash", "-euo", "pipefail", "-c", step["run"]], cwd=other.root, env=environment, check=True)
     written = (other.root / "report.md").read_text()
-    assert "num_images" in written and "| seed" in written.replace("params.yaml | seed", "| seed")
+    assert "cider" in written and "| seed" in written.replace("params.yaml | seed", "| seed")
     assert "77" in written
     assert set(workflow["permissions"].items()) == {("contents", "read"), ("pull-requests", "write")}
 

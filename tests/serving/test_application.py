@@ -5,6 +5,7 @@ import base64
 import json
 import threading
 import time
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -237,7 +238,7 @@ def test_the_password_is_for_all_but_the_watchers(serve_to: Served) -> None:
     [
         ({"num_return_sequences": 1000, "strategy": "sample"}, "captions of 20 words cost more than a request may"),
         ({"temperature": 1e-320, "strategy": "sample"}, "1e-320 is not a valid temperature"),
-        ({"num_beams": None}, "num_beams: Input should be a valid integer"),
+        ({"num_beams": None}, "num_beams must be an integer, not null"),
         ({"seed": 1.5}, "seed is not an integer of 64 bits"),
         ({"seed": 2**70}, "seed is not an integer of 64 bits"),
         ({"attention": "yes"}, "attention is not true or false"),
@@ -313,6 +314,28 @@ def test_the_open_inference_protocol(serve_to: Served) -> None:
         "data": [row["caption"] for row in invoked.json()["predictions"]],
     }  # fmt: skip
     assert outputs["probability"]["data"] == pytest.approx([r["probability"] for r in invoked.json()["predictions"]])
+
+
+def test_an_image_unlike_those_of_the_training_is_marked_in_every_protocol(
+    serve_to: Served, served_model: ServedModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate = served_model.captioner.generate
+
+    def marked(*args: Any, **kwargs: Any) -> Any:
+        captions = generate(*args, **kwargs)
+        return [[replace(each, confidence=0.5, is_outlier=True) for each in of_image] for of_image in captions]
+
+    monkeypatch.setattr(served_model.captioner, "generate", marked)
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [encoded(1)]}
+
+    async def ask(client: Client) -> list[httpx.Response]:
+        infer = await client.http.post("/v2/models/captioner/infer", json={"inputs": [tensor]})
+        return [await client.captions(encoded(1)), infer]
+
+    invoked, inferred = (answer.json() for answer in serve_to(ask, log_format="json"))
+    assert invoked["predictions"][0]["is_outlier"] is True
+    assert inferred["outputs"][-1] == {"name": "is_outlier", "datatype": "BOOL", "shape": [1], "data": [True]}
+    assert '"is_outlier": true' in capsys.readouterr().out
 
 
 def test_the_defaults_are_the_models_own(served_model: ServedModel) -> None:

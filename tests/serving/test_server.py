@@ -174,7 +174,7 @@ def test_the_champion_answers_over_http(
             {"dataframe_records": [image], "params": {"beamwidth": 3}},
             "beamwidth: not a valid parameter; valid are attention",
         ),
-        ({"dataframe_records": [image], "params": {"num_beams": 0}}, "num_beams: Input should be greater"),
+        ({"dataframe_records": [image], "params": {"num_beams": 0}}, "num_beams must be at least 1, not 0"),
         ({"dataframe_records": [image], "params": {"force_words": ["zebra"]}}, "zebra"),
         ({"dataframe_records": [{"picture": ""}]}, "Model is missing inputs ['image']"),
         (b'{"dataframe', "valid JSON"),

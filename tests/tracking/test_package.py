@@ -70,7 +70,8 @@ def test_the_packaged_captioner_predicts_where_wordgaze_is_not_installed(
     signature = Model.load(folder).signature.to_dict()
     assert json.loads(signature["inputs"]) == [{"type": "string", "name": "image", "required": True}]
     assert [column["name"] for column in json.loads(signature["outputs"])] == [
-        "caption", "log_prob", "score", "probability", "words", "word_log_probs", "confidence", "attention", "grid", "captions",
+        "caption", "log_prob", "score", "probability", "words", "word_log_probs", "confidence", "is_outlier", "attention",
+        "grid", "captions",
     ]  # fmt: skip
     defaults = GenerationConfig(num_beams=7).model_dump(mode="json") | {"seed": 0, "attention": False}
     assert {p["name"]: p["default"] for p in json.loads(signature["params"])} == defaults

@@ -210,7 +210,7 @@ def test_a_first_champion_needs_data_and_the_least_score(enter_locally: Enter, c
         promote(data="nowhere")
     with pytest.raises(DataError, match=r"data/prepared/captions\.parquet is missing"):
         promote(data="dev")
-    with pytest.raises(ParamsError, match=r"confidence: .*0\.999"):
+    with pytest.raises(ParamsError, match=r"confidence .*0\.999"):
         promote(confidence=1.0)
     params = Path("params.yaml")
     params.write_text(params.read_text().replace("gate: {", "gate: {minimum: 9.0, "))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.evaluation.reports import evaluation_details, evaluation_report
 from wordgaze.core.errors import TrackingError
 from wordgaze.core.files import sha256, write_json
 from wordgaze.evaluation.results import EvaluationReport
@@ -18,7 +19,6 @@ from wordgaze.tracking.split_fingerprint import EVALUATED, evaluated_data
 from wordgaze.tracking.store import open_store
 from wordgaze.tracking.versions import registered_versions
 
-REPORT = Path(__file__).parents[2] / "reports" / "evaluation.json"
 ONE = {"a.png": ("red", ["a red square"]), "b.png": ("blue", ["a blue square", "a dark square"])}
 Split = Mapping[str, tuple[str, list[str]]]
 
@@ -94,12 +94,12 @@ def changed(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
 
 def test_an_evaluation_is_registered_with_its_data_its_decoding_and_its_scores(captioner: Path, project: Path) -> None:
     write_split(project, ONE)
-    report = EvaluationReport.load(REPORT)
+    report = evaluation_report()
     weights = sha256(captioner / "weights.safetensors")
     report.model_copy(update={"dataset": "folder", "weights": weights, "num_images": 2}).save(
         Path("reports/evaluation.json")
     )
-    shutil.copy(REPORT.with_name("details.json"), "reports/details.json")
+    evaluation_details().save(Path("reports/details.json"))
     assert register() == 1
     tags = open_store().client.get_model_version("captioner", "1").tags
     assert set(EVALUATED) <= set(tags)

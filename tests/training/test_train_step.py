@@ -114,7 +114,7 @@ def test_the_weights_of_the_objective_scale_its_terms(monkeypatch: pytest.Monkey
 def test_a_batch_for_which_a_gpu_has_too_little_memory_is_divided(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(out_of_memory, "_SAID", set())
+    monkeypatch.setattr(out_of_memory, "_LOGGED", set())
     step, sizes = train_step(), []
     add = TrainStep._add_gradient
 

@@ -1,1 +1,1 @@
-"""The web page, and what it shows: captions by every strategy, and where each word looked."""
+"""The web page, and what it shows: captions by every strategy, and the attention of each word."""

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from wordgaze.app.controls import cut_note
 from wordgaze.app.service import CaptionService
 
 _TRAINED_ON = {
@@ -15,9 +16,14 @@ _TRAINED_ON = {
 
 
 def about_captioner(service: CaptionService, name: str) -> str:
-    """Name, version and training data of a captioner as HTML. Raises WordgazeError where it cannot be loaded."""
-    dataset = service.captioner(name).dataset
+    """Name, version and training data of a captioner as HTML, and which of its settings the page does not reach.
+
+    Raises WordgazeError where it cannot be loaded.
+    """
+    captioner = service.captioner(name)
+    dataset = captioner.dataset
     version = next(model.version for model in service.models if model.name == name)
     trained = _TRAINED_ON.get(dataset, dataset) if dataset else ""
-    learnt = f" was trained on {escape(trained)}." if trained else ""
-    return f"<b>{escape(name)}</b> <small>{escape(version)}</small>{learnt}"
+    sentence = f" was trained on {escape(trained)}." if trained else ""
+    note = escape(cut_note(captioner.generation_config))
+    return f"<b>{escape(name)}</b> <small>{escape(version)}</small>{sentence}{note and f' {note}'}"

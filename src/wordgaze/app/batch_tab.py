@@ -12,7 +12,7 @@ import gradio as gr
 from wordgaze.app.controls import Choices, read_controls, with_labels
 from wordgaze.app.event_values import one_line_errors, shown_error
 from wordgaze.app.handlers import jpeg_data_url
-from wordgaze.app.service import UNSURE_BELOW, CaptionService, strategy_config
+from wordgaze.app.service import UNSURE_BELOW, CaptionService, checked_strategy_config
 from wordgaze.core.errors import ImageError, ParamsError, WordgazeError
 from wordgaze.core.leftovers import temporary_folder
 from wordgaze.generation.config import GenerationConfig
@@ -98,7 +98,7 @@ def _config(choices: Choices, captioners: Sequence[Captioner]) -> GenerationConf
         supported = choices.supported(model, captioner.presets)
         strategies = [name for name in strategies if name in supported]
     name = (strategies or ["beam"])[0]
-    return strategy_config(captioners[0], name, {**choices.settings, "num_return_sequences": 1})
+    return checked_strategy_config(captioners[0], name, {**choices.settings, "num_return_sequences": 1})
 
 
 def _summary(rows: Sequence[Row], pictures: Pictures) -> str:
@@ -107,7 +107,7 @@ def _summary(rows: Sequence[Row], pictures: Pictures) -> str:
     unsure = sum(_is_withheld(row) for row in rows)
     line = f"{_pictures(len(rows) - broken)} captioned"
     line += f", {unsure} of them unsure" if unsure else ""
-    unlike = sum(row.is_outlier for row in rows)
+    unlike = sum(row.is_outlier is True for row in rows)
     line += f", {unlike} unlike the pictures of the captioner's training" if unlike else ""
     line += f", {broken} could not be opened." if broken else "."
     line += f" The first {_NUM_SHOWN} are shown; the files have all." if len(rows) > _NUM_SHOWN else ""

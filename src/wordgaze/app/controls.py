@@ -11,11 +11,11 @@ from wordgaze.generation.presets import PRESETS
 
 _FIRST = ("beam", "neighbours", "mbr", "diverse", "sample", "greedy")
 STRATEGIES = (*_FIRST, *(name for name in PRESETS if name not in _FIRST))  # the first chosen one is on the stage
-MAX_WORDS_TEXT = 10_000  # characters of the banned and of the required words
+MAX_WORDS_TEXT = 10_000  # characters of the words of bad_words and force_words
 MAX_SEED = 2**53 - 1  # the largest integer that a browser holds
 LABELS = {
     "name_objects": "Name objects",
-    "num_beams": "Beam width",
+    "num_beams": "Number of beams",
     "num_return_sequences": "Captions per strategy",
     "max_new_tokens": "Max words",
     "temperature": "Sampling temperature",
@@ -29,7 +29,7 @@ LABELS = {
 FIELDS = tuple(LABELS)
 
 RANGES = {
-    "num_beams": (1, 20),
+    "num_beams": (1, 50),
     "num_return_sequences": (1, 5),
     "max_new_tokens": (1, 50),
     "temperature": (0, 2),
@@ -68,12 +68,24 @@ def own_preset(config: GenerationConfig) -> str:
 
 
 def own_values(config: GenerationConfig) -> list[Any]:
-    """What the strategies and FIELDS hold for a captioner's own settings; a number out of RANGES is cut to them."""
+    """What the strategies and FIELDS hold for a captioner's own settings; a number out of RANGES is cut to them, which
+    :func:`cut_note` says."""
     values = config.model_dump()
     words = {name: ", ".join(values[name]) for name in ("bad_words", "force_words")}
-    cut = {name: min(max(values[name], low), high) for name, (low, high) in RANGES.items()}
-    shown = {**values, **words, **cut}
+    shown = {**values, **words, **_cut(values)}
     return [default_strategies(config), *(shown[name] for name in FIELDS)]
+
+
+def cut_note(config: GenerationConfig) -> str:
+    """One sentence on a captioner's own settings that the controls do not reach; "" if they reach all."""
+    values = config.model_dump()
+    cut = [(LABELS[name], value, values[name]) for name, value in _cut(values).items() if value != values[name]]
+    named = ", ".join(f"{label} {value:g} instead of {own:g}" for label, value, own in cut)
+    return f"This page reaches less than its own settings: {named}." if cut else ""
+
+
+def _cut(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: min(max(values[name], low), high) for name, (low, high) in RANGES.items()}
 
 
 def default_strategies(config: GenerationConfig) -> list[str]:

@@ -15,7 +15,7 @@ from filelock import FileLock
 from PIL import Image
 
 from wordgaze.core.errors import CaptionsError, DataError
-from wordgaze.core.files import atomic_directory, atomic_write, sha256
+from wordgaze.core.files import atomic_directory, atomic_write, check_output_folder, sha256
 from wordgaze.core.printable import printable
 from wordgaze.core.tables import write_csv
 from wordgaze.inference.uploads import open_upload, shown_name
@@ -110,9 +110,10 @@ class Corrections:
 
         ``captions.csv`` has the columns image and caption, ``images/`` the pictures. Of one picture all captions that
         differ are kept, in the order in which they were accepted: people may describe it differently, and a
-        captioner learns from all of them. Raises DataError where ``folder`` is not empty, where there is nothing to
-        export, and where a picture is missing or was changed.
+        captioner learns from all of them. Raises DataError where ``folder`` is not empty or its parent is not there,
+        where there is nothing to export, and where a picture is missing or was changed.
         """
+        check_output_folder(folder, "FOLDER")
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise DataError(f"{folder} exists and is not empty; give a new or empty folder")
         captions = dict.fromkeys((each.file, each.accepted) for each in self.all())

@@ -83,7 +83,7 @@ def log_failure(error: BaseException) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Raises ServiceError for what is no error of wordgaze, and writes one line about it to the log.
+    """Raises ServiceError for what is not an error of wordgaze, and writes one line about it to the log.
 
     Neither line repeats what a client sent or names a folder; ``--verbose`` logs the traceback.
     """

@@ -251,7 +251,7 @@ def _picture(choice: CaptionerChoice, captioner: gr.Dropdown) -> tuple[gr.Image,
 def _settings(service: CaptionService) -> list[gr.components.Component]:
     """The controls after the captioner, in the order of :func:`wordgaze.app.controls.read_controls`."""
     names = list(service.names)
-    strategies, name_objects, beams, captions, words, temperature, top_k, top_p, banned, required = own_values(
+    strategies, name_objects, beams, captions, words, temperature, top_k, top_p, bad_words, force_words = own_values(
         service.captioner(names[0]).generation_config
     )
     return [
@@ -276,8 +276,8 @@ def _settings(service: CaptionService) -> list[gr.components.Component]:
         gr.Slider(*RANGES["temperature"], temperature, step=0.05, label=LABELS["temperature"]),
         gr.Slider(*RANGES["top_k"], top_k, step=1, label=LABELS["top_k"], info="Sampling; 0: all words"),
         gr.Slider(*RANGES["top_p"], top_p, step=0.05, label=LABELS["top_p"], info="Sampling; 1: all words"),
-        gr.Textbox(banned, label=LABELS["bad_words"], placeholder="man, woman"),
-        gr.Textbox(required, label=LABELS["force_words"], placeholder="dog|puppy, grass"),
+        gr.Textbox(bad_words, label=LABELS["bad_words"], placeholder="man, woman"),
+        gr.Textbox(force_words, label=LABELS["force_words"], placeholder="dog|puppy, grass"),
         gr.Number(0, precision=0, minimum=0, label="Sampling seed"),
     ]
 

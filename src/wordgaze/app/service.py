@@ -18,7 +18,7 @@ from wordgaze.core.errors import CaptionsError, ModelError
 from wordgaze.generation.config import GenerationConfig, parse_generation_config
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner
-from wordgaze.inference.comparison import preset_config
+from wordgaze.inference.comparison import strategy_config, with_own_settings
 from wordgaze.inference.deadline import Deadline
 from wordgaze.inference.explanation import ENDED, Explanation, ModelVersion, WordProbability, word_probabilities
 from wordgaze.inference.inputs import image_key
@@ -135,7 +135,7 @@ class CaptionService:
         """
         captioner = self.captioner(model)
         chosen = captioner.presets if strategies is None else strategies
-        configs = {strategy: strategy_config(captioner, strategy, settings) for strategy in chosen}
+        configs = {strategy: checked_strategy_config(captioner, strategy, settings) for strategy in chosen}
         return self._results(model, captioner, image, configs, seed)
 
     def _results(
@@ -178,7 +178,7 @@ class CaptionService:
         _check_length(captioner.tokens(prefix_words))
         if list(prefix_words[-1:]) == [ENDED]:
             return _scored(self.explain(model, image, prefix_words[:-1]).caption)
-        config, key = parse_generation_config(**_with_defaults(captioner, settings)), image_key(image)
+        config, key = parse_generation_config(**with_own_settings(captioner, settings)), image_key(image)
         check_cost(config, 1)
         deadline = current_deadline()
         with self._turn(deadline):
@@ -228,16 +228,12 @@ class CaptionService:
         return features
 
 
-def strategy_config(captioner: Captioner, strategy: str, settings: Mapping[str, Any]) -> GenerationConfig:
+def checked_strategy_config(captioner: Captioner, strategy: str, settings: Mapping[str, Any]) -> GenerationConfig:
     """The settings of a strategy: the preset's, before ``settings``, before the captioner's own. Raises ParamsError for
     an unknown strategy, and for settings that are invalid or cost too much."""
-    config = preset_config(strategy, _with_defaults(captioner, settings))
+    config = strategy_config(captioner, strategy, settings)
     check_cost(config, 1)
     return config
-
-
-def _with_defaults(captioner: Captioner, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {**captioner.generation_config.model_dump(exclude={"strategy", "num_beam_groups"}), **settings}
 
 
 def _check_length(words: Sequence[str]) -> None:

@@ -438,6 +438,27 @@ ramp.forEach(([r, g, b, a], i) => {
   scale.fillRect(i, 0, 1, 1);
 });
 
+// ---- Gradio's picker and messages, in the words of this page
+
+// A file that the browser cannot show, as a TIFF or one that is broken.
+const PICKER = "#picture";
+for (const [event, isUnshown] of [["error", true], ["load", false]]) {
+  document.addEventListener(event, ({ target }) => {
+    if (target.matches && target.matches(`${PICKER} img`)) target.closest(PICKER).classList.toggle("wg-unshown", isUnshown);
+  }, true);
+}
+
+const MESSAGES = [
+  [/^Invalid file types?: (.*)\. Only .* allowed\.?$/s, (name) => `${name} is not a picture; choose an image file.`],
+  [/^File\(s\) exceed the maximum allowed size of (.*?): (.*)$/s, (size, name) => `${name} is larger than ${size}; choose a smaller file.`],
+];
+new MutationObserver(() => {
+  for (const text of document.querySelectorAll("[data-testid=toast-text]")) {
+    const found = MESSAGES.map(([form, say]) => [text.textContent.match(form), say]).find(([match]) => match);
+    if (found) text.textContent = found[1](...found[0].slice(1));
+  }
+}).observe(document.body, { childList: true, subtree: true });
+
 // ---- small things
 
 function make(tag, fields = {}, ...inside) {

@@ -24,6 +24,7 @@ from wordgaze.cli import (
     watch,
 )
 from wordgaze.cli.options import Quiet, Verbose, accept_verbosity
+from wordgaze.cli.usage import is_help, usage_message
 from wordgaze.core.errors import WordgazeError
 from wordgaze.core.interruption import exit_status, handle_termination, release_termination
 from wordgaze.core.printable import printable
@@ -66,6 +67,7 @@ DISTRIBUTIONS = {
     "ruamel": "ruamel-yaml",
     "sqlalchemy": "mlflow",
     "uvicorn": "uvicorn",
+    "vl_convert": "vl-convert-python",
 }
 """The optional packages: the distribution of each imported name. ``[app]`` has those of the page, ``[export]`` those of
 ONNX, ``[serve]`` those of the HTTP server, ``[pipeline]`` all others."""
@@ -73,6 +75,7 @@ ONNX, ``[serve]`` those of the HTTP server, ``[pipeline]`` all others."""
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
+_USAGE = 2  # as typer's own
 
 app = typer.Typer(
     name="wordgaze",
@@ -113,18 +116,24 @@ def _configure(
 
 
 def main() -> None:
-    """Runs the command line. An expected error becomes one line on standard error and exit code 1.
+    """Runs the command line. An expected error becomes one line on standard error and exit code 1, wrong usage 2.
 
     Ctrl-C and SIGTERM unwind: what they interrupt is cleaned up or kept for the next run, and the exit code is 130 or
     143.
     """
     try:
         handle_termination()
-        app(prog_name="wordgaze")
-    except SystemExit as ended:
-        sys.exit(exit_status(_INTERRUPTED) if ended.code == _INTERRUPTED else ended.code)
+        code = app(prog_name="wordgaze", standalone_mode=False)  # what ends it with a code of its own
+        sys.exit(exit_status(_INTERRUPTED) if code == _INTERRUPTED else code or 0)
     except KeyboardInterrupt:  # before the command began, or after it: typer handles what comes in between
         sys.exit(exit_status(_INTERRUPTED))
+    except typer.TyperException as error:
+        if is_help(error):
+            typer.echo(error.format_message(), err=True)
+            sys.exit(_USAGE)
+        _fail(usage_message(error), _USAGE)
+    except typer.Abort:
+        _fail("the input ended before the command did")
     except WordgazeError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
@@ -162,6 +171,6 @@ def _missing(error: ModuleNotFoundError) -> str:
     return f'{DISTRIBUTIONS[name]} is not installed; pip install "wordgaze[{extra}]"'
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 1) -> None:
     print(f"wordgaze: {printable(message)}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(code)

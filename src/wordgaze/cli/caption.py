@@ -11,10 +11,11 @@ from wordgaze.cli.models import resolve_captioner, resolve_captioners
 from wordgaze.cli.options import (
     SHARED,
     SINGLE,
+    Compared,
+    Ensemble,
     GenerationCommand,
     InputPaths,
     Model,
-    Models,
     PicturePath,
     Seed,
     generation_config,
@@ -48,7 +49,7 @@ def caption(
             "standard input."
         ),
     ] = None,
-    model: Models = None,
+    model: Ensemble = None,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -123,7 +124,7 @@ def caption(
     from wordgaze.vision.image_files import ImageFiles
 
     if not pictures and not files_from:
-        raise typer.BadParameter("give images, folders or --files-from", param_hint="PICTURES")
+        raise typer.BadParameter("is missing; give images, folders or --files-from", param_hint="PICTURES")
     refuse_unused(
         ("--overwrite", overwrite, bool(sidecar or embed), "--sidecar or --embed"),
         ("--no-resume", not resume, bool(output), "--output"),
@@ -160,7 +161,7 @@ def explain(
 ) -> None:
     """Show the attention of each word of a caption.
 
-    Writes an animation, a sheet or JSON, and prints the caption.
+    Writes an animation, a sheet or JSON, and prints the caption, and why it names an object that it lacked.
     """
     from wordgaze.inference.explain_file import explain_file
     from wordgaze.inference.explanation import ModelVersion
@@ -172,12 +173,13 @@ def explain(
     number = sampling_seed(seed, config)
     name = ModelVersion(resolved.name, resolved.version)
     explanation = explain_file(picture, resolved.folder, words, config, number, model=name, gif=gif, png=png, json=json)
-    typer.echo(printable_row(escaped(picture), explanation.caption.text))
+    naming = [explanation.caption.naming] if explanation.caption.naming else []
+    typer.echo(printable_row(escaped(picture), explanation.caption.text, *naming))
 
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options(SHARED, num_return_sequences=3)
-def compare(picture: PicturePath, settings: dict[str, Any], model: Models = None, seed: Seed = None) -> None:
+def compare(picture: PicturePath, settings: dict[str, Any], model: Ensemble = None, seed: Seed = None) -> None:
     """Compare the decoding strategies on an image.
 
     Prints the captions of each strategy with the probability of each word.
@@ -196,7 +198,7 @@ def look(
     picture: PicturePath,
     words: Annotated[str, typer.Option(help="The caption.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .png or .jpg file to write.", show_default=False)],
-    model: Models = None,
+    model: Compared = None,
 ) -> None:
     """Compare the attention of captioners for the same caption.
 

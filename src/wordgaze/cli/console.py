@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from wordgaze.inference.comparison import ComparedStrategy
 
 NEXT = """Next steps:
-  reports/evaluation.html              scores with confidence intervals, baselines and failure cases
+  reports/evaluation.html              scores with confidence intervals, failure cases, training curves
   reports/attention/                   the attention of each word
   reports/captions.csv                 each caption beside its references
-  dvc plots show                       the training curves of both stages
+  dvc plots show                       the training curves, those of experiments too with dvc plots diff
   mlflow ui --backend-store-uri sqlite:///mlflow.db
+    then open http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning
   wordgaze caption IMAGE.jpg --model models/stage2 --attention out.png"""
 
 _ATTENTION = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordgaze.core.errors import ParamsError
+from wordgaze.core.errors import DataError, ParamsError
 
 if TYPE_CHECKING:
     from wordgaze.config.params import Params
@@ -99,6 +99,10 @@ def _params(folder: str | None, dataset: str | None, columns: dict[str, str], to
     from wordgaze.core import paths
 
     is_named = folder is not None or dataset is not None
+    if folder is not None:
+        _check_there(folder)
+    elif not paths.PARAMS.exists():
+        raise ParamsError(f"{paths.PARAMS} is missing; run it in a project, or give FOLDER")
     values = {} if is_named and not paths.PARAMS.exists() else read_yaml(paths.PARAMS)
     sections = dict(values) if isinstance(values, dict) else {}
     given = dict(sections.get("dataset") or {})
@@ -111,6 +115,16 @@ def _params(folder: str | None, dataset: str | None, columns: dict[str, str], to
     has_options = is_named or columns or tokenizer is not None
     read = [*([str(paths.PARAMS)] if values else []), *(["the options"] if has_options else [])]
     return parse_params(sections, " and ".join(read) or str(paths.PARAMS))
+
+
+def _check_there(source: str) -> None:
+    """Raises DataError for a local path where there is nothing; an address of the web is found out later."""
+    from wordgaze.core.files import missing_file_remedy
+    from wordgaze.data.datasets.fetch import local_path
+
+    path = local_path(source)
+    if path is not None and not path.exists():
+        raise DataError(f"{source}: there is no such file or folder; {missing_file_remedy(Path(source))}")
 
 
 def _slug(source: str) -> str:

@@ -1,6 +1,7 @@
 """Options that several commands share. Those of generation are the fields of GenerationConfig, by their names."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from itertools import takewhile
@@ -22,14 +23,17 @@ InputPaths = Annotated[
     typer.Argument(metavar="PICTURES", help=f"{_SEARCHED}; - reads paths from standard input.", show_default=False),
 ]
 PicturePath = Annotated[Path, typer.Argument(metavar="PICTURE", help="An image file.", show_default=False)]
-Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        help="A captioner folder, photos, or an address of the registry such as models:/captioner@champion. Repeat it "
-        "for an ensemble. By default the champion, else your newest in models/ for photographs, else photos.",
-    ),
-]
+
+
+def _models(repeated: str) -> Any:
+    """The option ``--model`` of a command that several captioners may be given to."""
+    captioner = "A captioner folder, photos, or an address of the registry such as models:/captioner@champion."
+    default = "By default the champion, else your newest in models/ for photographs, else photos."
+    return typer.Option("--model", help=f"{captioner} Repeat it {repeated}. {default}")
+
+
+Ensemble = Annotated[list[str] | None, _models("for an ensemble")]
+Compared = Annotated[list[str] | None, _models("for several, one row each")]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -46,6 +50,9 @@ Quiet = Annotated[int, typer.Option("--quiet", "-q", count=True, show_default=Fa
 Host = Annotated[str, typer.Option(help="The address to listen on. 0.0.0.0 admits other machines, without a password.")]
 
 
+GENERATION_PANEL = "Generation, by default the captioner's own settings"
+
+
 class GenerationOption(NamedTuple):
     """The option of a field of GenerationConfig: its type, its help, and the strategies that use it (none: all)."""
 
@@ -54,11 +61,11 @@ class GenerationOption(NamedTuple):
     strategies: tuple[str, ...] = ()
 
     def annotation(self, name: str) -> Any:
-        """The annotation by which typer makes the option. Without a value the default of GenerationConfig holds."""
+        """The annotation by which typer makes the option. Without a value the captioner's own holds."""
         used_by = f" (strategy {', '.join(self.strategies)})" if self.strategies else ""
         flags = f"{_flag(name)}/--no-{_flag(name)[2:]}" if self.type is bool and name[:3] != "no_" else _flag(name)
         return Annotated[
-            self.type | None, typer.Option(flags, help=f"{self.help}{used_by}.", rich_help_panel="Generation")
+            self.type | None, typer.Option(flags, help=f"{self.help}{used_by}.", rich_help_panel=GENERATION_PANEL)
         ]
 
 
@@ -94,7 +101,7 @@ GENERATION: dict[str, GenerationOption] = {
     "name_objects": GenerationOption(bool, "Captions have the name of what the encoder's classifiers see"),
     "naming_threshold": GenerationOption(float, "The probability from which a thing is named"),
 }
-"""All fields of GenerationConfig. Their defaults are in GenerationConfig alone."""
+"""All fields of GenerationConfig."""
 
 SHARED = tuple(
     name for name in GENERATION if name not in ("strategy", "temperature", "top_k", "top_p", "typical_p", "min_p")
@@ -120,7 +127,7 @@ RENAMED_OPTIONS = {
 
 
 class GenerationCommand(TyperCommand):
-    """A command with generation options: it refuses old names, and shows the defaults of GenerationConfig."""
+    """A command with generation options, which refuses their old names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Raises ParamsError for an option that was renamed."""
@@ -129,18 +136,12 @@ class GenerationCommand(TyperCommand):
                 raise ParamsError(f"{option} is renamed to {RENAMED_OPTIONS[option]}")
         return super().parse_args(ctx, args)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Looks up the defaults only here, because the import takes longer than other help."""
-        from wordgaze.generation.config import GenerationConfig
-
-        for param in self.params:
-            if param.name in GENERATION and param.default is None:
-                param.default = GenerationConfig.model_fields[param.name].default
-        super().format_help(ctx, formatter)
-
 
 def accept_verbosity(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds ``--verbose`` and ``--quiet`` to a command; they replace those that are given before the command."""
+    """Adds ``--verbose`` and ``--quiet`` to a command; they replace those that are given before the command.
+
+    The lines of each paragraph of its help become one, because typer breaks them as they are in the docstring.
+    """
 
     @wraps(command)
     def with_verbosity(*, verbose: int, quiet: int, **values: Any) -> None:
@@ -157,6 +158,7 @@ def accept_verbosity(command: Callable[..., None]) -> Callable[..., None]:
     ]
     own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in signature.parameters.values()]
     with_verbosity.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    with_verbosity.__doc__ = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(command) or "")
     return with_verbosity
 
 

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import typer
 
 from wordgaze.core.errors import WordgazeError
-from wordgaze.core.files import write_text
+from wordgaze.core.files import check_output, check_output_folder, write_text
 
 TEMPLATES = {
     "params.yaml": "params.yaml",
@@ -40,7 +40,8 @@ _PACKAGE = Path(__file__).parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
 _SOURCE = ("src/", "pipeline/")  # a dependency below these is code; any other is data
 _ABOUT_PIPELINE = """The pipeline of wordgaze. The stage `code` always runs and writes a fingerprint of the installed
-code of each stage into code.yaml. The other stages run when their code, parameters or inputs have changed."""
+code of each stage into code.yaml. The other stages run when their code, parameters or inputs have changed. The stage
+`check_params` refuses wrong parameters before DVC deletes the outputs of any other."""
 _ABOUT_CODE = "# The installed wordgaze's code for each stage, as a fingerprint. The stage `code` writes this file.\n"
 _FIRST_COMMIT = "Start a wordgaze project"
 
@@ -61,11 +62,24 @@ def init(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or
         typer.echo("DVC cannot queue experiments below a folder with ? or # in its name; dvc repro and exp run work")
 
 
+@app.command("offline-plots", rich_help_panel=PANEL)
+def set_up_plots() -> None:
+    """Set up dvc plots show and diff of this project to work without a network.
+
+    It writes .dvc/plots.html, a page with Vega in it, and names it in .dvc/config.local. make and wordgaze init do
+    this; a clone of a project needs it once.
+    """
+    if not Path(".dvc").is_dir():
+        raise WordgazeError(f"{Path.cwd()} is not the root of a project with DVC; change to it")
+    typer.echo(f"dvc plots needs no network now: {_set_up_plots(Path())} has Vega in it")
+
+
 @app.command("fingerprint", rich_help_panel=PANEL)
 def write_fingerprints(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to write.")] = CODE_FILE,
 ) -> None:
     """Write fingerprints of the code of each stage; the first stage of a project runs this."""
+    check_output(output, "FILE")
     write_text(output, _ABOUT_CODE + "".join(f'{stage}: "{value}"\n' for stage, value in code_fingerprints().items()))
 
 
@@ -86,6 +100,7 @@ def create_project(folder: Path) -> bool:
             write_text(root / name, text)
         shutil.copyfile(_PACKAGE / "templates" / "README.md", root / "README.md")
         write_fingerprints(root / CODE_FILE)
+        _set_up_plots(root)
         _run(root, "git", "add", "--all")
         return _commit(root)
 
@@ -103,8 +118,9 @@ def _fill(folder: Path) -> Iterator[Path]:
     """Yields an empty folder inside ``folder``; what is in it moves up when the block ends without an error."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WordgazeError(f"{folder} is not an empty folder; give a new or an empty one")
-    created = next((path for path in (*reversed(folder.parents), folder) if not path.exists()), None)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_output_folder(folder, "FOLDER")
+    created = None if folder.exists() else folder
+    folder.mkdir(exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".wordgaze-"))
     try:
         yield temporary
@@ -114,6 +130,15 @@ def _fill(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary if created is None else created, ignore_errors=True)
         raise
+
+
+def _set_up_plots(root: Path) -> Path:
+    """Writes the page of ``dvc plots``, and then names it to DVC, which plots nothing while a named page is missing."""
+    from wordgaze.inspection.plots_page import write_plots_page
+
+    page = write_plots_page(root / ".dvc")
+    _run(root, sys.executable, "-m", "dvc", "config", "--local", "plots.html_template", page.name)
+    return page
 
 
 def _template(name: str) -> Path:
@@ -140,7 +165,7 @@ def _project_pipeline() -> str:
         stage["deps"] = [path for path in stage["deps"] if not path.startswith(_SOURCE)]
         if not stage["deps"]:
             del stage["deps"]
-        stage["params"].append({str(CODE_FILE): [name]})
+        stage.setdefault("params", []).append({str(CODE_FILE): [name]})
     code = {
         "cmd": f"wordgaze fingerprint {CODE_FILE}",
         "always_changed": True,

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from wordgaze.cli.models import resolve_captioners
-from wordgaze.cli.options import Host, Model
+from wordgaze.cli.options import Host, Model, refuse_unused
+from wordgaze.core.memory import limit_native_memory
 
 PANEL = "Serving"
 
@@ -29,6 +30,7 @@ def page(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port.")] = 7860,
 ) -> None:
     """Serve the web page, where images are captioned and captions are explained and corrected."""
+    limit_native_memory()
     from wordgaze.app.service import CaptionService
 
     addresses = [each.address for each in resolve_captioners(model)]
@@ -57,8 +59,11 @@ def serve(
         ),
     ] = 16,
     batch_wait: Annotated[
-        float, typer.Option(min=0, max=1000, help="The most milliseconds that an image waits for others that arrive.")
-    ] = 5.0,
+        float | None,
+        typer.Option(
+            min=0, max=1000, help="The most milliseconds that an image waits for others that arrive.", show_default="5"
+        ),
+    ] = None,
     log_format: Annotated[
         Literal["plain", "json"],
         typer.Option(help="The form of the log on standard output: a line for each request and caption."),
@@ -69,17 +74,19 @@ def serve(
     Programs send images as base64 to POST /invocations. Of a registered model the captioner is read, and none of the
     code in the model is run.
     """
+    limit_native_memory()
     from wordgaze.inference.predictions import PATHS_VARIABLE
     from wordgaze.serving.application import ServeSettings
     from wordgaze.serving.server import serve as serve_model
     from wordgaze.tracking.resolve import default_model
 
+    refuse_unused(("--batch-wait", batch_wait is not None, batch_size > 1, "a --batch-size above 1"))
     address = model or default_model()
     settings = ServeSettings(
         request_timeout=request_timeout,
         max_queue=max_queue,
         max_batch=batch_size,
-        max_wait=batch_wait / 1000,
+        max_wait=ServeSettings.max_wait if batch_wait is None else batch_wait / 1000,
         log_format=log_format,
         paths_allowed=os.environ.get(PATHS_VARIABLE) == "1",
     )
@@ -88,16 +95,16 @@ def serve(
         host,
         port,
         settings,
-        lambda url: _say_ready(address, url, log_format),
-        lambda line: _say_warning(line, log_format),
+        lambda url: _print_ready(address, url, log_format),
+        lambda line: _print_warning(line, log_format),
     )
 
 
-def _say_warning(line: str, log_format: str) -> None:
+def _print_warning(line: str, log_format: str) -> None:
     typer.echo(json.dumps({"event": "warning", "message": line}) if log_format == "json" else f"warning: {line}")
 
 
-def _say_ready(address: str, url: str, log_format: str) -> None:
+def _print_ready(address: str, url: str, log_format: str) -> None:
     if log_format == "json":
         typer.echo(json.dumps({"event": "ready", "model": address, "address": f"{url}/invocations"}))
     else:

@@ -3,13 +3,15 @@
 The defaults here and in the sections' own modules equal the values of the project's ``params.yaml``.
 """
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from wordgaze.config.renamed import renamed
 from wordgaze.core.errors import ParamsError
+from wordgaze.core.printable import reason_of
 from wordgaze.core.settings import Count, Dropout, Settings, Share, key_of, problem
 from wordgaze.generation.config import MAX_TEMPERATURE, MIN_TEMPERATURE, GenerationConfig
 from wordgaze.models.config import DecoderConfig
@@ -121,7 +123,7 @@ class FeaturesParams(Settings):
     and the ones before it.
     """
 
-    encoder: Annotated[str, Field(pattern=rf"^{_NETWORK}(\+{_NETWORK})*$")] = "timm/tf_efficientnet_lite0"
+    encoder: str = "timm/tf_efficientnet_lite0"
     weights: str = "default"
     image_size: int = Field(0, ge=0, le=2048)
     grid: int = Field(0, ge=0, le=128)
@@ -130,6 +132,16 @@ class FeaturesParams(Settings):
     shard_size: Count = 1024
     device: Device = "auto"
     precision: Precision = "auto"
+
+    @field_validator("encoder")
+    @classmethod
+    def _names_networks(cls, value: str) -> str:
+        if not re.fullmatch(rf"{_NETWORK}(\+{_NETWORK})*", value):
+            raise ValueError(
+                f"{value!r} is not an encoder; set the library and the network, such as torchvision/resnet50 or"
+                " timm/resnet50, and several with + between them"
+            )
+        return value
 
 
 class InitialParams(Settings):
@@ -233,8 +245,18 @@ class GateParams(Settings):
 class TrackingParams(Settings):
     """MLflow's registry; no stage depends on it. Two projects on one server take different names."""
 
-    model_name: str = Field("captioner", pattern=r"^\w([\w. -]*\w)?$", max_length=200)
+    model_name: str = "captioner"
     gate: GateParams = GateParams()
+
+    @field_validator("model_name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if len(value) > 200 or not re.fullmatch(r"\w([\w. -]*\w)?", value):
+            raise ValueError(
+                f"{value[:200]!r} is not a name for a model; set at most 200 letters, digits, blanks, dots and hyphens,"
+                " which begin and end with a letter or a digit"
+            )
+        return value
 
 
 class Params(Settings):
@@ -322,8 +344,7 @@ def parse_yaml(text: str | bytes, origin: str) -> object:
     except RecursionError as error:
         raise ParamsError(f"{origin} is not YAML that can be read: it is nested too deeply; correct it") from error
     except Exception as error:  # ruamel.yaml's constructors raise arbitrary exceptions, as for the date 2001-99-99
-        reason = " ".join(str(error).split())
-        raise ParamsError(f"{origin} is not YAML: {reason[:_MAX_REASON]}") from error
+        raise ParamsError(f"{origin} is not YAML: {reason_of(error)[:_MAX_REASON]}") from error
     if _num_values(values) > MAX_YAML_VALUES:
         raise ParamsError(f"{origin} refers to itself, or has more than {MAX_YAML_VALUES} values; write the values out")
     return values

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wordgaze.core.errors import DataError, WordgazeError
 from wordgaze.core.interruption import check_interruption
 from wordgaze.core.leftovers import OLD, delete, is_temporary, remove_leftovers, temporary_name
+from wordgaze.core.printable import reason_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,12 +95,15 @@ def check_output(path: Path, option: str) -> None:
 def check_output_folder(path: Path, option: str) -> None:
     """Checks before a long work that the folder ``path``, which the user gave as ``option``, can be made or filled.
 
-    Raises DataError if it is a file, and OSError, which names the folder, if it cannot be written.
+    Only that folder is made: raises DataError if the one that it lies in is not there, or if it is a file, and OSError,
+    which names the folder, if it cannot be written.
     """
-    there = next(each for each in (path, *path.absolute().parents) if os.path.lexists(each))
-    if there == path and not path.is_dir():
+    if not os.path.lexists(path):
+        check_output(path, option)  # a folder is made as a file is
+        return
+    if not path.is_dir():
         raise DataError(f"{path} is a file; give {option} the name of a folder")
-    _check_folder(there, path)
+    _check_folder(path, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -137,7 +141,7 @@ def read_json(path: Path, remedy: str) -> Any:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; {remedy}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON ({' '.join(str(error).split())}); {remedy}") from error
+        raise DataError(f"{path} is not valid JSON ({reason_of(error)}); {remedy}") from error
 
 
 def stable_json(value: Any) -> str:

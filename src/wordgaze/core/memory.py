@@ -1,9 +1,11 @@
 """The memory of this machine or container, and a budget of bytes that all threads share."""
 
+import ctypes
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,9 @@ _CGROUP_FILES = (  # limit and use, of version 2 and of version 1
 )
 _UNKNOWN = 4 * 2**30  # bytes, where the system does not tell
 _LEAST = 256 * 2**20  # bytes of a budget, so that work goes on, slowly, where memory is short
+_ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
+_TRIM_SECONDS = 30
+_ONEDNN_CAPACITY = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 
 class MemoryBudget:
@@ -67,6 +72,32 @@ def decoding_budget() -> MemoryBudget:
     """The budget of all pictures that are decoded at the same time: half of the memory that is available when the first
     one is decoded."""
     return MemoryBudget(max(available_memory() // 2, _LEAST))
+
+
+def limit_native_memory() -> None:
+    """Limits the memory that native libraries keep for later, for a program that answers requests for days.
+
+    glibc gives each thread memory of its own to allocate from: two arenas are enough where one thread computes, and
+    what is free in them goes back to the system twice a minute. oneDNN keeps 1,024 prepared operations, one for each
+    layer and size of a batch: 256 are those of several sizes. The environment variables ``MALLOC_ARENA_MAX`` and
+    ``ONEDNN_PRIMITIVE_CACHE_CAPACITY`` come first. It has to be called before other threads are started and before
+    PyTorch computes.
+    """
+    os.environ.setdefault(_ONEDNN_CAPACITY, "256")
+    try:
+        library = ctypes.CDLL(None)
+        set_option, trim = library.mallopt, library.malloc_trim
+    except (OSError, TypeError, AttributeError):  # of another system, or of another C library
+        return
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        set_option(_ARENA_MAX, 2)
+    threading.Thread(target=_trim_for_ever, args=(trim,), name="trim", daemon=True).start()
+
+
+def _trim_for_ever(trim: Callable[[int], int]) -> None:
+    while True:
+        time.sleep(_TRIM_SECONDS)
+        trim(0)
 
 
 def _of_machine() -> int:

@@ -8,7 +8,7 @@ from wordgaze.core.errors import ModelError
 
 _log = logging.getLogger(__name__)
 
-_SAID: set[str] = set()  # what was said in this process
+_LOGGED: set[str] = set()  # the messages that this process has logged
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,6 +37,6 @@ def free_memory(what: str, count: int) -> None:
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if what not in _SAID:
-        _SAID.add(what)
+    if what not in _LOGGED:
+        _LOGGED.add(what)
         _log.warning("the GPU has too little memory for %d images at once in %s; batches are halved", count, what)

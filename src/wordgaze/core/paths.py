@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PARAMS_CHECKED = Path("data/params_checked.txt")
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")

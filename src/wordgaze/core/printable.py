@@ -38,6 +38,13 @@ def escaped(name: str | os.PathLike[str]) -> str:
     return _HALF.sub(_byte, os.fspath(name))
 
 
+def reason_of(error: Exception) -> str:
+    """The message of another library's error as one line, or the name of its class where it has none."""
+    if "integer string conversion" in str(error):  # Python's own words name a function of Python
+        return "it has an integer of more than 4300 digits"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _byte(half: re.Match[str]) -> str:
     number = ord(half[0])
     return f"\\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else f"\\u{number:04x}"

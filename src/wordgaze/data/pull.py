@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
 
 from wordgaze.core.errors import DownloadError
-from wordgaze.core.files import fingerprint
+from wordgaze.core.files import check_output_folder, fingerprint
 from wordgaze.core.progress import transfer
 from wordgaze.data.datasets.archives import members
 from wordgaze.data.datasets.fetch import checksums, fetch, local_path
@@ -50,15 +50,17 @@ def pull(source: str, folder: Path) -> Pulled:
     ``source`` is ``hf:OWNER/NAME`` (``@REVISION`` may follow), ``kaggle:OWNER/NAME`` (``/versions/N`` may follow), or
     ``webdataset:URL`` with ranges such as ``{000..010}``, where the URL is ``http(s)://``, ``file://`` or a path. If
     interrupted, the same call continues. Raises DownloadError for a source that is unknown, not there, unreachable,
-    private or broken, for a client that is not installed, and for a folder with files.
+    private or broken, for a client that is not installed, and for a folder with files, and DataError for one whose
+    parent folder is not there.
     """
     scheme, _, name = source.partition(":")
     if scheme not in _PULLERS or not name:
         raise DownloadError(f"{source!r} is not a data set that can be pulled; give {SOURCES}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DownloadError(f"{folder} exists; name another folder, or delete it")
+    check_output_folder(folder, "FOLDER")
     staging = folder.with_name(f".{folder.name}.{fingerprint(source)[:8]}.pull")
-    staging.mkdir(parents=True, exist_ok=True)
+    staging.mkdir(exist_ok=True)
     try:
         _PULLERS[scheme](name, staging)
     except KeyboardInterrupt:

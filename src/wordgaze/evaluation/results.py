@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import write_json
+from wordgaze.core.settings import problem
 from wordgaze.generation.config import GenerationConfig
 
 DECIMALS = 6
@@ -22,6 +23,8 @@ SCORE_LABELS = {
     "meteor": "METEOR", "meteor_toolkit": "METEOR (toolkit)", "cider": "CIDEr",
 }  # fmt: skip
 """The fields of :class:`ByScore` with the names that papers give the scores, in the order of a table's columns."""
+
+MAIN_SCORES = ("cider", "bleu_4", "meteor", "rouge_l")
 
 T = TypeVar("T")
 
@@ -64,10 +67,9 @@ class Result(BaseModel):
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); run dvc repro first") from error
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            place = ".".join(map(str, problem["loc"])) or "the file"
+            first = problem(error.errors(include_url=False)[0])
             raise DataError(
-                f"{path} is not a valid {cls.__name__} of this version of wordgaze ({place}: {problem['msg']}); "
+                f"{path} is not a valid {cls.__name__} of this version of wordgaze ({first}); "
                 "write it again with `dvc repro -f -s evaluate`"
             ) from error
 
@@ -335,7 +337,7 @@ class ScoreSummary(Result):
 
 
 class EvaluationReport(ScoreSummary):
-    """``reports/evaluation.json``: the scores of a captioner, which DVC reads as metrics.
+    """``reports/evaluation.json``: the scores of a captioner.
 
     ``weights`` is the SHA-256 of the captioner's weights. ``grounding`` is None for a data set without boxes, and
     ``confidence`` for a captioner that estimates none.
@@ -348,6 +350,11 @@ class EvaluationReport(ScoreSummary):
     hallucination: Hallucination
     calibration: Calibration
     confidence: CaptionConfidence | None = Field(None, exclude_if=_is_none)
+
+    def save_metrics(self, path: Path) -> None:
+        """Writes the main scores of the evaluated strategy, few enough for the table of ``dvc exp show``."""
+        scores = self.scores[self.system].model_dump(mode="json")
+        write_json(path, {name: scores[name] for name in MAIN_SCORES if scores[name] is not None})
 
 
 class EvaluationDetails(Result):

@@ -14,7 +14,7 @@ def in_words(caption: Caption, tokenizer: Tokenizer) -> Caption:
     """A caption whose ``words`` are tokens, as a caption of words.
 
     The log-probabilities of the tokens of a word are summed, and their attention is averaged: a word is as probable as
-    all of its tokens together, and each of them looked at the image once.
+    all of its tokens together, and each of them had attention of its own.
     """
     if tokenizer.has_words:
         text = tokenizer.join(caption.words)

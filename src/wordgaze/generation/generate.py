@@ -77,9 +77,9 @@ def _named(
     seed: int,
 ) -> Iterator[tuple[int, list[Caption]]]:
     """New captions, with their image's number, for the images whose best caption does not name what they show."""
-    required = [word for entry in config.force_words for word in entry.split("|")]
-    required += [start.vocabulary.words[i] for i in start.prefix]
-    names = [name and name.within(required, config.bad_words) for name in names]
+    force_words = [word for entry in config.force_words for word in entry.split("|")]
+    force_words += [start.vocabulary.words[i] for i in start.prefix]
+    names = [name and name.within(force_words, config.bad_words) for name in names]
     lacking = [i for i, name in enumerate(names) if name and not name.fits(captions[i][0].words)]
     if not lacking:
         return

@@ -42,11 +42,11 @@ class ObjectName:
         """The forms of which a caption must have one."""
         return tuple(filter(None, (self.singular, self.plural)))
 
-    def within(self, required: Collection[str], forbidden: Collection[str]) -> "ObjectName":
-        """The same without what contradicts the words that a user requires and forbids."""
-        singular, plural = ("" if form in forbidden else form for form in (self.singular, self.plural))
-        excluded, excluded_plurals = (words.difference(required) for words in self.excluded)
-        absent, absent_plurals = (words.difference(required) for words in self.absent)
+    def within(self, force_words: Collection[str], bad_words: Collection[str]) -> "ObjectName":
+        """The same without what contradicts the words that must and that must not occur."""
+        singular, plural = ("" if form in bad_words else form for form in (self.singular, self.plural))
+        excluded, excluded_plurals = (words.difference(force_words) for words in self.excluded)
+        absent, absent_plurals = (words.difference(force_words) for words in self.absent)
         return replace(
             self,
             singular=singular,

@@ -84,9 +84,9 @@ class NeighbourReranker:
             evidence.append((config.regression_weight, self.regression.scores(vectors, words)))
         return rescored(candidates, evidence, config.num_return_sequences)
 
-    def _agreement(self, vectors: Tensor, words: Sequence[Sequence[Tokens]], num: int) -> list[list[float]]:
-        """CIDEr of each caption against those of the ``num`` nearest training images; vectors (B, C)."""
-        rows = nearest(vectors, self._vectors, min(num, len(self.vectors))).tolist()
+    def _agreement(self, vectors: Tensor, words: Sequence[Sequence[Tokens]], num_neighbours: int) -> list[list[float]]:
+        """CIDEr of each caption against those of the ``num_neighbours`` nearest training images; vectors (B, C)."""
+        rows = nearest(vectors, self._vectors, min(num_neighbours, len(self.vectors))).tolist()
         cider = Cider([[caption for i in row for caption in self._words[i]] for row in rows], self.frequencies)
         return [cider.reward([i] * len(of_image), of_image) for i, of_image in enumerate(words)]
 

@@ -34,7 +34,7 @@ class NumpyStepOutput(NamedTuple):
 class NumpyStepModel(Protocol):
     """A decoder that has encoded one image."""
 
-    def start(self) -> tuple[FloatArray, ...]:
+    def init_state(self) -> tuple[FloatArray, ...]:
         """The states (1, H) before the first word."""
         ...
 
@@ -86,7 +86,7 @@ class NumpySearch:
 
     def run(self) -> list[FoundCaption]:
         """The captions, best first. Raises ModelError where the decoder returns NaN."""
-        states = self.model.start()
+        states = self.model.init_state()
         for length in range(self.config.max_new_tokens):
             last = np.array([row.token_ids[-1] if row.token_ids else START for row in self.rows], np.int64)
             output = self.model.step(last, length, states)

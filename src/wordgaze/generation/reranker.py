@@ -23,15 +23,17 @@ class Reranker(Protocol):
         ...
 
 
-def best_first(captions: Sequence[Caption], num: int) -> list[Caption]:
-    """The ``num`` captions with the highest scores; of equal scores the more probable caption comes first."""
-    return sorted(captions, key=lambda caption: (-caption.score, -caption.log_prob))[:num]
+def best_first(captions: Sequence[Caption], num_return_sequences: int) -> list[Caption]:
+    """The ``num_return_sequences`` captions with the highest scores; of equal scores the more probable one is first."""
+    return sorted(captions, key=lambda caption: (-caption.score, -caption.log_prob))[:num_return_sequences]
 
 
 def rescored(
-    candidates: Sequence[Sequence[Caption]], evidence: Sequence[tuple[float, Sequence[Sequence[float]]]], num: int
+    candidates: Sequence[Sequence[Caption]],
+    evidence: Sequence[tuple[float, Sequence[Sequence[float]]]],
+    num_return_sequences: int,
 ) -> list[list[Caption]]:
-    """The ``num`` best candidates of each image after ``evidence`` was added to their scores.
+    """The ``num_return_sequences`` best candidates of each image after ``evidence`` was added to their scores.
 
     ``evidence``: weights, each with a score of every candidate of every image.
     """
@@ -41,6 +43,8 @@ def rescored(
             [x + weight * y for x, y in zip(*of_image, strict=True)] for of_image in zip(scores, more, strict=True)
         ]
     return [
-        best_first([replace(caption, score=score) for caption, score in zip(*of_image, strict=True)], num)
+        best_first(
+            [replace(caption, score=score) for caption, score in zip(*of_image, strict=True)], num_return_sequences
+        )
         for of_image in zip(candidates, scores, strict=True)
     ]

@@ -62,9 +62,13 @@ def _panels(image: Image.Image, caption: Caption) -> list[Panel]:
         outside = 1 - float(attention.sum())
         elsewhere = f"\nelsewhere {outside:.0%}" if outside > MIN_ELSEWHERE else ""
         panels.append(
-            (spotlight(thumbnail, attention), f"{with_mark(word, right_to_left)}  {math.exp(log_prob):.2f}{elsewhere}")
+            (spotlight(thumbnail, attention), f"{with_mark(word, right_to_left)}  {_probability(log_prob)}{elsewhere}")
         )
     return panels
+
+
+def _probability(log_prob: float) -> str:
+    return "< 0.01" if log_prob < math.log(0.005) else f"{math.exp(log_prob):.2f}"
 
 
 def _thumbnail(image: Image.Image) -> Image.Image:

@@ -21,6 +21,7 @@ from wordgaze.inference.caption_template import CaptionTemplate, required_confid
 from wordgaze.inference.captioned import CaptionedImage, ImageSource
 from wordgaze.inference.companions import Companion, Companions, check_replaceable, errors_of_one_image
 from wordgaze.inference.journal import Journal, open_journal
+from wordgaze.inference.outliers import warn_of_outliers
 from wordgaze.inference.runtimes import load_runtime, model_files
 from wordgaze.inference.sidecar import Sidecar
 from wordgaze.inference.table import FILE_COLUMNS, Row, check_table, unique_names, write_table
@@ -220,18 +221,10 @@ class _Run:
 
     def log_outliers(self, folder: Path) -> None:
         """Warns of the images that are unlike those that the captioner in ``folder`` was trained on."""
-        if not self._num_outliers:
-            return
-        from wordgaze.inference.captioner_folder import read_card  # needs PyTorch, which a captioner with outliers has
+        if self._num_outliers:
+            from wordgaze.inference.captioner_folder import read_card  # needs PyTorch, which such a captioner has
 
-        of, is_one = f"{self._num_outliers} of {self._num_captioned} images", self._num_captioned == 1
-        dataset = read_card(folder).dataset
-        _log.warning(
-            "%s unlike the images%s that the captioner was trained on; %s may be wrong",
-            f"{self._outlier} is" if is_one else f"{of} {'is' if self._num_outliers == 1 else 'are'}",
-            f" of {dataset}" if dataset and dataset != "folder" else "",
-            "the caption and its confidence" if is_one else "captions and confidence",
-        )
+            warn_of_outliers(self._outlier, self._num_outliers, self._num_captioned, read_card(folder).dataset)
 
     def _prepared(self, number: int, found: FoundImage) -> ImageSource | None:
         """What opens the image, or its error. None where nothing is to be done."""
@@ -268,6 +261,7 @@ class _Run:
         row = Row(
             escaped(path.name), text, caption.log_prob, caption.probability,
             confidence=caption.confidence, path=escaped(path), naming=caption.naming,
+            is_outlier=None if caption.confidence is None else caption.is_outlier,
         )  # fmt: skip
         if self._outputs.min_confidence is not None:
             required_confidence(caption, "--min-confidence")

@@ -49,7 +49,7 @@ def _row(result: CaptionedImage) -> Row:
     best, thumbnail = result.captions[0], _thumbnail(result.image)
     return Row(
         result.name, best.text, best.log_prob, math.exp(best.log_prob), None, thumbnail, best.confidence,
-        is_outlier=best.is_outlier,
+        is_outlier=None if best.confidence is None else best.is_outlier,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -174,6 +175,10 @@ class Captioner:
             generation_config: the decoding settings for the captioner's own caption.
             seed: the random seed for the captioner's own caption.
 
+        Returns:
+            The explanation. Its caption has ``is_outlier`` and, if it is the captioner's own, ``confidence`` and
+            ``naming``.
+
         Raises:
             ImageError: the image is missing, broken or too large.
             CaptionsError: ``words`` is text without a word in it.
@@ -182,12 +187,30 @@ class Captioner:
         if words is not None and not self.tokens(words):
             raise CaptionsError(f"{words!r} has no word in it; give a caption")
         opened = to_image(image)
-        features = self.features([opened])
+        features, key = self.features([opened]), image_key(opened)
         if words is not None:
-            return self.explain_features(features, opened, words)
-        config = generation_config or self.generation_config
-        [captions] = self._generate_tokens(features, config, [image_key(opened)], seed)
-        return self._explain_tokens(features, opened, captions[0].words)
+            explanation = self.explain_features(features, opened, words)
+            is_outlier = self._is_outlier(features, key)
+            return replace(explanation, caption=replace(explanation.caption, is_outlier=is_outlier))
+        [[own, *_]] = self._generate_tokens(features, generation_config or self.generation_config, [key], seed)
+        explanation = self._explain_tokens(features, opened, own.words)
+        caption = replace(explanation.caption, confidence=own.confidence, naming=own.naming, is_outlier=own.is_outlier)
+        return replace(explanation, caption=caption)
+
+    def is_outlier(self, image: ImageInput) -> bool:
+        """Whether an image is unlike those of the training, judged with the captioner's own caption.
+
+        False where the captioner has no calibration and cannot tell. Raises ImageError as :meth:`caption`.
+        """
+        opened = to_image(image)
+        return self.parts.confidence is not None and self._is_outlier(self.features([opened]), image_key(opened))
+
+    def _is_outlier(self, features: Tensor, key: str) -> bool:
+        """As :meth:`is_outlier`, for the features (1, L, D) of an image."""
+        if self.parts.confidence is None:
+            return False
+        [[own, *_]] = self._generate_tokens(features, self.generation_config, [key], 0)
+        return own.is_outlier
 
     def tokens(self, words: str | Sequence[str]) -> list[str]:
         """The tokens of a caption that is given as text or as a sequence of words."""

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.files import atomic_write, check_output, write_json
+from wordgaze.core.printable import escaped
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.caption_files import check_inputs_are_kept
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.explanation import Explanation, ModelVersion
+from wordgaze.inference.outliers import warn_of_outliers
 from wordgaze.vision.decoding_process import decode_safely
 
 
@@ -26,13 +28,15 @@ def explain_file(
 ) -> Explanation:
     """Explains ``words``, or else the caption that the captioner in ``folder`` generates, and writes each given file.
 
-    ``model`` is recorded in the JSON. Raises ParamsError when there is no file to write or one has the wrong ending,
-    and otherwise as :meth:`wordgaze.Captioner.explain`.
+    ``model`` is recorded in the JSON. Warns of an image that is unlike those of the training. Raises ParamsError when
+    there is no file to write or one has the wrong ending, and otherwise as :meth:`wordgaze.Captioner.explain`.
     """
     _check_outputs(gif, png, json)
     check_inputs_are_kept([path for path in (gif, png) if path is not None], [picture])
     image = decode_safely(picture)
-    explanation = replace(Captioner.load(folder).explain(image, words, generation_config, seed), model=model)
+    captioner = Captioner.load(folder)
+    explanation = replace(captioner.explain(image, words, generation_config, seed), model=model)
+    warn_of_outliers(escaped(picture), int(explanation.caption.is_outlier), 1, captioner.dataset)
     if gif is not None:
         explanation.save_gif(gif)
     if png is not None:

@@ -82,8 +82,13 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as JSON values. ``weights`` is a list of rows per word, rounded to six digits; ``size`` is
-        the image's (width, height); ``log_prob`` is natural."""
+        the image's (width, height); ``log_prob`` is natural; ``confidence``, ``is_outlier`` and ``naming`` are there
+        where they are known."""
+        known = self.caption.confidence is not None or self.caption.is_outlier
+        judged = {"confidence": self.caption.confidence, "is_outlier": self.caption.is_outlier} if known else {}
         return {
+            **judged,
+            **({"naming": self.caption.naming} if self.caption.naming else {}),
             "model": self.model and self.model.to_dict(),
             "caption": self.caption.text,
             "probability": math.exp(self.caption.log_prob),

@@ -54,7 +54,7 @@ def _object_name(probabilities: Tensor, vocabulary: Vocabulary, threshold: float
         absent=(absent - {tag.word[0]}, absent_plurals - {tag.plural[0]}),
         article=indefinite_article(tag.word[0]),  # also of an uncountable word, which the decoder may give one
         probability=tag.probability,
-        classes=tuple(" ".join(name) for name, _ in tag.classes),
+        classes=tuple(dict.fromkeys(" ".join(name) for name, _ in tag.classes)),
     )
 
 

@@ -119,7 +119,7 @@ class _OnnxDecoder:
         self._memory = {name: tensors[name] for name in card.memory}
         self._start = tuple(tensors[name][0] for name in card.states)
 
-    def start(self) -> tuple[FloatArray, ...]:
+    def init_state(self) -> tuple[FloatArray, ...]:
         return self._start
 
     def step(self, words: npt.NDArray[np.int64], step: int, states: tuple[FloatArray, ...]) -> NumpyStepOutput:

@@ -59,7 +59,7 @@ def to_row(caption: Caption, attention: bool) -> dict[str, Any]:
         "word_log_probs": list(caption.word_log_probs),
     }
     if caption.confidence is not None:
-        values["confidence"] = caption.confidence
+        values |= {"confidence": caption.confidence, "is_outlier": caption.is_outlier}
     return values | {"attention": caption.weights.tolist(), "grid": list(caption.grid)} if attention else values
 
 

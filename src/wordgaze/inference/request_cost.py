@@ -60,15 +60,15 @@ def hypotheses_of_searches(config: GenerationConfig) -> tuple[int, ...]:
 
     Each required word doubles the beams. ``name_objects`` may search a second time, with one more required word.
     """
-    required = len(config.force_words)
-    searches = (required, required + 1) if config.name_objects else (required,)
+    forced = len(config.force_words)
+    searches = (forced, forced + 1) if config.name_objects else (forced,)
     return tuple(_num_of_search(config, words) for words in searches)
 
 
-def _num_of_search(config: GenerationConfig, required: int) -> int:
+def _num_of_search(config: GenerationConfig, forced: int) -> int:
     if config.strategy == "sample":
         return config.num_return_sequences
-    beams = (1 if config.strategy == "greedy" else config.num_beams) << required
+    beams = (1 if config.strategy == "greedy" else config.num_beams) << forced
     return beams + (config.mbr_samples if config.strategy == "mbr" else 0)
 
 

@@ -17,7 +17,7 @@ from wordgaze.core.tables import write_csv
 
 _Cells = dict[str, Any]  # a row by column
 ROW_GROUP = 10_000  # rows of a Parquet file that are held in memory
-COLUMNS = ("name", "caption", "log_prob", "probability", "confidence", "error")
+COLUMNS = ("name", "caption", "log_prob", "probability", "confidence", "is_outlier", "error")
 FILE_COLUMNS = (*COLUMNS, "path")
 
 
@@ -26,8 +26,9 @@ class Row:
     """One caption of an image, its natural log-probability, its probability, and a small JPEG of the image.
 
     ``error`` is the message for an image that could not be captioned; the other fields are then empty. ``confidence``
-    is None where the captioner has no calibration. ``path`` is that of the file, ``name`` its name, and ``naming`` is
-    that of the caption, as is ``is_outlier``. Both are valid UTF-8, see :func:`wordgaze.core.printable.escaped`.
+    and ``is_outlier`` are those of the caption, None where the captioner has no calibration; ``naming`` is that of the
+    caption too. ``path`` is that of the file, and ``name`` its name; both are valid UTF-8, see
+    :func:`wordgaze.core.printable.escaped`.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Row:
     confidence: float | None = None
     path: str = ""
     naming: str = ""
-    is_outlier: bool = False
+    is_outlier: bool | None = None
 
 
 def check_table(path: Path) -> None:
@@ -99,7 +100,7 @@ def _write_parquet(rows: Iterable[_Cells], path: Path, columns: Sequence[str]) -
     import pyarrow as pa
     from pyarrow import parquet
 
-    types = dict.fromkeys(("log_prob", "probability", "confidence"), pa.float64())
+    types = {**dict.fromkeys(("log_prob", "probability", "confidence"), pa.float64()), "is_outlier": pa.bool_()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in columns])
     remaining = iter(rows)
     with parquet.ParquetWriter(path, schema) as writer:

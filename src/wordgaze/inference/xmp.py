@@ -1,6 +1,6 @@
 """The description in an XMP packet (dc:description, x-default): read, or written and every other byte left as it is.
 
-A packet is never written anew from what a parser understood of it. The parser tells where an element lies, and the
+A packet is never written again from what a parser understood of it. The parser tells where an element lies, and the
 bytes there are replaced. Source: Adobe, XMP Specification Part 1, 8.2.2.4 (language alternatives).
 """
 

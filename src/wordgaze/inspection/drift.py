@@ -30,7 +30,7 @@ _SHOWN_WORDS = 12
 
 @dataclass(frozen=True)
 class DriftThresholds:
-    """From where on a measure counts as drift. Raises ParamsError for values that are no thresholds.
+    """From where on a measure counts as drift. Raises ParamsError for values that are not thresholds.
 
     psi: of embeddings, words and confidence; 0.1 to 0.25 is usually called a moderate change, above it a large one.
     unknown: the share of words in corrections that the vocabulary lacks. edits: the share of words that corrections

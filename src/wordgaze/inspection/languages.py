@@ -31,7 +31,7 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class LanguageShare:
-    """A language by its ISO 639 code, and its share of the captions, from 0 to 1; UNCERTAIN is no language."""
+    """A language by its ISO 639 code, and its share of the captions, from 0 to 1; UNCERTAIN is not a language."""
 
     code: str
     share: float

@@ -89,11 +89,11 @@ Recurrence: TypeAlias = Callable[[Sequence[Tensor], Sequence[StepRows], State, M
 
 
 class LMHead(nn.Module):
-    """The output layer x W^T + b. With ``tied`` W is computed from the embeddings, and the layer has the bias alone."""
+    """The output layer x W^T + b. With ``tie_embeddings`` W is computed from the embeddings; the layer has b alone."""
 
-    def __init__(self, input_size: int, vocabulary_size: int, tied: bool) -> None:
+    def __init__(self, input_size: int, vocabulary_size: int, tie_embeddings: bool) -> None:
         super().__init__()
-        self.weight = None if tied else nn.Parameter(torch.empty(vocabulary_size, input_size))
+        self.weight = None if tie_embeddings else nn.Parameter(torch.empty(vocabulary_size, input_size))
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def reset_parameters(self) -> None:
@@ -337,7 +337,7 @@ class Decoder(nn.Module):
 
     def _logits(self, embedded: Tensor, hidden: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(N, E), (N, H), (N, D) → (N, V). deep: p(word) ∝ exp(L_o tanh(E y + L_h h + L_z z)), Xu et al. 2015,
-        equation 7; plain: p(word) ∝ exp(L_o h), with the context added if it is no layer's input (Lu et al. 2017,
+        equation 7; plain: p(word) ∝ exp(L_o h), with the context added unless it is a layer's input (Lu et al. 2017,
         equation 13)."""
         rate = self.config.dropout_output
         if self.config.output == "deep":

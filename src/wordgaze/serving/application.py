@@ -55,7 +55,8 @@ class ServeSettings:
     """How a server answers.
 
     ``request_timeout`` is in seconds; ``max_queue`` is the number of images in progress from which on requests are
-    refused; ``max_batch`` and ``max_wait`` (seconds) are those of :class:`MicroBatcher`; 1 is no micro-batching.
+    refused; ``max_batch`` and ``max_wait`` (seconds) are those of :class:`MicroBatcher`, and ``max_batch`` 1
+    turns it off.
     """
 
     request_timeout: float = 60.0

@@ -10,7 +10,7 @@ MAX_CLIENTS = 10_000
 
 
 class ClientRates:
-    """Allows each client ``per_minute`` requests at once, and as many again over each minute; 0 is no limit.
+    """Allows each client ``per_minute`` requests at once, and as many again over each minute; 0 sets no limit.
 
     Only the thread of the event loop may use it.
     """

@@ -1,7 +1,8 @@
 """The Open Inference Protocol, version 2, as KServe and Triton speak it: JSON over HTTP.
 
 An inference request has one input, ``image``, of datatype BYTES: encoded images as base64. Its ``parameters`` are those
-of ``POST /invocations``. The outputs are ``caption``, ``probability`` and, of captioners that have one, ``confidence``.
+of ``POST /invocations``. The outputs are ``caption``, ``probability`` and, of captioners that have them, ``confidence``
+and ``is_outlier``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ def inference_response(
     confidences = [caption.confidence for caption in best if caption.confidence is not None]
     if best and len(confidences) == len(best):
         outputs.append(_output("confidence", "FP64", confidences))
+        outputs.append(_output("is_outlier", "BOOL", [caption.is_outlier for caption in best]))
     given = document.get("id")
     own_id = {"id": given} if isinstance(given, str) and len(given) <= _MAX_ID else {}
     return {"model_name": name, "model_version": version, **own_id, "outputs": outputs}
@@ -49,7 +51,7 @@ def inference_response(
 
 def model_metadata(name: str, version: str) -> dict[str, Any]:
     """What ``GET /v2/models/NAME`` answers."""
-    outputs = [("caption", "BYTES"), ("probability", "FP64"), ("confidence", "FP64")]
+    outputs = [("caption", "BYTES"), ("probability", "FP64"), ("confidence", "FP64"), ("is_outlier", "BOOL")]
     return {
         "name": name,
         "versions": [version],

@@ -122,6 +122,7 @@ def _caption_line(record: RequestRecord, caption: Caption) -> dict[str, Any]:
         "caption": caption.text,
         "probability": caption.probability,
         "confidence": caption.confidence,
+        **({} if caption.confidence is None else {"is_outlier": caption.is_outlier}),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from wordgaze.core.errors import ParamsError
+from wordgaze.core.printable import reason_of
 
 # JSON has no line breaks in its texts. The tool base64 writes them, and outside of texts a blank means the same.
 _BLANKS = bytes.maketrans(b"\n\r\t", b"   ")
@@ -20,7 +21,7 @@ def read_request(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body.translate(_BLANKS), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise ParamsError(f"the request is not valid JSON ({error}); send {_EXAMPLE}") from None
+        raise ParamsError(f"the request is not valid JSON ({reason_of(error)}); send {_EXAMPLE}") from None
     if not isinstance(document, dict):
         kind = "a list" if isinstance(document, list) else "another value"
         raise ParamsError(f"the request must be a JSON object such as {_EXAMPLE}. Received {kind}")

@@ -1,7 +1,7 @@
 """What the web page and the HTTP server refuse before their own code sees a request.
 
 :class:`WebGuard` is an ASGI middleware around either of them. It checks the Host header (DNS rebinding), the site that
-a browser's request comes from, the rate of the client, the password, and the size and the pace of the body, also of a
+a browser's request comes from, the rate of the client, the password, and the size and the speed of the body, also of a
 chunked one. It adds the security headers to every answer.
 """
 
@@ -55,7 +55,7 @@ class GuardSettings:
 
     ``allowed_hosts`` are names without a port; None allows any name. Pages of the hosts ``trusted_origins`` may send
     requests, besides the server's own page. ``max_body`` is in bytes; a path that begins with a key of
-    ``max_body_of`` has its own limit. ``requests_per_minute`` is of one client, 0 is no limit. ``password`` is
+    ``max_body_of`` has its own limit. ``requests_per_minute`` is of one client, 0 sets no limit. ``password`` is
     ``user:password``, "" is none; the ``open_paths`` need none. ``policy`` is the Content-Security-Policy.
     """
 

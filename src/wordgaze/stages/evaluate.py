@@ -14,6 +14,7 @@ from wordgaze.data.readers.captions import BETWEEN
 from wordgaze.data.records import read_records
 from wordgaze.evaluation.evaluate import Evaluation, boxed
 from wordgaze.evaluation.report.page import CaptionExample, render_page
+from wordgaze.evaluation.report.training_curves import read_training_curve
 from wordgaze.evaluation.results import CoveragePoint, ReliabilityBin
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.attention_maps import attention_sheet
@@ -93,6 +94,7 @@ def write_reports(evaluation: Evaluation, params: Params) -> None:
     report = evaluation.report(params.dataset.name, sha256(paths.STAGE2 / WEIGHTS))
     details = evaluation.details()
     report.save(paths.REPORTS / "evaluation.json")
+    report.save_metrics(paths.REPORTS / "scores.json")
     details.save(paths.REPORTS / "details.json")
     bins = [one.model_dump(mode="json") for one in details.calibration]
     write_csv(paths.REPORTS / "calibration.csv", list(ReliabilityBin.model_fields), bins)
@@ -102,7 +104,9 @@ def write_reports(evaluation: Evaluation, params: Params) -> None:
     write_csv(paths.REPORTS / "nouns.csv", list(NounPair._fields), nouns)
     _write_captions(paths.REPORTS / "captions.csv", evaluation)
     _draw_attention(paths.REPORTS / "attention", evaluation, params.evaluate.num_attention_images)
-    page = render_page(report, details, _examples(evaluation), f"wordgaze on {params.dataset.name}")
+    curves = (read_training_curve(paths.REPORTS / f"train_stage{n}.csv", f"Stage {n}") for n in (1, 2))
+    trainings = [curve for curve in curves if curve]
+    page = render_page(report, details, _examples(evaluation), f"wordgaze on {params.dataset.name}", trainings)
     write_text(paths.REPORTS / "evaluation.html", page)
 
 

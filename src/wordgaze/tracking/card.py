@@ -23,6 +23,7 @@ from wordgaze.tracking.store import Store, open_store
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+_COPY = "## This copy"
 STAGES = ("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate")
 
 
@@ -53,13 +54,29 @@ def model_card(model: str) -> ModelCard:
     Raises as :func:`wordgaze.tracking.resolve.resolve`.
     """
     folder = resolve(model).folder
-    weights, shipped = weights_checksum(folder), folder / MODEL_CARD
-    if shipped.is_file() and training_records(weights).report is None:
-        markdown = shipped.read_text(encoding="utf-8", errors="replace")
-        return ModelCard(markdown, render_card_page(markdown, {}))
+    weights = weights_checksum(folder)
+    if (shipped := shipped_card(folder, weights)) is not None:
+        return ModelCard(shipped, render_card_page(shipped, {}))
     name = Path(model).name if Path(model).is_absolute() else model  # without the folders of the machine
     command = f"wordgaze card {shlex.quote(name)}"
     return make_model_card(name, read_card(folder), weights, command, recorded_costs(weights))
+
+
+def shipped_card(folder: Path, weights: str) -> str | None:
+    """The card in a captioner's folder, if the project did not record the training of its ``weights`` (SHA-256)."""
+    path = folder / MODEL_CARD
+    if not path.is_file() or training_records(weights).report is not None:
+        return None
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def copied_card(shipped: str, command: str) -> ModelCard:
+    """The card of a captioner that ``command`` wrote from one with the card ``shipped``."""
+    original = shipped.partition(_COPY)[0].rstrip("\n")
+    markdown = (
+        f"{original}\n\n{_COPY}\n\nThe sections above are of the captioner that it was made from, by `{command}`.\n"
+    )
+    return ModelCard(markdown, render_card_page(markdown, {}))
 
 
 def weights_checksum(folder: Path) -> str:

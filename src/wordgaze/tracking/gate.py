@@ -1,5 +1,6 @@
 """The gate: whether a challenger is better than the champion on the gate set, and in nothing guarded worse."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from wordgaze.tracking.gate_data import GateData
 MIN_GATE_IMAGES = 30
 """The fewest images for a comparison: the bootstrap of fewer finds differences that are not there."""
 
+_log = logging.getLogger(__name__)
 _CHALLENGER, _CHAMPION = "challenger", "champion"
 _LEAST_RESAMPLES = 1000
 GUARDED = {
@@ -132,6 +134,7 @@ class _GateComparison:
         # twenty resamples beyond the level: the p-value has to be able to fall below it
         resamples = max(_LEAST_RESAMPLES, math.ceil(40 / (1 - self.settings.confidence)))
         systems = dict(zip((_CHALLENGER, _CHAMPION), self._tokens, strict=False))
+        _log.info("computing the scores, with %s resamples for their intervals", f"{resamples:,}")
         comparison = Comparison(systems, self.data.references, resamples, is_english=self.data.tokenizer.is_english)
         scores, intervals = comparison.scores(), dict(comparison.intervals()[_CHALLENGER].items())
         champion = dict(scores[_CHAMPION].items()) if _CHAMPION in scores else {}
@@ -160,6 +163,7 @@ class _GateComparison:
     def guarded(self) -> Iterator[GateRow]:
         """A row for each thing that is guarded. What is not defined for the data passes."""
         tolerances = self.settings.tolerances.model_dump()
+        _log.info("measuring the time per image")
         values = {
             "length": [sum(map(len, tokens)) / len(tokens) for tokens in self._tokens],
             "hallucination": self._hallucination(),

@@ -7,10 +7,10 @@ from typing import Any
 
 from wordgaze.evaluation.model_card.records import training_records
 from wordgaze.generation.config import GenerationConfig
-from wordgaze.inference.captioner_folder import read_card
+from wordgaze.inference.captioner_folder import CaptionerCard, read_card
 from wordgaze.inference.pack import PackedSizes, check_target, pack_captioner
 from wordgaze.inference.precision import WeightsDtype
-from wordgaze.tracking.card import make_model_card, recorded_costs, weights_checksum
+from wordgaze.tracking.card import copied_card, make_model_card, recorded_costs, shipped_card, weights_checksum
 from wordgaze.tracking.resolve import resolve
 
 
@@ -27,7 +27,8 @@ def pack_model(
 
     Without a ``dtype`` int8 stays int8, since a wider one restores nothing, and fp16 is taken for all else.
     ``settings`` are decoding settings that replace the captioner's own. The model card is filled from the records of
-    the project in the working directory, if they are of this captioner. Raises as :func:`resolve` and
+    the project in the working directory, if they are of this captioner; else it is that of ``model``, if it has one.
+    Raises as :func:`resolve` and
     ``pack_captioner``.
     """
     source = resolve(model).folder
@@ -39,6 +40,13 @@ def pack_model(
     options = [_option(name.replace("_", "-"), value) for name, value in settings.items()]
     kept = ["--keep-neighbours"] if keep_neighbours else []
     command = " ".join(["wordgaze pack", _named(model), folder.name, f"--dtype {dtype}", *kept, *options])
+    shipped = shipped_card(source, weights)
+
+    def documents(packed: CaptionerCard) -> Mapping[str, str]:
+        if shipped is not None:
+            return copied_card(shipped, command).files()
+        return make_model_card(folder.name, packed, weights, command, costs).files()
+
     return pack_captioner(
         source,
         folder,
@@ -46,7 +54,7 @@ def pack_model(
         keep_neighbours=keep_neighbours,
         generation=GenerationConfig(**(card.generation.model_dump() | dict(settings))),
         dataset=training_records(weights).dataset,
-        documents=lambda packed: make_model_card(folder.name, packed, weights, command, costs).files(),
+        documents=documents,
         overwrite=overwrite,
     )
 

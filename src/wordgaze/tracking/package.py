@@ -111,6 +111,7 @@ def signature(decode: "GenerationConfig") -> "ModelSignature":
         Property("words", Array(DataType.string)),
         Property("word_log_probs", numbers),
         Property("confidence", DataType.double, required=False),
+        Property("is_outlier", DataType.boolean, required=False),
         Property("attention", Array(numbers), required=False),
         Property("grid", Array(DataType.long), required=False),
     ]

@@ -31,12 +31,12 @@ class ServedCaptioner(PythonModel):
         """Captions every picture of the column ``image``: an encoded picture as base64 or as a data URL, or a path.
 
         Paths are opened where ``WORDGAZE_PATHS`` is 1; if it is not set, by a program that has loaded the model, and
-        not by a server. ``params`` are fields of GenerationConfig, ``seed`` of what is sampled, and ``attention``.
+        not by a server. ``params`` are fields of GenerationConfig, the random ``seed``, and ``attention``.
 
         A row is ``caption``, its ``words`` and ``word_log_probs``, their sum with the end's ``log_prob`` (the natural
-        logarithm) and ``probability``, ``score``, by which captions are ranked, and the ``confidence`` of a captioner
-        that has one. With ``attention`` there are the
-        weights, a list of L for each word, and ``grid``: [rows, columns], with L = rows · columns in row-major order.
+        logarithm) and ``probability``, ``score``, by which captions are ranked. Of a captioner that has a
+        calibration there are ``confidence`` and ``is_outlier``. With ``attention`` there are the weights, a list of L
+        for each word, and ``grid``: [rows, columns], with L = rows · columns in row-major order.
         With ``num_return_sequences`` above 1, ``captions`` holds all of them, the best first. Raises
         ImageError for text that is not a picture, ParamsError for wrong params and, in a server, for a request that
         costs too much.

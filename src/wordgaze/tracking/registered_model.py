@@ -26,7 +26,7 @@ class CaptionerModel:
             return
         try:
             self.client.create_registered_model(
-                self.name, description="Captions an image and shows where each word looked."
+                self.name, description="Captions an image and shows the attention of each word."
             )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -42,7 +42,7 @@ class CaptionerModel:
         self.client.set_registered_model_alias(self.name, alias, str(version))
 
     def delete_alias(self, alias: str) -> None:
-        """Removes an alias; one that is not there is no error."""
+        """Removes an alias, if it is there."""
         if alias in self.aliases():
             self.client.delete_registered_model_alias(self.name, alias)
 
@@ -56,7 +56,7 @@ class CaptionerModel:
         self.client.set_registered_model_tag(self.name, key, value)
 
     def delete_tag(self, key: str) -> None:
-        """Removes a tag of the model itself; one that is not there is no error."""
+        """Removes a tag of the model itself, if it is there."""
         if key in self.tags():
             self.client.delete_registered_model_tag(self.name, key)
 

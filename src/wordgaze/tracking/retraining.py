@@ -170,6 +170,8 @@ def run_retraining(
         if step.arguments == _PROMOTE:
             judge()
         elif not _is_written_already(step):
+            if folder := _written_folder(step):  # the command makes no other than this one
+                folder.parent.mkdir(parents=True, exist_ok=True)
             code = subprocess.run(step.command, cwd=paths.home(), check=False).returncode
             if code:
                 raise WordgazeError(
@@ -181,5 +183,11 @@ def run_retraining(
 
 def _is_written_already(step: RetrainStep) -> bool:
     """Whether the folder of a step is there; it is written whole or not at all, and its name says what it has."""
+    folder = _written_folder(step)
+    return folder is not None and folder.is_dir()
+
+
+def _written_folder(step: RetrainStep) -> Path | None:
+    """The folder that the command of a step writes, of an export and of a copy."""
     command, *rest = step.arguments
-    return command in ("corrections", "pack") and (paths.home() / rest[1]).is_dir()
+    return paths.home() / rest[1] if command in ("corrections", "pack") else None

@@ -81,7 +81,7 @@ class ClassWords:
     @cache  # noqa: B019
     def rivals(self, word: Phrase, group: str) -> frozenset[Phrase]:
         """The names of the other things of a group, singulars and plurals: a caption that calls a bear a ``dog``
-        should have said ``bear``. Empty for a group whose things occur together. More general names are no rivals."""
+        should have said ``bear``. Empty for a group whose things occur together. More general names are not rivals."""
         if group not in self._rivals:
             return frozenset()
         general = {name for chain in self._chains_of(group) if word in chain for name in chain[chain.index(word) :]}

@@ -53,6 +53,7 @@ def test_corrected_images_are_added_to_train_and_no_split_changes(
     corrections.add(Image.new("RGB", (9, 9), "red"), "new.png", "a dog", "a red square", "m", "1")
     corrections.add((album / trained).read_bytes(), "seen.png", "a dog", "a greenish square", "m", "1")
     corrections.add((album / tested).read_bytes(), "secret.png", "a dog", "of the test split", "m", "1")
+    (tmp_path / "data/corrections").mkdir(parents=True)
     corrections.export(tmp_path / "data/corrections/1")
     after = collect("data/corrections/1")
     [added] = after.keys() - before.keys()

@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from wordgaze.core.errors import DataError
+from wordgaze.core.printable import reason_of
 from wordgaze.data.records import Box
 from wordgaze.text.objects import singular
 
@@ -42,7 +43,7 @@ def coco_boxes(path: Path) -> Boxes:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; give a COCO instances file") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON ({error}); download the file again") from error
+        raise DataError(f"{path} is not valid JSON ({reason_of(error)}); download the file again") from error
     names: dict[int, str] = {}
     for _, category in _entries(path, content, "categories", ("id", "name")):
         names[category["id"]] = str(category["name"])

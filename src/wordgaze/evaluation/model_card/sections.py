@@ -32,7 +32,7 @@ TERMS = {
 
 SCORES_SECTION, GROUNDING_SECTION, CALIBRATION_SECTION = (
     "Scores",
-    "Where it looks",
+    "Attention",
     "How far its probabilities can be trusted",
 )
 """The titles of the sections that have charts on the page."""
@@ -75,8 +75,8 @@ def render_model_card(name: str, card: CaptionerCard, records: TrainingRecords, 
 def _about(name: str, card: CaptionerCard) -> str:
     words = len(card.vocabulary)
     return (
-        f"It describes an image in {_language(card)}, and shows where each word looked (Xu et al. 2015). An attention"
-        f" decoder with a vocabulary of {words:,} words reads the features of {card.encoder.name}"
+        f"It describes an image in {_language(card)}, and shows the attention of each word (Xu et al. 2015). An"
+        f" attention decoder with a vocabulary of {words:,} words reads the features of {card.encoder.name}"
         f" ({card.encoder.image_size} pixels, {card.encoder.grid[0]} × {card.encoder.grid[1]} cells).\n\n"
         f"    wordgaze caption photo.jpg --model {name}"
     )

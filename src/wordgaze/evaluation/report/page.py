@@ -11,6 +11,7 @@ from jinja2 import Template
 
 from wordgaze.evaluation.report import formats, sections
 from wordgaze.evaluation.report.template import page_template
+from wordgaze.evaluation.report.training_curves import TrainingCurve
 from wordgaze.evaluation.results import SCORE_LABELS, EvaluationDetails, EvaluationReport, ScoreSummary
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ class CaptionExample:
 
 
 def render_page(
-    summary: ScoreSummary, details: EvaluationDetails, examples: Sequence[CaptionExample], title: str
+    summary: ScoreSummary,
+    details: EvaluationDetails,
+    examples: Sequence[CaptionExample],
+    title: str,
+    trainings: Sequence[TrainingCurve] = (),
 ) -> str:
     """The report as HTML text; equal arguments give equal bytes.
 
@@ -60,6 +65,7 @@ def render_page(
         hallucination=report.hallucination if report else None,
         diversity=details.diversity,
         failures=sections.failure_chart(details.failures),
+        trainings=trainings,
         groups=_groups(examples),
     )
 

@@ -15,6 +15,7 @@ from wordgaze.evaluation.report.charts import (
 )
 from wordgaze.evaluation.report.formats import is_known, number, percent
 from wordgaze.evaluation.results import (
+    MAIN_SCORES,
     SCORE_LABELS,
     Calibration,
     CaptionConfidence,
@@ -31,7 +32,6 @@ from wordgaze.evaluation.results import (
     SystemComparison,
 )
 
-TILES = ("cider", "bleu_4", "meteor", "rouge_l")
 CHARTS = ("cider", "bleu_4")
 SIGNIFICANCE = 0.05  # a difference with a smaller p-value is called significant
 
@@ -134,7 +134,7 @@ def headline(summary: ScoreSummary, details: EvaluationDetails) -> Headline | No
         return None
     system = max(summary.scores, key=lambda name: summary.scores[name].cider)
     scores, intervals = dict(summary.scores[system].items()), _intervals(details, system)
-    return Headline(system, [(SCORE_LABELS[n], scores[n], intervals.get(n)) for n in TILES if n in scores])
+    return Headline(system, [(SCORE_LABELS[n], scores[n], intervals.get(n)) for n in MAIN_SCORES if n in scores])
 
 
 def score_table(summary: ScoreSummary, details: EvaluationDetails) -> ScoreTable | None:

@@ -2,7 +2,7 @@
 
 import { startCaptioner } from "./client.js";
 import { openPicture } from "./picture.js";
-import { drawAttention, percent, tellAttention } from "./view.js";
+import { drawAttention, percent, describeAttention } from "./view.js";
 
 const PAUSE = 280; // milliseconds between the words
 const OTHERS = 3; // captions of beam search
@@ -98,7 +98,7 @@ async function showCaption(number, run) {
   if (words.length) chooseWord(0);
 }
 
-/** Lights up a word and what it looked at. */
+/** Lights up a word and its attention. */
 function markWord(index) {
   state.word = index;
   [...$("words").children].forEach((button, i) => {
@@ -113,10 +113,10 @@ function chooseWord(index) {
   markWord(index);
   const caption = state.captions[state.caption];
   const word = caption.words[index];
-  const looked = tellAttention(state.grid, word.attention);
-  $("picture").setAttribute("aria-label", `The picture, captioned “${caption.text}”. The word “${word.text}”: ${looked}`);
+  const described = describeAttention(state.grid, word.attention);
+  $("picture").setAttribute("aria-label", `The picture, captioned “${caption.text}”. The word “${word.text}”: ${described}`);
   $("word-title").textContent = `“${word.text}”, ${percent(word.probability)}`;
-  $("looked").textContent = looked;
+  $("attention").textContent = described;
   const rows = word.alternatives.map(({ text, probability }) => {
     const bar = element("span", { className: "bar" });
     bar.style.width = `${100 * probability}%`;

@@ -1,6 +1,6 @@
 // How attention is drawn over a picture and told in words.
 
-/** Draws a picture on a canvas, and where a word looked: the rest of the picture is dimmed. */
+/** Draws a picture on a canvas, and the attention of a word: the rest of the picture is dimmed. */
 export function drawAttention(canvas, picture, grid, attention) {
   canvas.width = picture.width;
   canvas.height = picture.height;
@@ -21,8 +21,8 @@ export function drawAttention(canvas, picture, grid, attention) {
 const ROWS = ["at the top", "in the middle", "at the bottom"];
 const COLUMNS = ["on the left", "in the centre", "on the right"];
 
-/** Where a word looked, for those who do not see the picture: the ninth of it with most attention, and its share. */
-export function tellAttention(grid, attention) {
+/** The attention of a word, for those who do not see the picture: the ninth of it with most attention, and its share. */
+export function describeAttention(grid, attention) {
   const [rows, columns] = grid;
   const ninths = new Array(9).fill(0);
   attention.forEach((weight, cell) => {
@@ -30,11 +30,11 @@ export function tellAttention(grid, attention) {
     ninths[3 * row + Math.floor((3 * (cell % columns)) / columns)] += weight;
   });
   const total = ninths.reduce((sum, each) => sum + each, 0);
-  if (total < 0.05) return "It did not look at the picture: the words before it decide this word.";
+  if (total < 0.05) return "It has no attention on the picture: the words before it decide this word.";
   const place = ninths.indexOf(Math.max(...ninths));
   const where = place === 4 ? "in the centre" : [ROWS[Math.floor(place / 3)], COLUMNS[place % 3]].filter((each) => !/middle|centre/.test(each)).join(" ");
   const away = total < 0.8 ? ` ${percent(1 - total)} of its attention is on the words before it.` : "";
-  return `It looked most ${where}: ${percent(ninths[place])} of its attention.${away}`;
+  return `Most of its attention is ${where}: ${percent(ninths[place])}.${away}`;
 }
 
 /** A probability for people: "37 %", "under 1 %". */

@@ -29,7 +29,7 @@ _INVISIBLE = regex.compile(r"[[\p{Cf}--\u200b-\u200d]\u0640\u20e3\ufe00-\ufe0f\U
 _SHAPES = regex.compile(r"[\ufb00-\ufdff\ufe70-\ufefc\uff01-\uffdc]+")
 _BOUNDARY = regex.compile(r"\b", regex.V1 | regex.WORD)
 _CORE = regex.compile(r"[\p{L}\p{N}](?:.*(?:[\p{L}\p{N}]|\p{M}[\u200c\u200d]?))?", regex.DOTALL)
-_CLUSTER = regex.compile(r"\X[\p{M}\u200c\u200d]*")  # a few vowels of Burmese are no part of a cluster in UAX #29
+_CLUSTER = regex.compile(r"\X[\p{M}\u200c\u200d]*")  # a few vowels of Burmese are not part of a cluster in UAX #29
 _KATAKANA = regex.compile(r"\p{WB=Katakana}")
 _PLAIN_QUOTE = str.maketrans("’", "'")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from wordgaze.core.errors import CaptionsError
+from wordgaze.core.printable import reason_of
 from wordgaze.data.readers.captions.content import (
     CaptionContent,
     CaptionFile,
@@ -105,7 +106,7 @@ def _add(content: CaptionContent, number: int, value: Any) -> None:
 def _where(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}, column {error.colno} ({error.msg})"
-    return str(error).splitlines()[0]
+    return reason_of(error)
 
 
 def _without_tokens(value: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wordgaze.core.errors import CaptionsError
+from wordgaze.core.printable import reason_of
 from wordgaze.data.readers.captions.encodings import decoded
 
 SIDECAR_SUFFIXES = (".txt", ".caption", ".captions", ".json")
@@ -26,5 +27,5 @@ def sidecar_values(path: Path, data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CaptionsError(f"{path} is broken JSON ({str(error).splitlines()[0]}); correct it") from error
+        raise CaptionsError(f"{path} is broken JSON ({reason_of(error)}); correct it") from error
     return value if isinstance(value, dict) else {"captions": value}
