@@ -110,7 +110,7 @@ def changed_params(root: Path, num_images: int, epochs: int, width: int, change:
     """The project's parameters with the smaller sizes and a variant's change."""
     values = load_params(root / "params.yaml").model_dump()
     sizes = {f"model.{part}_size": width for part in ("embedding", "hidden", "attention", "feature") if width}
-    stage1 = {"max_train_images": num_images, "epochs": epochs, "num_processes": 1}
+    stage1 = {"max_train_images": num_images, "epochs": epochs, "devices": 1}
     small = {**{f"train_stage1.{key}": value for key, value in stage1.items()}, "train_stage2.max_train_images": 0}
     for key, value in {**sizes, **small, **change}.items():
         section, name = key.split(".")

@@ -36,15 +36,18 @@ part() {  # NAME COMMAND…: runs the command and says how long it took
 
 best=timm/tf_efficientnet_lite2+timm/tf_efficientnet_lite0
 if [[ $rehearse ]]; then
-  batches=(8) decoded=(1 8) images=16 steps=18
+  batches=(8) decoded=(1 8) images=16 steps=18 warmup=2
 else
-  batches=(8 128 512) decoded=(1 64 1024) images=1024 steps=60
+  batches=(8 128 512) decoded=(1 64 1024) images=1024 steps=60 warmup=40
 fi
+[[ $device = cuda ]] && ranks=gpu || ranks=2
 [[ $device = cuda ]] && nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
 $python -c 'import os, torch, torchvision; print("torch", torch.__version__, "torchvision", torchvision.__version__, os.cpu_count(), "CPUs")'
 part tests $python -m pytest -q --confcutdir=tests/gpu -p no:cacheprovider --basetemp "$site/temporary" tests/gpu
 part features $python benchmarks/features.py --device "$device" --batches "${batches[@]}" --depths 3 --encoder $best
 part training $python benchmarks/training.py --device "$device" --precision auto --steps $steps
+part ranks $python -m torch.distributed.run --standalone --nproc-per-node "$ranks" benchmarks/ranks.py --device "$device" \
+  --precision auto --steps $steps --warmup $warmup
 part decoding $python benchmarks/decoding.py --device "$device" --batches "${decoded[@]}" --images $images
 part recipe $python benchmarks/whole_recipe.py "$files" --device "$device" $rehearse
 echo "failed: ${failed[*]:-none}"

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,8 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from feature_memory import keys_of
 
 from wordgaze.config.params import TrainParams
 from wordgaze.generation.config import GenerationConfig
@@ -38,7 +40,9 @@ from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.training.batches import BatchLoader, Example
 from wordgaze.training.trainer import Trainer
 from wordgaze.vision.encoders import EncoderSpec, NetworkSpec, build_encoder
-from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
+from wordgaze.vision.feature_shards import write_shards
+from wordgaze.vision.feature_store import FeatureStore, write_manifest
+from wordgaze.vision.picture_keys import PictureKeys
 
 WORDS = Vocabulary((*SPECIAL, *(f"w{n}" for n in range(60))))
 SIZES = DecoderConfig(embedding_size=24, hidden_size=32, attention_size=24, feature_size=32)
@@ -79,13 +83,15 @@ def train(folder: Path, steps: int) -> Curve:
     names = [f"{n}.jpg" for n in range(IMAGES)]
     generator = torch.Generator().manual_seed(0)
 
-    def encode(images: object) -> torch.Tensor:
-        return torch.randn(len(list(images)), 9, CHANNELS, generator=generator).bfloat16()  # type: ignore[call-overload]
+    def encode(images: Sequence[str], keys: Sequence[bytes]) -> torch.Tensor:
+        return torch.randn(len(images), 9, CHANNELS, generator=generator).bfloat16()
 
     half = (0.5, 0.5, 0.5)
     network = NetworkSpec(name="timm/test_efficientnet", mean=half, std=half, layers=("",), channels=CHANNELS)
     spec = EncoderSpec(image_size=64, interpolation="bicubic", grid=(3, 3), networks=(network,))
-    write_manifest(folder, spec, "", write_shards(folder, names, 64, encode, lambda shards, _: shards), "bfloat16")
+    pictures = PictureKeys.of(names, keys_of(names), 64)
+    write_shards(folder, pictures, "bf16", encode)
+    write_manifest(folder, spec, "", pictures, "bf16", {})
     store, random = FeatureStore(folder), np.random.default_rng(0)
 
     def caption() -> list[str]:

@@ -159,14 +159,16 @@ def encode(params: "Params") -> dict[str, str]:
     from wordgaze.vision.encoders import build_encoder
     from wordgaze.vision.feature_extraction import extract_features
     from wordgaze.vision.feature_store import TAGGER, write_manifest
+    from wordgaze.vision.picture_keys import PictureKeys, read_keys
 
     settings = params.features
     encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
     images = [record.image for record in read_records(paths.RAW / "captions.jsonl")]
-    index = extract_features(encoder, settings, paths.RAW / "images", images, paths.FEATURES)
+    pictures = PictureKeys.of(images, read_keys(paths.RAW / "images", images), settings.shard_size)
+    extract_features(encoder, settings, paths.RAW / "images", pictures, paths.FEATURES)
     write_tensors(paths.FEATURES / "encoder.safetensors", encoder.state_dict())
     write_tensors(paths.FEATURES / TAGGER, {})
-    write_manifest(paths.FEATURES, encoder.spec, "", index, "bfloat16")
+    write_manifest(paths.FEATURES, encoder.spec, "", pictures, settings.dtype, {})
     return {
         "encoder": _of_files([paths.FEATURES / "encoder.safetensors"]),
         "features": _of_files(sorted(paths.FEATURES.glob("shard-*"))),

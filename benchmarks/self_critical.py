@@ -1,6 +1,6 @@
 """The speed of self-critical training: steps per second, and where a step goes.
 
-    python benchmarks/self_critical.py [--steps 10] [--warmup 40] [--precision fp32] [--threads 2] [--processes 2]
+    python benchmarks/self_critical.py [--steps 10] [--warmup 40] [--precision fp32] [--threads 2]
 
 The model is that of the recipe flickr8k_best, on random features and captions. ``--warmup`` steps of cross entropy come
 first, after which sampled captions are about as long as the references. With one process the parts of a step are
@@ -21,8 +21,9 @@ from wordgaze.config.params import FinetuneParams
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, SPECIAL, Vocabulary
-from wordgaze.training import parallel, self_critical
+from wordgaze.training import self_critical
 from wordgaze.training.batches import BatchLoader
+from wordgaze.training.distributed import DataParallel, Ranks
 from wordgaze.training.self_critical import Reward, SelfCriticalLoss
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import Trainer
@@ -30,8 +31,8 @@ from wordgaze.training.trainer import Trainer
 CPU = torch.device("cpu")
 
 
-def build_trainers(args: argparse.Namespace) -> tuple[Trainer, Trainer]:
-    """The trainers of cross entropy and of the reward, which share a decoder."""
+def build_trainers(args: argparse.Namespace, ranks: Ranks) -> tuple[Trainer, Trainer]:
+    """The trainers of cross entropy and of the reward, which share a decoder, for a rank that has joined."""
     source = Synthetic(*SIZES["flickr8k_best"], num_images=400)
     vocabulary = Vocabulary((*SPECIAL, *(f"w{i}" for i in range(Synthetic.vocabulary_size - len(SPECIAL)))))
     references = {
@@ -41,13 +42,17 @@ def build_trainers(args: argparse.Namespace) -> tuple[Trainer, Trainer]:
     torch.manual_seed(1)
     decoder = Decoder(DecoderConfig(**MODELS["flickr8k_best"]), source.channels, len(vocabulary))
     decoder.standardise(source.read([example.image for example in source.examples[:256]]))
-    params = FinetuneParams(batch_size=16, device="cpu", precision=args.precision, warmup_steps=10, objective="scst")
-    batches = BatchLoader(source.examples, source, params.batch_size, seed=1)
+    params = FinetuneParams(
+        batch_size=16, device=args.device, precision=args.precision, warmup_steps=10, objective="scst"
+    )
     objective = Objective(0.0, SelfCriticalLoss(vocabulary, references, params, Synthetic.max_words))
     return tuple(
-        Trainer(decoder, batches, lambda _: 0.0, params, 1, Path("checkpoint"), None, each)
+        Trainer(
+            decoder, BatchLoader(source.examples, source, params.batch_size, seed=1), lambda _: 0.0, params, 1,
+            Path("checkpoint"), None, each, ranks,
+        )
         for each in (Objective(), objective)
-    )  # type: ignore[return-value]
+    )  # type: ignore[return-value]  # fmt: skip
 
 
 def profiled(trainer: Trainer) -> Profiler:
@@ -67,32 +72,28 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=40)
     parser.add_argument("--precision", default="fp32", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--profile", type=Path, help="write the seconds of each part of a step; needs --processes 1")
+    parser.add_argument("--device", default="cpu", choices=["cpu"])
+    parser.add_argument("--profile", type=Path, help="write the seconds of each part of a step")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    first, second = build_trainers(args)
+    first, second = build_trainers(args, Ranks())
     batches = batches_of_all_epochs(second.batches.epoch)
-    with parallel.data_parallel(first.train_step, args.processes) as step:
-        for _ in range(args.warmup):
-            first.update(step, next(batches))
-    profiler = profiled(second) if args.processes == 1 else None
-    with parallel.data_parallel(second.train_step, args.processes) as step:
-        update = partial(second.update, step)
-        update = profiler.wrap("other", update) if profiler else update
-        seconds = []
-        for _ in range(args.steps):
-            started = now(CPU)
-            update(next(batches))
-            seconds.append(now(CPU) - started)
+    warm_up = DataParallel(first.train_step, Ranks())
+    for _ in range(args.warmup):
+        first.update(warm_up, next(batches))
+    profiler, seconds = profiled(second), list[float]()
+    update = profiler.wrap("other", partial(second.update, DataParallel(second.train_step, Ranks())))
+    for _ in range(args.steps):
+        started = now(CPU)
+        update(next(batches))
+        seconds.append(now(CPU) - started)
     median = statistics.median(seconds[1:])
-    print(f"{args.threads} threads, {args.processes} processes, {args.precision}: {1 / median:.2f} steps/s")
-    if profiler:
-        parts = {name: total / args.steps for name, total in profiler.seconds.items()}
-        print(", ".join(f"{name} {1e3 * total:.0f} ms" for name, total in parts.items()))
-        if args.profile:
-            values = {"model": "flickr8k_best, self-critical", "precision": args.precision, "seconds": parts}
-            args.profile.write_text(json.dumps(values))
+    print(f"{args.threads} threads, {args.precision}: {1 / median:.2f} steps/s")
+    parts = {name: total / args.steps for name, total in profiler.seconds.items()}
+    print(", ".join(f"{name} {1e3 * total:.0f} ms" for name, total in parts.items()))
+    if args.profile:
+        values = {"model": "flickr8k_best, self-critical", "precision": args.precision, "seconds": parts}
+        args.profile.write_text(json.dumps(values))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The speed of training: the project's step compared with a plain loop of the same mathematics in the same run.
 
-    python benchmarks/training.py [--data data] [--steps 60] [--device cuda] [--threads 2] [--processes 2]
+    python benchmarks/training.py [--data data] [--steps 60] [--device cuda] [--threads 2] [--devices 2]
                                   [--only flickr8k_best] [--profile profile.json]
 
 The plain loop is written as in tutorials: one caption is one example, whose features are read and projected for every
@@ -39,10 +39,11 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, PAD, SPECIAL
-from wordgaze.training import parallel, train_step
+from wordgaze.training import train_step
 from wordgaze.training.batches import Batch, BatchLoader, Example
+from wordgaze.training.distributed import DataParallel, Ranks
+from wordgaze.training.launch import started_ranks
 from wordgaze.training.losses import captioning_loss
-from wordgaze.training.parallel import DataParallel
 from wordgaze.training.trainer import Trainer
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore
 
@@ -174,51 +175,70 @@ def batches_of_all_epochs(epoch: Callable[[int], Iterator[Any]]) -> Iterator[Any
             previous = batch
 
 
+def params_of(args: argparse.Namespace) -> TrainParams:
+    """The settings of the project's step."""
+    return TrainParams(
+        batch_size=IMAGES, device=args.device, devices=args.devices, precision=args.precision, warmup_steps=10
+    )
+
+
+def build_trainer(decoder: Decoder, examples: list[Example], source: FeatureSource, args: argparse.Namespace,
+                  ranks: Ranks) -> tuple[Trainer, Iterator[Batch]]:  # fmt: skip
+    """The project's trainer as one of the ranks, which have joined, and its batches."""
+    params, batches = params_of(args), BatchLoader(examples, source, IMAGES, seed=1)
+    ranks.join({}, torch.device(args.device))
+    trainer = Trainer(copy.deepcopy(decoder), batches, lambda _: 0.0, params, 1, Path("checkpoint"), None, None, ranks)
+    torch.set_num_threads(max(1, args.threads // ranks.world_size))
+    return trainer, batches_of_all_epochs(batches.epoch)
+
+
+def follow(ranks: Ranks, name: str, args: argparse.Namespace) -> None:
+    """The steps of a rank other than the first."""
+    decoder, examples, source = build_inputs(name, args)
+    trainer, batches = build_trainer(decoder, examples, source, args, ranks)
+    step = DataParallel(trainer.train_step, ranks)
+    for _ in range(args.steps):
+        trainer.update(step, next(batches))
+
+
 def measure(
-    name: str, decoder: Decoder, examples: list[Example], source: FeatureSource, args: argparse.Namespace
+    name: str, decoder: Decoder, examples: list[Example], source: FeatureSource, args: argparse.Namespace, ranks: Ranks
 ) -> tuple[list[float], list[float]]:
     """Trains with the plain loop and the project in turn, prints their speeds, and returns their training curves."""
-    device = torch.device(args.device)
-    params = TrainParams(batch_size=IMAGES, device=args.device, precision=args.precision, warmup_steps=10)
-    batches = BatchLoader(examples, source, IMAGES, seed=1)
-    compare(decoder, next(batches.epoch(0)), params, device)
-    trainer = Trainer(copy.deepcopy(decoder), batches, lambda _: 0.0, params, 1, Path("checkpoint"))
+    device, params = torch.device(args.device), params_of(args)
+    compare(decoder, next(BatchLoader(examples, source, IMAGES, seed=1).epoch(0)), params, device)
+    trainer, batch_iterator = build_trainer(decoder, examples, source, args, ranks)
+    data_parallel = DataParallel(trainer.train_step, ranks)
     plain = PlainTrainer(decoder, params, trainer.lr_lambda, device)
     loader = DataLoader(
         CaptionDataset(examples, source), IMAGES * CAPTIONS, shuffle=True, collate_fn=collate,
         generator=torch.Generator().manual_seed(1),
     )  # fmt: skip
-    batch_iterator, plain_iterator = batches_of_all_epochs(batches.epoch), batches_of_all_epochs(lambda _: iter(loader))
+    plain_iterator = batches_of_all_epochs(lambda _: iter(loader))
     speeds: dict[str, list[float]] = {"plain": [], "project": []}
     curves: dict[str, list[float]] = {"plain": [], "project": []}
     num_words = num_padded = 0
-    with parallel.data_parallel(trainer.train_step, args.processes) as data_parallel:
-        for _ in range(args.steps):
-            torch.set_num_threads(args.threads)
-            started = now(device)
-            features, captions = next(plain_iterator)
-            curves["plain"].append(plain.step(features, captions))
-            speeds["plain"].append(len(captions) / (now(device) - started))
-            num_words += int((captions != PAD).sum())
-            num_padded += captions.numel()
-            torch.set_num_threads(max(1, args.threads // args.processes))
-            started = now(device)
-            batch = next(batch_iterator)
-            trainer.update(data_parallel, batch)
-            curves["project"].append(trainer.state.metric_sums.pop("train_loss"))
-            speeds["project"].append(int(batch.captions.ne(PAD).any(2).sum()) / (now(device) - started))
+    for _ in range(args.steps):
+        torch.set_num_threads(args.threads)
+        started = now(device)
+        features, captions = next(plain_iterator)
+        curves["plain"].append(plain.step(features, captions))
+        speeds["plain"].append(len(captions) / (now(device) - started))
+        num_words += int((captions != PAD).sum())
+        num_padded += captions.numel()
+        torch.set_num_threads(max(1, args.threads // ranks.world_size))
+        started = now(device)
+        batch = next(batch_iterator)
+        trainer.update(data_parallel, batch)
+        curves["project"].append(trainer.state.metric_sums.pop("train_loss"))
+        num_captions = batch.whole_size().captions
+        speeds["project"].append(num_captions / (now(device) - started))
     slow, fast = (statistics.median(speeds[name][2:]) for name in ("plain", "project"))
     print(f"{name:15} plain loop {slow:7.1f} captions/s   project {fast:7.1f} captions/s   {fast / slow:.1f} times"
           f"   ({num_words / num_padded:.0%} of the plain loop's positions are words)")  # fmt: skip
-    if args.processes > 1:
+    if ranks.world_size > 1:
         return curves["plain"], curves["project"]
-    parts = profile_step(
-        trainer,
-        DataParallel(trainer.train_step, [], torch.get_num_threads()),
-        batch_iterator,
-        min(10, args.steps),
-        device,
-    )
+    parts = profile_step(trainer, data_parallel, batch_iterator, min(10, args.steps), device)
     total = sum(parts.values())
     if args.profile:
         args.profile.write_text(json.dumps({"model": name, "precision": args.precision, "seconds": parts}))
@@ -258,6 +278,16 @@ def training_data(name: str, folder: Path | None) -> tuple[list[Example], Featur
     return examples, store, store.spec.channels, len(prepared.vocabulary)
 
 
+def build_inputs(name: str, args: argparse.Namespace) -> tuple[Decoder, list[Example], FeatureSource]:
+    """The decoder that all loops start from, the same in each process, and what it is trained on."""
+    examples, source, channels, vocabulary_size = training_data(name, args.data)
+    torch.manual_seed(1)
+    decoder = Decoder(DecoderConfig(**MODELS[name]), channels, vocabulary_size)
+    if decoder.config.standardise:
+        decoder.standardise(source.read([example.image for example in examples[:256]]))
+    return decoder, examples, source
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -269,23 +299,21 @@ def main() -> None:
         "--precision", default="fp32", choices=["auto", "fp32", "bf16"], help="number format of the project's step"
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--processes", type=int, default=1, help="number of processes of the project's step")
-    parser.add_argument("--profile", type=Path, help="write the seconds of each part of a step; needs --processes 1")
+    parser.add_argument("--devices", type=int, default=1, help="number of ranks of the project's step")
+    parser.add_argument("--profile", type=Path, help="write the seconds of each part of a step; needs --devices 1")
     parser.add_argument("--only", choices=MODELS, nargs="+", default=list(MODELS))
     args = parser.parse_args()
     if args.steps < 3 * WINDOWS:
         parser.error(f"--steps must be {3 * WINDOWS} or more")
     torch.set_num_threads(args.threads)
-    print(f"{args.threads} threads, {args.processes} processes, {args.device}, torch {torch.__version__}")
+    print(f"{args.threads} threads, {args.devices} ranks, {args.device}, torch {torch.__version__}")
     different = []
     for name in args.only:
-        examples, source, channels, vocabulary_size = training_data(name, args.data)
-        torch.manual_seed(1)
-        decoder = Decoder(DecoderConfig(**MODELS[name]), channels, vocabulary_size)
-        if decoder.config.standardise:
-            decoder.standardise(source.read([example.image for example in examples[:256]]))
-        print(f"{len(examples)} images, {channels} channels, {vocabulary_size} words")
-        if not curves_agree(*measure(name, decoder, examples, source, args)):
+        decoder, examples, source = build_inputs(name, args)
+        print(f"{len(examples)} images, {decoder.channels} channels, {decoder.vocabulary_size} words")
+        with started_ranks(params_of(args), partial(follow, name=name, args=args)) as ranks:
+            curves = measure(name, decoder, examples, source, args, ranks)
+        if not curves_agree(*curves):
             different.append(name)
     if different:
         raise SystemExit(f"the curves of {', '.join(different)} differ by more than noise")

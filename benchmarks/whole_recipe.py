@@ -1,4 +1,4 @@
-"""The seconds of a whole recipe, from photographs to scores, in one process without DVC and MLflow.
+"""The seconds of a whole recipe, from photographs to scores, without DVC and MLflow.
 
     python benchmarks/whole_recipe.py PROJECT [--recipe flickr8k_best] [--device cuda] [--work FOLDER] [--rehearse]
 
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,19 +22,23 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from wordgaze.config.params import Params, parse_params
+from wordgaze.config.params import Params, TrainParams, parse_params
 from wordgaze.config.recipes import load_recipe
 from wordgaze.core import paths
+from wordgaze.core.device import pick_device
 from wordgaze.core.files import sha256, write_tensors
 from wordgaze.data.prepared import Prepared
 from wordgaze.data.records import SPLITS
 from wordgaze.inference.captioner import Captioner
 from wordgaze.stages.evaluate import evaluate
+from wordgaze.training.distributed import Ranks
 from wordgaze.training.fit import TrainingTask, fit
+from wordgaze.training.launch import started_ranks
 from wordgaze.training.trainer import EpochMetrics
 from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_extraction import extract_features
 from wordgaze.vision.feature_store import TAGGER, FeatureStore, write_manifest
+from wordgaze.vision.picture_keys import PictureKeys, read_keys
 from wordgaze.vision.tagger import Tagger
 
 REHEARSED = {"train": 64, "dev": 16, "test": 16}  # images of each split
@@ -83,20 +88,34 @@ def compute_features(prepared: Prepared, params: Params) -> None:
     tagger = Tagger.from_networks(encoder.spec, settings.weights)
     write_tensors(paths.FEATURES / TAGGER, tagger.tensors() if tagger else {})
     images = sorted(image for of_split in prepared.captions.values() for image in of_split)
-    index = extract_features(encoder, settings, paths.RAW / "images", images, paths.FEATURES)
-    write_manifest(paths.FEATURES, encoder.spec, sha256(weights), index, "bfloat16")
+    pictures = PictureKeys.of(images, read_keys(paths.RAW / "images", images), settings.shard_size)
+    extract_features(encoder, settings, paths.RAW / "images", pictures, paths.FEATURES)
+    write_manifest(paths.FEATURES, encoder.spec, sha256(weights), pictures, settings.dtype, {})
 
 
 def train(prepared: Prepared, params: Params, stage: str, start: Path | None, folder: Path) -> None:
+    settings = params.train_stage1 if start is None else params.train_stage2
+    main = partial(train_as, prepared, params, settings, stage, start, folder)
+    with started_ranks(settings, main) as ranks:
+        main(ranks)
+
+
+def train_as(
+    prepared: Prepared, params: Params, settings: TrainParams, stage: str, start: Path | None, folder: Path,
+    ranks: Ranks,
+) -> None:  # fmt: skip
+    """Trains as one of the ranks."""
+
     def on_epoch(row: EpochMetrics) -> None:
         values = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "learning_rate")
-        print(f"  {stage}: {values}", flush=True)
+        if ranks.is_first:
+            print(f"  {stage}: {values}", flush=True)
 
-    settings = params.train_stage1 if start is None else params.train_stage2
     task = TrainingTask(
         prepared, FeatureStore(paths.FEATURES), params.model, settings, params.prepare.max_words, params.seed, start
     )
-    fit(task, Path("scratch") / stage, folder, on_epoch, lambda done, total: None)
+    ranks.join(task.checksums(), pick_device(settings.device))
+    fit(task, Path("scratch") / stage, folder, on_epoch, lambda done, total: None, ranks)
 
 
 @contextmanager

@@ -70,6 +70,10 @@ def _row(key: str, field: dict[str, Any], value: Any, comments: dict[str, str], 
 def _allowed(field: dict[str, Any], schema: dict[str, Any]) -> str:
     """The type of a value, and its limits."""
     field = {**_definition(field, schema), **field}
+    if "anyOf" in field:
+        return " or ".join(_allowed(each, schema) for each in field["anyOf"])
+    if "const" in field:
+        return f"`{field['const']}`"
     if "enum" in field:
         return ", ".join(f"`{each}`" for each in field["enum"])
     limits = [f"{sign} {field[name]:g}" for name, sign in _LIMITS if name in field]

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from tests.stored_features import write_features
 from wordgaze.config.params import TrainParams
 from wordgaze.core.checksums import tensor_digest, write_checksums
 from wordgaze.core.errors import WordgazeError
@@ -36,7 +37,7 @@ from wordgaze.models.config import DecoderConfig
 from wordgaze.text.vocabulary import SPECIAL
 from wordgaze.training.fit import CHECKPOINT, TrainingTask, fit
 from wordgaze.vision.encoders import Encoder, build_encoder
-from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
+from wordgaze.vision.feature_store import FeatureStore
 from wordgaze.vision.sources import ImageFeatures
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
@@ -76,7 +77,8 @@ class TinyProject:
         fit(task, root / "training", root / "captioner", lambda _: None, lambda _, __: None)
         (root / "training" / CHECKPOINT).unlink()
         self._interrupt(task)
-        shutil.copytree(root / "features", root / "half-done", ignore=shutil.ignore_patterns("*.json", "shard-00002*"))
+        later = shutil.ignore_patterns("manifest.json", "index.parquet", "shard-00001*")
+        shutil.copytree(root / "features", root / "half-done", ignore=later)
         write_checksums(root / "half-done", [path.name for path in (root / "half-done").glob("shard-*")])
 
     def readers(self) -> dict[str, Callable[[Path], str]]:
@@ -97,10 +99,13 @@ class TinyProject:
     def features(self, folder: Path) -> None:
         """Computes the features, or what is missing of them."""
         source = ImageFeatures(self.root / "images", self.encoder)
+
+        def one_by_one(names: Sequence[str]) -> torch.Tensor:  # in a batch the last bits depend on the others
+            return torch.cat([source.read([name]) for name in names]).bfloat16()
+
         write_tensors(folder / "encoder.safetensors", self.encoder.state_dict())
         write_tensors(folder / "tagger.safetensors", {})
-        index = write_shards(folder, NAMES, _SHARD_SIZE, lambda of: source.read(of).bfloat16(), lambda all_, _: all_)
-        write_manifest(folder, self.encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
+        write_features(folder, self.encoder.spec, NAMES, one_by_one, _SHARD_SIZE)
 
     def _write_data(self) -> None:
         (self.root / "images").mkdir(parents=True)

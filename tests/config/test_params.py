@@ -152,6 +152,8 @@ def test_every_wrong_key_is_reported_at_once(load: Callable[[str], Params]) -> N
             "train_stage2.max_train_images (4) is smaller",
         ),
         ("{train_stage1: {max_train_images: 0}, train_stage2: {max_train_images: 4}}", "max_train_images (all)"),
+        ("train_stage2: {devices: 0}", "train_stage2.devices: 0 is not a number of devices; set auto, or a number"),
+        ("train_stage1: {devices: gpu}", "train_stage1.devices: 'gpu' is not a number of devices; set auto, or"),
     ],
 )
 def test_what_cannot_go_together_is_reported_with_its_values(
@@ -169,6 +171,7 @@ def test_settings_that_go_together_are_taken(load: Callable[[str], Params]) -> N
     assert load("dataset: {name: folder, source: a, captions: b.csv}").dataset.captions == "b.csv"
     assert load("dataset: {name: coco, karpathy: a.json, max_train_images: 25600}").dataset.max_train_images == 25600
     assert load("generation: {num_beams: 3, num_return_sequences: 3}").generation.num_return_sequences == 3
+    assert [load(f"train_stage1: {{devices: {n}}}").train_stage1.devices for n in ("auto", 2)] == ["auto", 2]
 
 
 def test_what_dvc_writes_is_read_as_it_was_meant(load: Callable[[str], Params]) -> None:

@@ -1,5 +1,6 @@
 """The decoder: teacher forcing gives what single steps give, in every variant, and the formulas of the papers."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from wordgaze.generation.generation_model import select_rows
 from wordgaze.models import kernels
 from wordgaze.models.attention import RowIndex
 from wordgaze.models.decoder import MAX_DEVIATION, Decoder, DecoderOutput, StepOutput
+from wordgaze.models.kernels.packing import BatchPart
 from wordgaze.text.vocabulary import END, START
 
 # Two images with captions of different lengths; the second has one caption fewer, and its longest is not the first.
@@ -358,3 +360,21 @@ def test_show_attend_and_tell_is_the_papers() -> None:
     mixed = word + p["hidden_to_output.weight"] @ h + p["hidden_to_output.bias"] + p["context_to_output.weight"] @ z
     torch.testing.assert_close(output.weights[0], alpha)
     torch.testing.assert_close(output.logits[0], p["lm_head.weight"] @ mixed.tanh() + p["lm_head.bias"])
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@every_variant
+def test_dropout_of_a_part_is_that_of_the_whole_batch(values: dict[str, Any], fast: bool) -> None:
+    """Each image alone, as processes that divide a batch compute it."""
+    rates = {f"dropout_{name}": 0.4 for name in ("channels", "embedding", "features", "output")}
+    decoder = decoder_of(**{**values, **rates, "hard_attention": False}).train()
+    features, captions = pictures(), padded(CAPTIONS)
+    with contextlib.nullcontext() if fast else kernels.reference():
+        torch.manual_seed(3)
+        whole, after = decoder(features, captions), torch.get_rng_state()
+        for b in range(2):
+            torch.manual_seed(3)
+            part = decoder(features[b : b + 1], captions[b : b + 1], None, BatchPart(b, captions))
+            assert torch.equal(torch.get_rng_state(), after)
+            words = whole.positions // whole.weights.shape[1] // captions.shape[1] == b
+            torch.testing.assert_close(part.logits, whole.logits[words], rtol=0, atol=1e-5)

@@ -1,12 +1,15 @@
 """Two runs with equal inputs share their work, unfinished work depends on the code, and memory is bounded."""
 
 import contextlib
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,12 +21,14 @@ from PIL import Image
 from tests.disk import full_disk
 from wordgaze.config.params import FeaturesParams, Params
 from wordgaze.core import paths
+from wordgaze.core.errors import ImageError
 from wordgaze.core.parallel import map_ahead
 from wordgaze.data.records import Record, write_records
 from wordgaze.stages import features
-from wordgaze.vision import feature_extraction
+from wordgaze.vision import feature_extraction, feature_shards
 from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_store import FeatureStore
+from wordgaze.vision.picture_keys import read_keys, read_picture
 
 CHECKOUT = Path(__file__).parents[2]
 IMPORTS = os.pathsep.join(map(str, (CHECKOUT / "src", CHECKOUT)))
@@ -35,35 +40,36 @@ IMAGES = [f"{n}.png" for n in range(7)]
 LIMIT = 120
 
 
-def write_images(folder: Path) -> None:
-    for number, name in enumerate(IMAGES):
+def write_images(folder: Path, names: Sequence[str] = IMAGES) -> None:
+    for name in names:
+        number = IMAGES.index(name)
         path = folder / "data" / "raw" / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.linear_gradient("L").rotate(40 * number).resize((40, 30)).convert("RGB").save(path)
-    write_records(folder / "data" / "raw" / "captions.jsonl", [Record(name, ("a dog",)) for name in IMAGES])
+    write_records(folder / "data" / "raw" / "captions.jsonl", [Record(name, ("a dog",)) for name in names])
 
 
-def run_untracked(gate: Path | None = None) -> None:
+def run_untracked(gate: Path | None = None, settings: FeaturesParams = SETTINGS) -> None:
     """The stage without MLflow and contracts; prints each image that it reads, the first after ``gate`` exists."""
     patch = pytest.MonkeyPatch()
-    load = feature_extraction.decode_safely
+    load = read_picture
 
-    def read(path: Path) -> Image.Image:
+    def read(path: Path, key: bytes) -> bytes:
         while gate is not None and not gate.exists():
             time.sleep(0.01)
         sys.stdout.write(f"{path.name}\n")  # in one piece: several threads write
-        return load(path)
+        return load(path, key)
 
     @contextlib.contextmanager
     def untracked(*_: object) -> Iterator[Any]:
         yield SimpleNamespace(metrics=lambda values: None)
 
     with patch.context() as patched:
-        patched.setattr(feature_extraction, "decode_safely", read)
+        patched.setattr(feature_extraction, "read_picture", read)
         patched.setattr(features, "stage_run", untracked)
         patched.setattr(features, "check", lambda *_: SimpleNamespace(to_json=lambda: "{}"))
         patched.setattr(features, "log_contract", lambda *_: None)
-        features.run(Params(features=SETTINGS))
+        features.run(Params(features=settings))
 
 
 def start(folder: Path, root: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -132,6 +138,50 @@ def test_unfinished_work_is_not_resumed_by_other_code(
     assert not list((project / ".scratch").glob("features-*"))
 
 
+def stored(project: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (project / "data" / "features").iterdir()}
+
+
+def test_an_added_image_alone_is_computed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The files are those of one run over all images."""
+    run_untracked()
+    at_once = stored(project)
+    shutil.rmtree(project / "data" / "features")
+    write_images(project, IMAGES[:5])
+    run_untracked()
+    capsys.readouterr()
+    write_images(project, IMAGES)
+    run_untracked()
+    assert sorted(capsys.readouterr().out.split()) == IMAGES[5:]
+    assert stored(project) == at_once
+
+
+def test_a_broken_image_costs_only_itself(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was computed before it was found is kept when the image is removed from the data."""
+    monkeypatch.setattr(feature_shards, "_TOGETHER", 3)
+    contents = (f"not an image {n}".encode() for n in count())
+    of_last_shard = next(each for each in contents if hashlib.sha256(each).digest()[:2] == b"\xff\xff")
+    (project / "data" / "raw" / "images" / "1.png").write_bytes(of_last_shard)
+    with pytest.raises(ImageError, match=r"1\.png: "):
+        run_untracked()
+    before = capsys.readouterr().out.split()
+    write_images(project, others := [name for name in IMAGES if name != "1.png"])
+    run_untracked()
+    again = capsys.readouterr().out.split()
+    assert len(set(before)) > len(again)
+    assert sorted({*before, *again} - {"1.png"}) == others
+
+
+def test_other_settings_compute_all(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_untracked()
+    capsys.readouterr()
+    run_untracked(settings=SETTINGS.model_copy(update={"image_size": 96}))
+    assert len(capsys.readouterr().out.split()) == len(IMAGES)
+    assert FeatureStore(project / "data" / "features").spec.image_size == 96
+
+
 @pytest.fixture
 def own_threads() -> Iterator[None]:
     """The number of threads that a test sets is that of the test alone."""
@@ -153,6 +203,7 @@ def test_each_core_encodes_a_few_images(project: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(feature_extraction, "map_ahead", watched)
     torch.set_num_threads(3)
+    shutil.rmtree(paths.FEATURES)
     run_untracked()
     assert set(calls) == {(3, 4)}
     assert torch.equal(FeatureStore(paths.FEATURES).read(IMAGES), expected)
@@ -179,7 +230,9 @@ def test_for_a_gpu_all_cores_open_images_in_bounded_memory(project: Path, monkey
     encoder = build_encoder(SETTINGS.encoder, "random", SETTINGS.image_size).optimised(
         torch.device("cpu"), torch.float32
     )
-    files = [paths.RAW / "images" / name for name in IMAGES]
+    folder = paths.RAW / "images"
+    keys = read_keys(folder, IMAGES)
+    files = [feature_extraction._ImageFile(folder / name, bytes(key)) for name, key in zip(IMAGES, keys, strict=True)]
     monkeypatch.setattr(feature_extraction, "map_ahead", watched)
     monkeypatch.setattr(feature_extraction, "available_cpus", lambda: 11)
     with torch.inference_mode():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wordgaze.core.errors import DataError
 from wordgaze.text.vocabulary import END, PAD
-from wordgaze.training.batches import Batch, BatchLoader, BatchSize, Example, Shares, pad_captions
+from wordgaze.training.batches import UNCOUNTED, Batch, BatchLoader, BatchSize, Example, Shares, pad_captions
 
 EXAMPLES = [Example(str(i), ((4 + i, END), (4 + i, 5, END)[: 2 + i % 2])) for i in range(11)]
 
@@ -60,6 +60,24 @@ def test_an_epoch_is_taken_up_midway(first: int) -> None:
         assert torch.equal(mine.captions, theirs.captions)
 
 
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_the_parts_of_all_ranks_are_the_batches_of_one(world_size: int) -> None:
+    """The last batch has three images; where there are more ranks, an image without weight is computed."""
+    loaders = [batches() for _ in range(world_size)]
+    for rank, loader in enumerate(loaders):
+        loader.divide(rank, world_size)
+    for whole, *parts in zip(batches().epoch(2), *(loader.epoch(2) for loader in loaders), strict=True):
+        counted = [part for part in parts if part.is_counted]
+        assert len(counted) == min(world_size, len(whole.images))
+        assert sum((part.images for part in counted), ()) == whole.images
+        assert torch.equal(torch.cat([part.features for part in counted]), whole.features)
+        assert torch.equal(torch.cat([part.captions for part in counted]), whole.captions)
+        shares = [part.shares() for part in parts]
+        assert [sum(share) for share in zip(*shares, strict=True)] == pytest.approx([1, 1, 1])
+        assert all(part.whole_size() == whole.size() for part in parts)
+        assert all(part.images and part.shares() == UNCOUNTED for part in parts if not part.is_counted)
+
+
 def test_a_picture_without_features_is_an_error_at_its_batch() -> None:
     with pytest.raises(DataError, match="no features of lost"):
         list(batches(examples=[*EXAMPLES, Example("lost", ((4, END),))]).epoch(0))
@@ -75,10 +93,10 @@ def test_the_parts_of_a_batch_hold_their_shares_of_its_images_captions_and_words
     whole = Batch(torch.arange(3.0).view(3, 1, 1), captions, ("p", "q", "r"))
     assert (whole.size(), whole.shares()) == (BatchSize(3, 4, 10), Shares(1, 1, 1))
     first, second = whole.split(2)
-    assert (first.images, second.images) == (("p",), ("q", "r"))
-    assert second.features[:, 0, 0].tolist() == [1, 2]
-    assert torch.equal(second.captions, captions[1:])
-    assert first.shares() == Shares(1 / 3, 1 / 4, 1 / 10)
-    assert second.shares() == Shares(2 / 3, 3 / 4, 9 / 10)
+    assert (first.images, second.images) == (("p", "q"), ("r",))
+    assert second.features[:, 0, 0].tolist() == [2]
+    assert torch.equal(second.captions, captions[2:])
+    assert first.shares() == Shares(2 / 3, 3 / 4, 8 / 10)
+    assert second.shares() == Shares(1 / 3, 1 / 4, 2 / 10)
     assert first.whole_size() == second.whole_size() == whole.size()
     assert [part.images for part in whole.split(5)] == [("p",), ("q",), ("r",)]

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.stored_features import write_features
 from wordgaze.config.params import FinetuneParams, TrainParams
 from wordgaze.core.errors import ModelError
-from wordgaze.core.files import sha256, write_tensors
+from wordgaze.core.files import write_tensors
 from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
@@ -23,7 +24,7 @@ from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.trainer import EpochMetrics
 from wordgaze.vision.encoders import build_encoder
-from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
+from wordgaze.vision.feature_store import FeatureStore
 from wordgaze.vision.sources import ImageFeatures
 from wordgaze.vision.tagger import Head, Tagger
 
@@ -47,10 +48,9 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> TrainingTask:
     encoder = build_encoder("timm/test_efficientnet", "random", image_size=64)
     source, folder = ImageFeatures(root / "images", encoder), root / "features"
     names = sorted(path.name for path in (root / "images").iterdir())
-    index = write_shards(folder, names, 5, lambda of: source.read(of).bfloat16(), lambda shards, _: shards)
     write_tensors(folder / "encoder.safetensors", encoder.state_dict())
     write_tensors(folder / "tagger.safetensors", {})
-    write_manifest(folder, encoder.spec, sha256(folder / "encoder.safetensors"), index, "bfloat16")
+    write_features(folder, encoder.spec, names, lambda of: source.read(of).bfloat16(), shard_size=5)
     prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, *WORDS)))
     settings = TrainParams.model_validate(PLAIN)
     return TrainingTask(prepared, FeatureStore(folder), SIZES, settings, 6, 1, image_folder=root / "images")

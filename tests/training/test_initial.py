@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.stored_features import write_features
 from wordgaze.core.errors import ModelError
 from wordgaze.core.files import write_tensors
 from wordgaze.data.prepared import Prepared
@@ -17,7 +18,7 @@ from wordgaze.text.tokenizers import get_tokenizer
 from wordgaze.text.vocabulary import PTB, SPECIAL, Vocabulary
 from wordgaze.training.initial import check_initial, continued_decoder, initial_checksum, with_words_of
 from wordgaze.vision.encoders import Encoder
-from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
+from wordgaze.vision.feature_store import FeatureStore
 
 SIZES = DecoderConfig(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
 
@@ -29,9 +30,8 @@ def prepared(*words: str, tokenizer: str = "ptb") -> Prepared:
 def features_of(encoder: Encoder, folder: Path) -> FeatureStore:
     grid = encoder.spec.grid[0] * encoder.spec.grid[1]
     features = torch.zeros(1, grid, encoder.spec.channels)
-    index = write_shards(folder, ["a.png"], 5, lambda _: features, lambda shards, _: shards)
     write_tensors(folder / "encoder.safetensors", encoder.state_dict())
-    write_manifest(folder, encoder.spec, "", index, "float32")
+    write_features(folder, encoder.spec, ["a.png"], lambda _: features)
     return FeatureStore(folder)
 
 

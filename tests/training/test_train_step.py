@@ -132,8 +132,23 @@ def test_a_batch_for_which_a_gpu_has_too_little_memory_is_divided(
         output = step(UNEQUAL)
         assert float(output.loss) == pytest.approx(float(expected.loss), abs=1e-6)
         torch.testing.assert_close(gradients(step), gradients(whole), rtol=0, atol=1e-6)
-    assert sizes == [3, 1, 2, 1, 1, 1, 1, 1, 1]
+    assert sizes == [3, 2, 1, 1, 1, 1, 1, 1]
     assert caplog.messages == ["the GPU has too little memory for 3 images at once in training; batches are halved"]
+
+
+def test_dropout_does_not_depend_on_how_a_batch_is_divided() -> None:
+    """In parts for the memory of a GPU, or among ranks."""
+    dropping = {"dropout_embedding": 0.5, "dropout_features": 0.5, "dropout_output": 0.5, "dropout_channels": 0.3}
+    decoder = Decoder(NO_DROPOUT.model_copy(update=dropping), 3, len(VOCABULARY))
+    step = TrainStep(decoder, None, PARAMS, Objective(), torch.float32)
+    torch.manual_seed(1)
+    whole, after = SumStep([UNEQUAL], step), torch.get_rng_state()
+    step._parts = 3
+    torch.manual_seed(1)
+    divided = SumStep([UNEQUAL], step)
+    assert divided.loss == pytest.approx(whole.loss, abs=1e-6)
+    torch.testing.assert_close(divided.gradients, whole.gradients, rtol=0, atol=1e-6)
+    assert torch.equal(torch.get_rng_state(), after)
 
 
 def test_one_image_that_is_too_much_for_a_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,24 @@
-"""The feature store returns what was written, resumes after an interruption, and can be pickled."""
+"""The feature store returns what was written, or says what is wrong with it, and can be pickled."""
 
 import json
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
 
+from tests.stored_features import write_features
+from wordgaze.config.params import FeatureDtype
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import write_json
 from wordgaze.vision.encoders import EncoderSpec, NetworkSpec
-from wordgaze.vision.feature_store import FeatureStore, write_manifest, write_shards
+from wordgaze.vision.feature_index import FeatureIndex
+from wordgaze.vision.feature_store import FeatureStore
 
 HALF = (0.5, 0.5, 0.5)
 SPEC = EncoderSpec(
@@ -37,20 +43,30 @@ def flipped(content: bytes, place: int) -> bytes:
     return bytes(changed)
 
 
-def plain(items: Iterable[int], total: int) -> Iterable[int]:
-    return items
+def shards_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("shard-*"))
+
+
+def index_of(folder: Path) -> dict[str, list[int]]:
+    index = FeatureIndex.read(folder, "")
+    return dict(zip(index.names.tolist(), map(list, zip(index.shards, index.rows, strict=True)), strict=True))
+
+
+def write_index(folder: Path, places: dict[str, list[int]]) -> None:
+    names = np.array(sorted(places), dtype=np.dtypes.StringDType())
+    shards, rows = np.array([places[name] for name in sorted(places)], np.int32).T
+    FeatureIndex(names, shards, rows).write(folder)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    index = write_shards(tmp_path, IMAGES, 2, features, plain)
-    write_manifest(tmp_path, SPEC, "0" * 64, index, "bfloat16")
+    write_features(tmp_path, SPEC, IMAGES, features)
     return tmp_path
 
 
 def test_features_are_read_as_written_in_any_order(folder: Path) -> None:
     store = FeatureStore(folder)
-    assert sorted(path.name for path in folder.glob("shard-*")) == [f"shard-0000{n}.safetensors" for n in range(3)]
+    assert [path.name for path in shards_of(folder)] == [f"shard-0000{n}-of-00004.safetensors" for n in range(4)]
     assert (store.spec, store.shape) == (SPEC, (5, 4, 3))
     order = ["4.jpg", "0.jpg", "3.jpg", "0.jpg"]
     read = store.read(order)
@@ -58,52 +74,24 @@ def test_features_are_read_as_written_in_any_order(folder: Path) -> None:
     assert torch.equal(read, features(order))
 
 
-def test_shards_that_are_there_are_kept(folder: Path) -> None:
-    (folder / "shard-00001.safetensors").unlink()
-    asked: list[Sequence[str]] = []
-
-    def encode(names: Sequence[str]) -> Tensor:
-        asked.append(names)
-        return features(names)
-
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.glob("shard-*")}
-    write_shards(folder, IMAGES, 2, encode, plain)
-    assert asked == [["2.jpg", "3.jpg"]]
-    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
-    assert torch.equal(FeatureStore(folder).read(IMAGES), features(IMAGES))
+@pytest.mark.parametrize(("dtype", "size"), [("int8", 12), ("fp8", 12), ("bf16", 24)])
+def test_features_in_eight_bits_are_read_as_bf16(tmp_path: Path, dtype: FeatureDtype, size: int) -> None:
+    write_features(tmp_path, SPEC, IMAGES, features, dtype=dtype)
+    store = FeatureStore(tmp_path)
+    assert (store.dtype, store.bytes_per_picture) == (dtype, size)
+    read = store.read(IMAGES)
+    assert read.dtype == torch.bfloat16
+    torch.testing.assert_close(read, features(IMAGES), rtol=0.07, atol=0.5)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 40, None])
-def test_a_half_done_shard_that_is_damaged_is_named_and_computed_again(
-    tmp_path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    write_shards(tmp_path, IMAGES[:4], 2, features, plain)
-    shard, computed = tmp_path / "shard-00000.safetensors", []
-    shard.write_bytes(flipped(shard.read_bytes(), -5) if damage is None else damage)
-
-    def encode(images: Sequence[str]) -> torch.Tensor:
-        computed.extend(images)
-        return features(images)
-
-    index = write_shards(tmp_path, IMAGES, 2, encode, plain)
-    assert computed == [*IMAGES[:2], *IMAGES[4:]]
-    [line] = caplog.messages
-    assert "shard-00000.safetensors is damaged: its SHA-256 is" in line and line.endswith("it is computed again")
-    write_manifest(tmp_path, SPEC, "", index, "bfloat16")
-    assert torch.equal(FeatureStore(tmp_path).read(IMAGES), features(IMAGES))
+def test_a_store_of_an_older_version_is_refused_with_the_way_out(folder: Path) -> None:
+    (folder / "index.parquet").unlink()
+    write_json(folder / "index.json", {"0.jpg": [0, 0]})
+    with pytest.raises(DataError, match=r"older version of wordgaze; run dvc repro -f -s features"):
+        FeatureStore(folder)
 
 
-def test_checksums_of_half_done_shards_that_are_damaged_cost_the_shards(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    write_shards(tmp_path, IMAGES, 2, features, plain)
-    (tmp_path / "SHA256SUMS").write_text("no checksum")
-    write_manifest(tmp_path, SPEC, "", write_shards(tmp_path, IMAGES, 2, features, plain), "bfloat16")
-    assert "SHA256SUMS is not a list of checksums" in caplog.text
-    assert torch.equal(FeatureStore(tmp_path).read(IMAGES), features(IMAGES))
-
-
-@pytest.mark.parametrize("name", ["shard-00000.safetensors", "index.json", "manifest.json", "SHA256SUMS"])
+@pytest.mark.parametrize("name", ["shard-00001-of-00004.safetensors", "index.parquet", "manifest.json", "SHA256SUMS"])
 def test_a_flipped_byte_is_found_wherever_it_is(folder: Path, name: str) -> None:
     path = folder / name
     content = path.read_bytes()
@@ -115,10 +103,10 @@ def test_a_flipped_byte_is_found_wherever_it_is(folder: Path, name: str) -> None
 
 
 def test_swapped_rows_of_the_index_are_found(folder: Path) -> None:
-    index = json.loads((folder / "index.json").read_text())
+    index = index_of(folder)
     index[IMAGES[0]], index[IMAGES[1]] = index[IMAGES[1]], index[IMAGES[0]]
-    write_json(folder / "index.json", index)
-    with pytest.raises(DataError, match=r"index.json is damaged: its SHA-256 is"):
+    write_index(folder, index)
+    with pytest.raises(DataError, match=r"index.parquet is damaged: its SHA-256 is"):
         FeatureStore(folder)
 
 
@@ -129,8 +117,7 @@ def test_a_store_without_checksums_is_read(folder: Path) -> None:
 
 @pytest.mark.parametrize("place", [[0, -1], [0, 9], [7, 0]])
 def test_a_place_that_no_shard_has_is_refused(folder: Path, place: list[int]) -> None:
-    index = json.loads((folder / "index.json").read_text())
-    write_json(folder / "index.json", index | {IMAGES[0]: place})
+    write_index(folder, index_of(folder) | {IMAGES[0]: place})
     (folder / "SHA256SUMS").unlink()
     with pytest.raises(DataError, match="run dvc repro -f -s features"):
         FeatureStore(folder).read(IMAGES)
@@ -143,20 +130,9 @@ def test_features_that_are_not_finite_are_refused_by_the_name_of_the_image(tmp_p
         spoiled[[image == IMAGES[1] for image in images], 0, 0] = value
         return spoiled
 
-    write_manifest(tmp_path, SPEC, "", write_shards(tmp_path, IMAGES, 2, encode, plain), "bfloat16")
+    write_features(tmp_path, SPEC, IMAGES, encode)
     with pytest.raises(DataError, match=f"features of {IMAGES[1]} that are not finite numbers"):
         FeatureStore(tmp_path).read(IMAGES)
-
-
-def test_a_shard_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    def encode(names: Sequence[str]) -> Tensor:
-        if "2.jpg" in names:
-            raise ZeroDivisionError
-        return features(names)
-
-    with pytest.raises(ZeroDivisionError):
-        write_shards(tmp_path, IMAGES, 2, encode, plain)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["SHA256SUMS", "shard-00000.safetensors"]
 
 
 def test_a_picture_without_features_is_named(folder: Path) -> None:
@@ -181,28 +157,28 @@ def spoil_spec(folder: Path) -> None:
 
 
 def drop_index(folder: Path) -> None:
-    (folder / "index.json").unlink()
+    (folder / "index.parquet").unlink()
 
 
 def cut_shard(folder: Path) -> None:
-    path = folder / "shard-00000.safetensors"
+    path = shards_of(folder)[0]
     path.write_bytes(path.read_bytes()[:-1])
 
 
 def drop_shard(folder: Path) -> None:
-    (folder / "shard-00000.safetensors").unlink()
+    shards_of(folder)[0].unlink()
 
 
 def spoil_index(folder: Path) -> None:
-    (folder / "index.json").write_text('{"0.jpg": [0, 1], "1.jpg": 3}')
+    (folder / "index.parquet").write_text('{"0.jpg": [0, 1], "1.jpg": 3}')
 
 
-def list_as_index(folder: Path) -> None:
-    (folder / "index.json").write_text("[1]")
+def index_without_rows(folder: Path) -> None:
+    pq.write_table(pa.table({"image": IMAGES, "shard": [0] * 5}), folder / "index.parquet")
 
 
-def index_of_another_encoding(folder: Path) -> None:
-    (folder / "index.json").write_bytes(b'{"\xe9.jpg": [0, 0]}')
+def index_of_numbers(folder: Path) -> None:
+    pq.write_table(pa.table({"image": [1.5], "shard": ["x"], "row": [None]}), folder / "index.parquet")
 
 
 def spoil_shape(folder: Path) -> None:
@@ -210,6 +186,7 @@ def spoil_shape(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps({**manifest, "shape": [1, 2]}))
 
 
+@pytest.mark.parametrize("is_unchecked", [False, True])
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -218,14 +195,18 @@ def spoil_shape(folder: Path) -> None:
         spoil_shape,
         drop_index,
         spoil_index,
-        list_as_index,
-        index_of_another_encoding,
+        index_without_rows,
+        index_of_numbers,
         cut_shard,
         drop_shard,
     ],
 )
-def test_a_broken_store_is_reported_in_one_line_with_the_way_out(folder: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_broken_store_is_reported_in_one_line_with_the_way_out(
+    folder: Path, spoil: Callable[[Path], None], is_unchecked: bool
+) -> None:
     spoil(folder)
+    if is_unchecked:
+        (folder / "SHA256SUMS").unlink()
     with pytest.raises(DataError, match="run dvc repro") as caught:
         FeatureStore(folder).read(IMAGES)
     assert str(folder) in str(caught.value)

@@ -11,8 +11,8 @@ from wordgaze.cli.models import resolve_captioner, resolve_captioners
 from wordgaze.cli.options import (
     SHARED,
     SINGLE,
-    Compared,
-    Ensemble,
+    ComparedModels,
+    EnsembleModels,
     GenerationCommand,
     InputPaths,
     Model,
@@ -49,7 +49,7 @@ def caption(
             "standard input."
         ),
     ] = None,
-    model: Ensemble = None,
+    model: EnsembleModels = None,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -179,7 +179,7 @@ def explain(
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
 @generation_options(SHARED, num_return_sequences=3)
-def compare(picture: PicturePath, settings: dict[str, Any], model: Ensemble = None, seed: Seed = None) -> None:
+def compare(picture: PicturePath, settings: dict[str, Any], model: EnsembleModels = None, seed: Seed = None) -> None:
     """Compare the decoding strategies on an image.
 
     Prints the captions of each strategy with the probability of each word.
@@ -198,7 +198,7 @@ def look(
     picture: PicturePath,
     words: Annotated[str, typer.Option(help="The caption.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .png or .jpg file to write.", show_default=False)],
-    model: Compared = None,
+    model: ComparedModels = None,
 ) -> None:
     """Compare the attention of captioners for the same caption.
 

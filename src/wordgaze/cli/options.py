@@ -32,8 +32,8 @@ def _models(repeated: str) -> Any:
     return typer.Option("--model", help=f"{captioner} Repeat it {repeated}. {default}")
 
 
-Ensemble = Annotated[list[str] | None, _models("for an ensemble")]
-Compared = Annotated[list[str] | None, _models("for several, one row each")]
+EnsembleModels = Annotated[list[str] | None, _models("for an ensemble")]
+ComparedModels = Annotated[list[str] | None, _models("for several, one row each")]
 Model = Annotated[
     str | None,
     typer.Option(

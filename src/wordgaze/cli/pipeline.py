@@ -1,6 +1,8 @@
 """The stages of the pipeline as commands, in the order in which DVC runs them."""
 
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import typer
 
@@ -33,10 +35,17 @@ def _add(stage: str, summary: str) -> None:
         params = load_params(paths.PARAMS)
         if params.fixes_kernels:
             fix_cpu_kernels()  # before the stage imports PyTorch
-        with exclusive(stage, stage):
+        # Of a lost rank, PyTorch prints traces of C++; the stage says in one line what happened.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+        with nullcontext() if _is_other_rank(stage) else exclusive(stage, stage):
             run: Callable[[Params], None] = import_module(f"wordgaze.stages.{stage}").run
             run(params)
         check_interruption()  # DVC would go on to the next stage
+
+
+def _is_other_rank(stage: str) -> bool:
+    """Whether torchrun has started this process to train beside rank 0, which alone writes."""
+    return stage.startswith("train_") and os.environ.get("RANK", "0") != "0"
 
 
 for _stage, _summary in STAGES.items():

@@ -5,9 +5,9 @@ The defaults here and in the sections' own modules equal the values of the proje
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from wordgaze.config.renamed import renamed
 from wordgaze.core.errors import ParamsError
@@ -24,9 +24,21 @@ MAX_YAML_VALUES = 10_000
 _MAX_REASON = 500  # characters
 _MAX_PROBLEMS = 50
 
+FeatureDtype = Literal["bf16", "int8", "fp8"]
 Device = Literal["auto", "cpu", "cuda"]
 _NETWORK = r"(torchvision|timm)/[\w.]+"
 Precision = Literal["auto", "fp32", "bf16"]
+MAX_DEVICES = 1024
+
+
+def _names_devices(value: object) -> object:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_DEVICES
+    if value != "auto" and not is_number:
+        raise ValueError(f"{value!r} is not a number of devices; set auto, or a number from 1 to {MAX_DEVICES}")
+    return value
+
+
+Devices = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_DEVICES)], BeforeValidator(_names_devices)]
 
 
 class ScenesParams(Settings):
@@ -120,7 +132,8 @@ class FeaturesParams(Settings):
 
     ``image_size`` 0 takes the input size of the first network and ``grid`` 0 its last grid. A ``grid`` of N takes the
     last feature map with at least N rows, pooled to N x N. ``depths`` feature maps are taken of each network: that one
-    and the ones before it.
+    and the ones before it. ``dtype`` is the format in which the features are stored: see
+    :mod:`wordgaze.vision.quantisation`. ``shard_size`` is the number of images per file, or somewhat fewer.
     """
 
     encoder: str = "timm/tf_efficientnet_lite0"
@@ -129,7 +142,8 @@ class FeaturesParams(Settings):
     grid: int = Field(0, ge=0, le=128)
     depths: int = Field(1, ge=1, le=8)
     batch_size: int = Field(0, ge=0)
-    shard_size: Count = 1024
+    shard_size: Count = 256
+    dtype: FeatureDtype = "bf16"
     device: Device = "auto"
     precision: Precision = "auto"
 
@@ -162,7 +176,8 @@ class TrainParams(Settings):
 
     ``max_train_images`` 0 takes all training images. ``reinforce_weight`` and ``entropy_weight`` apply to hard
     attention only: λ_r and λ_e of Xu et al. 2015, equation 12. ``ema_decay`` is the decay per step of the moving
-    average of the weights; 0 disables it.
+    average of the weights; 0 disables it. ``devices`` is the number of ranks that divide each batch, one per GPU or
+    process on the CPU: ``auto`` takes all GPUs, or one process; N are at most as many as there are GPUs.
     """
 
     max_train_images: int = Field(600, ge=0)
@@ -179,7 +194,7 @@ class TrainParams(Settings):
     ema_decay: Dropout = 0.0
     patience: Count = 4
     max_dev_images: int = Field(0, ge=0)
-    num_processes: int = Field(1, ge=1, le=64)
+    devices: Devices = "auto"
     checkpoint_seconds: float = Field(30.0, ge=0)
     device: Device = "auto"
     precision: Precision = "auto"

@@ -1,4 +1,4 @@
-"""Keys of ``params.yaml`` that version 0.2.0 renamed: the old name is refused with the new one."""
+"""Keys of ``params.yaml`` that were renamed: the old name is refused with the new one."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,8 @@ _TRAIN = {
     "entropy": "entropy_weight",
     "clip_norm": "max_grad_norm",
     "average": "ema_decay",
-    "processes": "num_processes",
+    "processes": "devices",
+    "num_processes": "devices",
 }
 _GENERATION = {
     "num": "num_return_sequences",

@@ -17,6 +17,7 @@ _CGROUP_FILES = (  # limit and use, of version 2 and of version 1
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
 )
 _UNKNOWN = 4 * 2**30  # bytes, where the system does not tell
+_UNLIMITED = 2**63
 _LEAST = 256 * 2**20  # bytes of a budget, so that work goes on, slowly, where memory is short
 _ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 _TRIM_SECONDS = 30
@@ -65,6 +66,11 @@ class MemoryBudget:
 def available_memory() -> int:
     """The bytes that this process can still take: those of the machine, or of its container if that has fewer."""
     return min(_of_machine(), *(_of_container(*names) for names in _CGROUP_FILES))
+
+
+def machine_memory() -> int:
+    """The bytes of memory of this machine, or of its container if that has fewer. It does not depend on what runs."""
+    return min(_physical_memory(), *(_limit_of_container(limit) for limit, _ in _CGROUP_FILES))
 
 
 @cache
@@ -118,6 +124,13 @@ def _physical_memory() -> int:
 def _of_container(limit: str, use: str) -> int:
     """The rest of a control group's limit; a very large number without one."""
     try:
-        return max(int((_CGROUP / limit).read_text()) - int((_CGROUP / use).read_text()), 0)
+        return max(_limit_of_container(limit) - int((_CGROUP / use).read_text()), 0)
+    except (OSError, ValueError):
+        return _UNLIMITED
+
+
+def _limit_of_container(limit: str) -> int:
+    try:
+        return int((_CGROUP / limit).read_text())
     except (OSError, ValueError):  # there is none, or it is "max"
-        return 2**63
+        return _UNLIMITED

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -55,19 +55,26 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 def read_records(path: Path) -> list[Record]:
     """Reads what :func:`write_records` wrote. Raises CaptionsError for a file that is missing, damaged or not UTF-8,
     and for a line that is not a record."""
+    return list(iterate_records(path))
+
+
+def iterate_records(path: Path) -> Iterator[Record]:
+    """As :func:`read_records`, one record at a time."""
     remedy = "run dvc repro -f -s download"
     try:
         check_file(path, read_checksums(path.parent, [path.name], remedy).get(path.name), remedy)
-        text = path.read_text(encoding="utf-8")
+        # Only a newline ends a line: str.splitlines would also split at U+0085 and U+2028, which captions may contain.
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                yield _record(path, number, line.removesuffix("\n"))
     except FileNotFoundError as error:
         raise CaptionsError(f"{path} is missing; run dvc repro download") from error
-    except DataError as error:
-        raise CaptionsError(str(error)) from error
     except UnicodeDecodeError as error:
         raise CaptionsError(f"{path} is not UTF-8 ({error.reason}); run dvc repro -f -s download") from error
-    # Only a newline ends a line: str.splitlines would also split at U+0085 and U+2028, which captions may contain.
-    lines = text.removesuffix("\n").split("\n") if text else []
-    return [_record(path, number, line) for number, line in enumerate(lines, start=1)]
+    except CaptionsError:
+        raise
+    except DataError as error:
+        raise CaptionsError(str(error)) from error
 
 
 def _record(path: Path, number: int, line: str) -> Record:

@@ -75,8 +75,8 @@ class Result(BaseModel):
 
 
 class ByScore(Result, Generic[T]):
-    """One value for each score of captions. ``meteor`` is None where nltk is missing, ``meteor_toolkit`` where the
-    reference implementation in Java is not used."""
+    """One value for each score of captions. ``meteor`` is None where nltk is missing, ``meteor_toolkit`` where its
+    tables (pycocoevalcap) are, and in the report of a pipeline."""
 
     bleu_1: T
     bleu_2: T

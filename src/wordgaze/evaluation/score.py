@@ -287,19 +287,18 @@ def _summary(comparison: Comparison, system: str, references: Path, tokenizer: T
         tokenizer=tokenizer.name,
         cider_document_frequencies=CIDER_DOCUMENT_FREQUENCIES,
         system=system,
-        scores={
-            name: _with_toolkit(comparison, name, scores, tokenizer) for name, scores in comparison.scores().items()
-        },
+        scores=_with_toolkit(comparison, tokenizer),
         baselines=Baselines.model_validate(human),
     )
 
 
-def _with_toolkit(comparison: Comparison, system: str, scores: Scores, tokenizer: Tokenizer) -> Scores:
-    """The scores with the METEOR of the COCO toolkit, where it is installed and the captions are English."""
-    if not tokenizer.is_english:
-        return scores
-    meteor = toolkit_meteor(comparison.systems[system], comparison.references)
-    return scores.model_copy(update={"meteor_toolkit": meteor})
+def _with_toolkit(comparison: Comparison, tokenizer: Tokenizer) -> dict[str, Scores]:
+    """The scores with the METEOR of the COCO toolkit, where its tables are installed and the captions are English."""
+    meteor = toolkit_meteor(comparison.systems, comparison.references) if tokenizer.is_english else {}
+    return {
+        name: scores.model_copy(update={"meteor_toolkit": meteor.get(name)})
+        for name, scores in comparison.scores().items()
+    }
 
 
 def _details(comparison: Comparison, system: str) -> EvaluationDetails:

@@ -1,26 +1,24 @@
-"""METEOR 1.5 (Denkowski and Lavie 2014) for English, with two of its four kinds of match: exact words and stems.
+"""METEOR 1.5 (Denkowski and Lavie 2014) for English, under two names.
 
-The toolkit of the COCO caption evaluation also matches synonyms and paraphrases, from 60 MB of tables, and needs Java;
-on Flickr8k its scores are about 0.017 higher. So the two numbers have two names: ``meteor`` is computed by this module,
-``meteor_toolkit`` by the toolkit; the latter compares with published results.
-
-Stems are those of nltk, which is part of the extra ``wordgaze[pipeline]``; without it METEOR is left out.
+``meteor`` matches exact words and stems, and needs nothing but nltk, whose stemmer is part of the extra
+``wordgaze[pipeline]``; without it METEOR is left out. ``meteor_toolkit`` is what the toolkit of the COCO caption
+evaluation reports, and compares with published results: it also matches synonyms and paraphrases, and splits words as
+METEOR's own tokenizer. Its tables are read where the package ``pycocoevalcap`` is installed. On Flickr8k it is about
+0.017 higher. The names differ, so that ``meteor`` does not depend on what is installed.
 """
 
-import shutil
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import cache
-from heapq import nlargest
-from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats, Tokens
+from wordgaze.metrics.meteor_alignment import Match, best_alignment
+from wordgaze.metrics.meteor_tables import MeteorTables, find_tables, toolkit_words
 from wordgaze.metrics.ngrams import refuse_misfit, refuse_unscorable
 
 if TYPE_CHECKING:
@@ -29,11 +27,8 @@ if TYPE_CHECKING:
 ALPHA, _BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 """Weight of recall; exponent and weight of the fragmentation penalty; weight of content words."""
 
-STEM_WEIGHT = 0.6
-"""Weight of a match of stems; an exact match has weight 1."""
-
-BEAM = 40
-"""Partial alignments that are kept at each word; only captions with many repetitions have more."""
+EXACT_WEIGHT, STEM_WEIGHT, SYNONYM_WEIGHT, PARAPHRASE_WEIGHT = 1.0, 0.6, 0.8, 0.6
+"""Weight of each kind of match."""
 
 METEOR_FUNCTION_WORDS = frozenset(
     """
@@ -52,26 +47,28 @@ def is_meteor_available() -> bool:
 
 
 class Meteor:
-    """METEOR with exact and stem matches. ``references[i]`` are all the references of image i, in lower case.
+    """METEOR with exact and stem matches, and with ``tables`` also with synonyms and paraphrases.
 
-    An image adds the counts of the one reference that its caption fits best. Scores of single images are
-    ``scores(statistics(captions))``; the score of a set is that of the sum, as in the toolkit. Raises ScoreError if
-    nltk is not installed, if there is no image, or if an image has no reference.
+    ``references[i]`` are all the references of image i, in lower case. An image adds the counts of the one reference
+    that its caption fits best. Scores of single images are ``scores(statistics(captions))``; the score of a set is that
+    of the sum, as in the toolkit. Raises ScoreError if nltk is not installed, if there is no image, or if an image has
+    no reference.
     """
 
     columns = 6
 
-    def __init__(self, references: Sequence[Sequence[Tokens]]) -> None:
+    def __init__(self, references: Sequence[Sequence[Tokens]], tables: MeteorTables | None = None) -> None:
         refuse_unscorable(references)
-        self._references = [[_sentence(words) for words in of_image] for of_image in references]
+        self._tables = tables
+        self._references = [[_sentence(words, tables) for words in of_image] for of_image in references]
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
         """(N, 6): see ``_Counts``. Raises ScoreError unless there is one caption per image."""
         refuse_misfit(candidates, len(self._references))
         rows = np.empty((len(candidates), len(_Counts._fields)))
         for i, (words, references) in enumerate(zip(candidates, self._references, strict=True)):
-            caption = _sentence(words)
-            counts = np.array([_compare(caption, reference) for reference in references], np.float64)
+            caption = _sentence(words, self._tables)
+            counts = np.array([_compare(caption, reference, self._tables) for reference in references], np.float64)
             rows[i] = counts[np.argmax(_score(counts))]
         return rows
 
@@ -87,19 +84,38 @@ class _Counts(NamedTuple):
     reference_matched: float  # the same of the reference's words
     caption_weight: float
     reference_weight: float
-    matches: float
+    matches: float  # mean of the numbers of matched words in the caption and in the reference
     chunks: float  # runs of matches that are adjacent in both, in the same order; 0 if all words match in one run
 
 
 class _Sentence(NamedTuple):
     words: Tokens
     stems: list[str]
+    by_word: dict[str, list[int]]
+    by_stem: dict[str, list[int]]
     weights: list[float]
+    synsets: list[frozenset[str]]
+    phrases: list[tuple[int, int, str]]  # those that have a paraphrase: start, length, text
 
 
-def _sentence(words: Tokens) -> _Sentence:
-    weights = [1 - DELTA if word in METEOR_FUNCTION_WORDS else DELTA for word in words]
-    return _Sentence(words, [_stem(word) for word in words], weights)
+def _sentence(words: Tokens, tables: MeteorTables | None) -> _Sentence:
+    stems = [_stem(word) for word in words]
+    return _Sentence(
+        words,
+        stems,
+        _positions(words),
+        _positions(stems),
+        [1 - DELTA if word in METEOR_FUNCTION_WORDS else DELTA for word in words],
+        [tables.synsets(word) for word in words] if tables else [],
+        tables.phrases(words) if tables else [],
+    )
+
+
+def _positions(words: Tokens) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for i, word in enumerate(words):
+        found.setdefault(word, []).append(i)
+    return found
 
 
 @cache
@@ -126,88 +142,81 @@ def _score(totals: Floats) -> Floats:
     return np.asarray(f_mean * (1 - GAMMA * fragments**_BETA))
 
 
-def _compare(caption: _Sentence, reference: _Sentence) -> _Counts:
-    """The counts of the best alignment: most exact matches, then fewest chunks, then most matches of stems.
+def _compare(caption: _Sentence, reference: _Sentence, tables: MeteorTables | None) -> _Counts:
+    """The counts of the best alignment.
 
-    The paper gives a match of stems the weight one half and minimises a distance; the published scorer rounds that half
-    down and prefers matches. This function finds what the scorer finds, except where the scorer cuts its own search
-    short (at most 3 of 1,000 captions of Flickr8k).
+    The paper gives every covered word the same value and minimises a distance. The published scorer does not: it counts
+    a word of an exact match 1 and another word ½, rounded down for each match, ignores the distance and prefers more
+    matches. This function finds what the scorer finds, but for captions of which several alignments are equally good,
+    or of which the scorer cuts its search short: 3 of 1,000 with exact matches and stems, 25 of 1,000 with all kinds.
     """
-    best = _best_path(caption, reference)
-    _, minus_chunks, matches = best.rank
-    in_one_run = minus_chunks == -1 and matches == len(caption.words) == len(reference.words)
+    matches, chunks = best_alignment(_candidates(caption, reference, tables))
+    caption_matched = reference_matched = 0.0
+    in_caption = in_reference = 0
+    for match in matches:
+        i, j = match.caption_start, match.reference_start
+        caption_matched += match.weight * sum(caption.weights[i : i + match.caption_length])
+        reference_matched += match.weight * sum(reference.weights[j : j + match.reference_length])
+        in_caption += match.caption_length
+        in_reference += match.reference_length
+    in_one_run = chunks == 1 and in_caption == len(caption.words) and in_reference == len(reference.words)
     return _Counts(
-        caption_matched=best.caption_matched,
-        reference_matched=best.reference_matched,
+        caption_matched=caption_matched,
+        reference_matched=reference_matched,
         caption_weight=sum(caption.weights),
         reference_weight=sum(reference.weights),
-        matches=matches,
-        chunks=0 if in_one_run else -minus_chunks,
+        matches=(in_caption + in_reference) / 2,
+        chunks=0 if in_one_run else chunks,
     )
 
 
-def _best_path(caption: _Sentence, reference: _Sentence) -> "_Path":
-    """Extends partial alignments by the words of the reference, from left to right. A word that can be matched in one
-    way only always is."""
-    places = [[i for i, stem in enumerate(caption.stems) if stem == wanted] for wanted in reference.stems]
-    claims = Counter(i for matching in places for i in matching)
-    # By the used words of the caption (as bits), and the position after the last match, where a chunk would continue.
-    paths = {(0, -1): _Path((0, 0, 0), 0.0, 0.0)}
-    for j, matching in enumerate(places):
-        certain = len(matching) == 1 and claims[matching[0]] == 1
-        extended: dict[tuple[int, int], _Path] = {}
-        for (used, end), path in paths.items():
-            options = [((used | 1 << i, i + 1), path.extended(caption, reference, i, j, i != end))
-                       for i in matching if not used >> i & 1]  # fmt: skip
-            for state, option in options if certain else [((used, -1), path), *options]:
-                if state not in extended or option.rank > extended[state].rank:
-                    extended[state] = option
-        paths = extended
-        if len(paths) > BEAM:
-            paths = dict(nlargest(BEAM, paths.items(), key=lambda item: item[1].rank))
-    return max(paths.values(), key=lambda path: path.rank)
+def _candidates(caption: _Sentence, reference: _Sentence, tables: MeteorTables | None) -> list[list[Match]]:
+    """The matches that start at each word of the reference: exact ones, stems, synonyms, then paraphrases.
+
+    Two words may match in several ways, each of which is a candidate.
+    """
+    found: list[list[Match]] = []
+    for j, (word, stem) in enumerate(zip(reference.words, reference.stems, strict=True)):
+        same = caption.by_word.get(word, [])
+        stems = [i for i in caption.by_stem.get(stem, []) if i not in same]
+        found.append([Match(i, 1, j, 1, EXACT_WEIGHT, 2) for i in same])
+        found[j] += [Match(i, 1, j, 1, STEM_WEIGHT, 0) for i in stems]
+        if tables and (synsets := reference.synsets[j]):
+            synonyms = [i for i, other in enumerate(caption.synsets) if not synsets.isdisjoint(other) and i not in same]
+            found[j] += [Match(i, 1, j, 1, SYNONYM_WEIGHT, 0) for i in synonyms]
+    if tables:
+        for j, length, phrase in sorted(reference.phrases, key=lambda found: -found[1]):
+            for match in _paraphrases(caption, j, length, tables.paraphrases[phrase]):
+                found[j].append(match)
+    return found
 
 
-class _Path(NamedTuple):
-    rank: tuple[int, int, int]  # exact matches, minus chunks, matches
-    caption_matched: float
-    reference_matched: float
-
-    def extended(self, caption: _Sentence, reference: _Sentence, i: int, j: int, new_chunk: bool) -> "_Path":
-        """This path with word i of the caption matched to word j of the reference."""
-        exact, chunks, matches = self.rank
-        same = caption.words[i] == reference.words[j]
-        weight = 1.0 if same else STEM_WEIGHT
-        return _Path(
-            (exact + same, chunks - new_chunk, matches + 1),
-            self.caption_matched + weight * caption.weights[i],
-            self.reference_matched + weight * reference.weights[j],
-        )
+def _paraphrases(caption: _Sentence, j: int, length: int, paraphrases: Mapping[str, int]) -> list[Match]:
+    """The matches of the phrase of the reference at word j, the longest first."""
+    return [
+        Match(i, words, j, length, PARAPHRASE_WEIGHT, words // 2 + length // 2)
+        for i, words, phrase in sorted(caption.phrases, key=lambda found: -found[1])
+        for _ in range(paraphrases.get(phrase, 0))
+    ]
 
 
-def toolkit_meteor(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> float | None:
-    """METEOR of the COCO toolkit, with all four kinds of match; None where the toolkit or Java is not installed.
+def toolkit_meteor(systems: Mapping[str, Sequence[Tokens]], references: Sequence[Sequence[Tokens]]) -> dict[str, float]:
+    """METEOR of the COCO toolkit by system, with all four kinds of match; empty where its tables or nltk are missing.
 
-    Raises ScoreError on a misfit, and if the toolkit's Java process fails.
+    Captions and references are tokenized and in lower case. Within 0.001 of the toolkit's score of a set of captions.
+    Raises ScoreError on a misfit, and if the tables cannot be read.
     """
     refuse_unscorable(references)
-    refuse_misfit(candidates, len(references))
-    if shutil.which("java") is None:
-        return None
-    try:
-        toolkit: Any = import_module("pycocoevalcap.meteor.meteor")
-    except ModuleNotFoundError:
-        return None
-    captions = {i: [" ".join(words)] for i, words in enumerate(candidates)}
-    truths = {i: [" ".join(words) for words in of_image] for i, of_image in enumerate(references)}
-    scorer = toolkit.Meteor()
-    try:
-        return float(scorer.compute_score(truths, captions)[0])
-    except (OSError, ValueError) as error:
-        raise ScoreError(f"METEOR of pycocoevalcap failed ({error}); check that Java works: java -version") from error
-    finally:
-        if scorer.lock.locked():  # a failure leaves it locked, and the destructor of the toolkit would wait for it
-            scorer.lock.release()
-        for pipe in (scorer.meteor_p.stdin, scorer.meteor_p.stdout, scorer.meteor_p.stderr):
-            with suppress(OSError):
-                pipe.close()
+    for captions in systems.values():
+        refuse_misfit(captions, len(references))
+    folder = find_tables()
+    if folder is None or not is_meteor_available():
+        return {}
+    split = {name: [toolkit_words(words) for words in captions] for name, captions in systems.items()}
+    truths = [[toolkit_words(words) for words in of_image] for of_image in references]
+    tables = MeteorTables(folder, [*chain(*split.values(), *truths)])
+    meteor = Meteor(truths, tables)
+    return {
+        name: float(meteor.scores(meteor.statistics(captions).sum(axis=0))["meteor"])
+        for name, captions in split.items()
+    }

@@ -17,9 +17,9 @@ from torch.nn.functional import pad
 
 from wordgaze.models.attention import Attention, AttentionOutput, Memory, RowIndex
 from wordgaze.models.config import DecoderConfig
-from wordgaze.models.kernels.dropout import dropout
+from wordgaze.models.kernels.dropout import BatchRows, dropout
 from wordgaze.models.kernels.linear import Linear, linear
-from wordgaze.models.kernels.packing import StepRows, pack_captions
+from wordgaze.models.kernels.packing import BatchPart, PartRows, StepRows, pack_captions, part_rows
 from wordgaze.models.kernels.step_linear import StepLinear, deferred_weight_gradients
 from wordgaze.models.recurrent import CELLS, LayerState, RecurrentLayer
 from wordgaze.text.vocabulary import PAD
@@ -176,19 +176,20 @@ class Decoder(nn.Module):
         self.get_buffer("feature_mean").copy_(mean)
         self.get_buffer("feature_scale").copy_(1 / (std + 1e-4))
 
-    def encode(self, features: Tensor) -> Memory:
-        """features (B, L, channels) → what is computed once per image."""
+    def encode(self, features: Tensor, images: BatchRows | None = None) -> Memory:
+        """features (B, L, channels) → what is computed once per image. ``images``: where they are in a batch that
+        processes divide among them."""
         config = self.config
         batch_size = features.shape[0]  # torch.export takes len() for a constant
         channels = features.new_ones(batch_size, 1, self.channels, dtype=torch.float32)
-        channels = dropout(channels, config.dropout_channels, self.training)  # drops a channel in all cells
+        channels = dropout(channels, config.dropout_channels, self.training, images)  # drops a channel in all cells
         if config.standardise:
             features = self._standardised(features, channels)
         elif self.training and config.dropout_channels:
             features = features * channels.to(features.dtype)
         if config.feature_size:
             features = torch.relu(self.feature_projection(features))
-        features = dropout(features, config.dropout_features, self.training)  # (B, L, D)
+        features = dropout(features, config.dropout_features, self.training, images)  # (B, L, D)
         mean_gates = self.mean_to_gates(features.mean(dim=1)) if self.attention_layer > 0 else features[:, 0, :0]
         is_soft = features.new_zeros(batch_size, dtype=torch.bool)
         if config.hard_attention and self.training:
@@ -249,13 +250,20 @@ class Decoder(nn.Module):
         logits = self._logits(embedded, hidden, attention.context, weight, bias)
         return StepOutput(logits, state, attention.weights)
 
-    def forward(self, features: Tensor, captions: Tensor, recurrence: Recurrence | None = None) -> DecoderOutput:
+    def forward(
+        self,
+        features: Tensor,
+        captions: Tensor,
+        recurrence: Recurrence | None = None,
+        part: BatchPart | None = None,
+    ) -> DecoderOutput:
         """Teacher forcing: features (B, L, channels), captions (B, R, T), padded behind END with PAD. ``recurrence``
-        computes what :meth:`unroll` does."""
+        computes what :meth:`unroll` does. With ``part`` dropout is that which these images have in the whole batch."""
         packing = pack_captions(captions)
-        memory = self.encode(features)
+        rows = part_rows(part, captions) if part else PartRows()
+        memory = self.encode(features, rows.images)
         embedded = self.embedding_projection(self.embedding(packing.inputs))  # (M, E)
-        embedded = dropout(embedded, self.config.dropout_embedding, self.training)
+        embedded = dropout(embedded, self.config.dropout_embedding, self.training, rows.inputs)
         state = self.init_state(memory, captions.shape[1])
         word_gates = self.word_to_gates(embedded).split(packing.counts)  # T times (N, G)
         outputs = (recurrence or self.unroll)(word_gates, packing.steps, state, memory)
@@ -268,7 +276,7 @@ class Decoder(nn.Module):
             packing.words_only(part) for part in (hidden, *attention)
         )
         embedded = packing.words_only(embedded)
-        logits = self._logits(embedded, hidden, context, *self._padded_output_layer())  # (N, V)
+        logits = self._logits(embedded, hidden, context, *self._padded_output_layer(), rows.words)  # (N, V)
         return DecoderOutput(
             logits,
             packing.targets,
@@ -335,17 +343,25 @@ class Decoder(nn.Module):
             return output
         return output._replace(context=torch.sigmoid(self.context_gate(query)) * output.context)
 
-    def _logits(self, embedded: Tensor, hidden: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def _logits(
+        self,
+        embedded: Tensor,
+        hidden: Tensor,
+        context: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        rows: BatchRows | None = None,
+    ) -> Tensor:
         """(N, E), (N, H), (N, D) → (N, V). deep: p(word) ∝ exp(L_o tanh(E y + L_h h + L_z z)), Xu et al. 2015,
         equation 7; plain: p(word) ∝ exp(L_o h), with the context added unless it is a layer's input (Lu et al. 2017,
         equation 13)."""
         rate = self.config.dropout_output
         if self.config.output == "deep":
-            hidden = dropout(hidden, rate, self.training)
+            hidden = dropout(hidden, rate, self.training, rows)
             output = torch.tanh(embedded + self.hidden_to_output(hidden) + self.context_to_output(context))
         else:
             output = hidden + context if self.attention_layer == len(self.layers) else hidden
-        return linear(dropout(output, rate, self.training), weight, bias)[:, : self.vocabulary_size]
+        return linear(dropout(output, rate, self.training, rows), weight, bias)[:, : self.vocabulary_size]
 
     def _output_weight(self) -> Tensor:
         """The weight of the output layer (V, E), or (V, H) with plain output."""

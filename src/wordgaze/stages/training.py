@@ -6,10 +6,12 @@ import math
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from wordgaze.config.params import InitialParams, Params, TrainParams
 from wordgaze.core import paths
+from wordgaze.core.device import pick_device
 from wordgaze.core.files import atomic_write, fingerprint, sha256, write_json
 from wordgaze.core.progress import counter
 from wordgaze.core.source import code_fingerprint
@@ -18,8 +20,10 @@ from wordgaze.inference.folder_names import WEIGHTS
 from wordgaze.text.word_vectors import WordVectors, read_vectors
 from wordgaze.tracking.lineage import log_splits
 from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun, stage_run
+from wordgaze.training.distributed import Ranks
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.initial import with_words_of
+from wordgaze.training.launch import started_ranks
 from wordgaze.training.trainer import EpochMetrics
 from wordgaze.training.training_images import image_checksums, training_images
 from wordgaze.vision.feature_store import FeatureStore
@@ -31,9 +35,24 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
     """Runs one training stage: writes the captioner to ``folder``, its curve and its best score to ``reports/``.
 
     An interrupted training continues from its checkpoint, unless the data, the settings or the code have changed.
+    Several ranks train together where ``devices`` or the environment of torchrun says so.
     """
     settings = continuing_settings(settings, params.train_stage1.initial)
-    task = _task(stage, params, settings, start)
+    main = partial(_train_as, stage, params, settings, start, folder)
+    with started_ranks(settings, main) as ranks:
+        main(ranks)
+
+
+def _train_as(
+    stage: str, params: Params, settings: TrainParams, start: Path | None, folder: Path, ranks: Ranks
+) -> None:
+    """Trains as one of the ranks; the first one alone tracks and writes."""
+    task = _task(stage, params, settings, start, ranks)
+    ranks.join(task.checksums(), pick_device(settings.device))
+    scratch = paths.scratch(f"training-{task.key()}")
+    if not ranks.is_first:
+        fit(task, scratch, folder, lambda _: None, lambda _, __: None, ranks)
+        return
     sections = {
         "seed": params.seed,
         "reproducible": params.reproducible,
@@ -43,8 +62,7 @@ def train(stage: str, params: Params, settings: TrainParams, start: Path | None,
     with stage_run(stage, sections) as run:
         log_splits(run, params.dataset.name, ["train", "dev"])
         run.metrics(task.vectors.metrics if task.vectors else {})
-        scratch = paths.scratch(f"training-{task.key()}")
-        history = _fit(stage, task, scratch, folder, run)
+        history = _fit(stage, task, scratch, folder, run, ranks)
         best = max(history, key=lambda row: row["dev_cider"])
         run.metrics({"dev/best_cider": best["dev_cider"], "dev/best_epoch": best["epoch"]})
         run.tag(WEIGHTS_TAG, sha256(folder / WEIGHTS))
@@ -71,7 +89,7 @@ def seen_images(stage: str, params: Params, prepared: Prepared, start: Path | No
     return before | image_checksums(paths.RAW / "images" / image for image in prepared.captions["train"])
 
 
-def _task(stage: str, params: Params, settings: TrainParams, start: Path | None) -> TrainingTask:
+def _task(stage: str, params: Params, settings: TrainParams, start: Path | None, ranks: Ranks) -> TrainingTask:
     prepared, store = Prepared.load(paths.PREPARED), FeatureStore(paths.FEATURES)
     vectors: WordVectors | None = None
     if start is not None:
@@ -83,11 +101,13 @@ def _task(stage: str, params: Params, settings: TrainParams, start: Path | None)
         prepared, store, params.model, settings, params.prepare.max_words, params.seed,
         start=start, vectors=vectors, image_folder=paths.RAW / "images",
         code=fingerprint(code_fingerprint(stage), params.fixes_kernels), dataset=params.dataset.name,
-        seen=seen_images(stage, params, prepared, start),
+        seen=seen_images(stage, params, prepared, start) if ranks.is_first else None,
     )  # fmt: skip
 
 
-def _fit(stage: str, task: TrainingTask, scratch: Path, folder: Path, run: StageRun) -> list[EpochMetrics]:
+def _fit(
+    stage: str, task: TrainingTask, scratch: Path, folder: Path, run: StageRun, ranks: Ranks
+) -> list[EpochMetrics]:
     """Trains, and logs the curve and the speed to the run."""
     steps, started = 0, time.monotonic()
     epochs = EpochLines(stage, task.settings.epochs)
@@ -102,7 +122,7 @@ def _fit(stage: str, task: TrainingTask, scratch: Path, folder: Path, run: Stage
             steps += 1  # of this process: an interrupted training has done others before
             report(done, total)
 
-        history = fit(task, scratch, folder, on_epoch, on_step)
+        history = fit(task, scratch, folder, on_epoch, on_step, ranks)
     seconds = time.monotonic() - started
     run.metrics({"speed/seconds": seconds, "speed/steps_per_second": steps / seconds})
     return history

@@ -4,15 +4,16 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from wordgaze.models.kernels.packing import BatchPart
 from wordgaze.text.vocabulary import PAD
-from wordgaze.vision.feature_store import FeatureSource
+from wordgaze.vision.feature_store import FeatureSource, FeatureStore
+from wordgaze.vision.feature_windows import FeatureWindows, shards_per_window
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Shares(NamedTuple):
 
 
 WHOLE = Shares()
+UNCOUNTED = Shares(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -51,42 +53,84 @@ class Batch:
     """A batch of B images with all their captions, or a part of one.
 
     features: (B, L, channels), or pixels (B, 3, H, W) if the encoder is trained too. captions: (B, R, T), padded with
-    PAD. images: the B names. whole: the size of the batch that this one is a part of, if it is a part.
+    PAD. images: the B names. part: the place in the batch that this one is a part of, if it is a part. is_counted:
+    False for an image that adds nothing, which a rank computes where a batch has fewer images than there are ranks, so
+    that all ranks draw the same random numbers.
     """
 
     features: Tensor
     captions: Tensor
     images: tuple[str, ...]
-    whole: BatchSize | None = None
+    part: BatchPart | None = None
+    is_counted: bool = True
 
     def size(self) -> BatchSize:
         """The size of this batch, or of this part of one."""
-        words = self.captions != PAD
-        return BatchSize(len(self.images), int(words.any(2).sum()), int(words.sum()))
+        return _size(self.captions)
 
     def whole_size(self) -> BatchSize:
         """The size of the batch that this one is a part of; its own size if it is whole."""
-        return self.whole or self.size()
+        return _size(self.part.captions) if self.part else self.size()
 
     def shares(self) -> Shares:
         """The shares of this batch in the batch that it is a part of."""
-        if self.whole is None:
+        if not self.is_counted:
+            return UNCOUNTED
+        if self.part is None:
             return WHOLE
-        return Shares(*(part / whole for part, whole in zip(self.size(), self.whole, strict=True)))
+        return Shares(*(own / whole for own, whole in zip(self.size(), self.whole_size(), strict=True)))
 
     def split(self, parts: int) -> list["Batch"]:
         """Splits the images as equally as possible; gives fewer parts if there are fewer images."""
-        count, whole = len(self.images), self.whole_size()
-        ends = [count * i // parts for i in range(parts + 1)]
-        slices = [slice(start, end) for start, end in pairwise(ends) if start < end]
-        return [Batch(self.features[s], self.captions[s], self.images[s], whole) for s in slices]
+        place = self.part or BatchPart(0, self.captions)
+        bounds = (part_bounds(len(self.images), i, parts) for i in range(parts))
+        return [
+            Batch(
+                self.features[first:end], self.captions[first:end], self.images[first:end],
+                place._replace(first=place.first + first), self.is_counted,
+            )
+            for first, end in bounds
+            if first < end
+        ]  # fmt: skip
+
+
+def part_bounds(num_images: int, rank: int, world_size: int) -> tuple[int, int]:
+    """The first image of a rank's part of a batch, and the one after its last. Later parts may be empty."""
+    first, end = (math.ceil(num_images * number / world_size) for number in (rank, rank + 1))
+    return first, end
+
+
+def _size(captions: Tensor) -> BatchSize:
+    words = captions != PAD
+    return BatchSize(len(captions), int(words.any(2).sum()), int(words.sum()))
 
 
 class BatchLoader:
-    """Shuffled batches of examples. The order depends on seed and epoch alone, so an epoch can be resumed anywhere."""
+    """Shuffled batches of examples. The order depends on seed and epoch alone, so an epoch can be resumed anywhere.
+
+    Of several ranks each gets its part of every batch, by the index of an image in the batch, and reads the features of
+    that part alone: all parts together are the batch of one rank.
+
+    Features that are larger than the memory are shuffled in windows: see :mod:`wordgaze.vision.feature_windows`.
+    """
 
     def __init__(self, examples: Sequence[Example], source: FeatureSource, batch_size: int, seed: int) -> None:
         self.examples, self.source, self.batch_size, self.seed = examples, source, batch_size, seed
+        self.rank, self.world_size = 0, 1
+        self.windows: FeatureWindows | None = None
+        self.shuffle_in(shards_per_window(source, [example.image for example in examples]))
+
+    def divide(self, rank: int, world_size: int) -> None:
+        """Makes the batches from now on the parts of this rank."""
+        self.rank, self.world_size = rank, world_size
+
+    def shuffle_in(self, window: int) -> None:
+        """Makes the order of an epoch one in windows of so many shards of stored features; 0 shuffles all images. It
+        has to be the same in all processes that read parts of one batch."""
+        store = self.windows.store if self.windows else self.source
+        self.window, self.windows, self.source = window, None, store
+        if window and isinstance(store, FeatureStore):
+            self.source = self.windows = FeatureWindows(store, [example.image for example in self.examples], window)
 
     def __len__(self) -> int:
         return math.ceil(len(self.examples) / self.batch_size)
@@ -98,10 +142,12 @@ class BatchLoader:
         Prefetching is meant for a GPU. On a CPU a second thread that uses torch makes OpenMP send its workers to sleep
         after every loop, which costs more than the few milliseconds of reading.
         """
-        order = np.random.default_rng((self.seed, number)).permutation(len(self.examples))
+        random = np.random.default_rng((self.seed, number))
+        order = self.windows.shuffle(random) if self.windows else random.permutation(len(self.examples))
         starts = range(first * self.batch_size, len(order), self.batch_size)
         batches = ([self.examples[i] for i in order[start : start + self.batch_size]] for start in starts)
-        return self._prefetch(batches) if prefetch else map(self._read, batches)
+        read = self._prefetch(batches) if prefetch else map(self._read, batches)
+        return self.windows.released(read) if self.windows else read
 
     def _prefetch(self, batches: Iterator[list[Example]]) -> Iterator[Batch]:
         with ThreadPoolExecutor(1) as reader:
@@ -114,8 +160,14 @@ class BatchLoader:
                 yield following.result()
 
     def _read(self, examples: Sequence[Example]) -> Batch:
-        images = tuple(example.image for example in examples)
-        return Batch(self.source.read(images), pad_captions([example.captions for example in examples]), images)
+        images, captions = tuple(e.image for e in examples), pad_captions([e.captions for e in examples])
+        if self.world_size == 1:
+            return Batch(self.source.read(images), captions, images)
+        first, end = part_bounds(len(images), self.rank, self.world_size)
+        is_counted = first < end
+        first, end = (first, end) if is_counted else (0, 1)
+        own, part = images[first:end], BatchPart(first, captions)
+        return Batch(self.source.read(own), captions[first:end], own, part, is_counted)
 
 
 def pad_captions(captions: Sequence[Sequence[Sequence[int]]]) -> Tensor:

@@ -21,6 +21,7 @@ from wordgaze.models.decoder import Decoder
 from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.batches import BatchLoader, Example
 from wordgaze.training.confidence import fit_confidence, mean_features
+from wordgaze.training.distributed import Ranks
 from wordgaze.training.initial import continued_decoder
 from wordgaze.training.new_words import add_words
 from wordgaze.training.self_critical import SelfCriticalLoss
@@ -61,21 +62,28 @@ class TrainingTask:
     dataset: str = ""
     seen: frozenset[str] | None = None
 
-    def key(self) -> str:
-        """A fingerprint of all that the weights depend on, which names the folder of the checkpoint."""
-        settings = self.settings.model_dump(exclude={"checkpoint_seconds"})
-        start = sha256(self.start / WEIGHTS) if self.start else ""
+    def checksums(self) -> dict[str, str]:
+        """Checksums of all that the weights depend on, by names that people know; ranks have to have the same."""
+        settings = self.settings.model_dump(exclude={"checkpoint_seconds", "devices"})
         data = [
             self.prepared.captions["train"],
             self.prepared.captions["dev"],
             self.prepared.extra,
             self.prepared.vocabulary.words,
         ]
-        features = self.store.fingerprint
-        vectors = self.vectors.matrix.tolist() if self.vectors else []
-        return fingerprint(
-            self.code, self.model.model_dump(), settings, self.max_words, self.seed, data, features, start, vectors
-        )
+        values: dict[str, object] = {
+            "source code": self.code,
+            "params.yaml": [self.model.model_dump(), settings, self.max_words, self.seed],
+            "data/prepared": data,
+            "data/features": self.store.fingerprint,
+            "captioner to start from": sha256(self.start / WEIGHTS) if self.start else "",
+            "word vectors": self.vectors.matrix.tolist() if self.vectors else [],
+        }
+        return {name: fingerprint(value) for name, value in values.items()}
+
+    def key(self) -> str:
+        """A fingerprint of all that the weights depend on, which names the folder of the checkpoint."""
+        return fingerprint(self.checksums())
 
     def build_decoder(self) -> Decoder:
         """The decoder that training starts from. Raises ModelError if ``start`` has another model, or words that the
@@ -158,8 +166,13 @@ def _in_parts(sentences: Sequence[Sequence[str]], size: int) -> Iterator[Sequenc
     return (sentences[i : i + size] for i in range(0, len(sentences), size))
 
 
-def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_step: OnStep) -> list[EpochMetrics]:
-    """Trains and writes the captioner to ``folder``; returns the curve. The checkpoint lies in ``scratch``."""
+def fit(
+    task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_step: OnStep, ranks: Ranks | None = None
+) -> list[EpochMetrics]:
+    """Trains and writes the captioner to ``folder``; returns the curve. The checkpoint lies in ``scratch``.
+
+    Of several ranks the first one alone writes.
+    """
     torch.manual_seed(task.seed)
     decoder, finetuned = task.build_decoder(), task.build_finetuned_encoder()
     inputs: FeatureSource = task.store
@@ -169,9 +182,22 @@ def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_s
         assert images, "an encoder is trained from images"
         inputs, features = ImagePixels(images, encoder), ImageFeatures(images, encoder)
     batches = BatchLoader([*task.examples(), *task.extra_examples()], inputs, task.settings.batch_size, task.seed)
-    dev_score, objective = task.dev_score(features), task.build_objective()
-    trainer = Trainer(decoder, batches, dev_score, task.settings, task.seed, scratch / CHECKPOINT, finetuned, objective)
+    if ranks:  # a rank with less memory must not shuffle in other windows
+        batches.shuffle_in(ranks.from_first(lambda: batches.window))
+    trainer = Trainer(
+        decoder, batches, task.dev_score(features), task.settings, task.seed, scratch / CHECKPOINT, finetuned,
+        task.build_objective(), ranks,
+    )  # fmt: skip
     history = trainer.train(on_epoch, on_step)
+    if ranks is None or ranks.is_first:
+        _write_captioner(task, folder, decoder, features, finetuned)
+    return history
+
+
+def _write_captioner(
+    task: TrainingTask, folder: Path, decoder: Decoder, features: FeatureSource, finetuned: FinetunedEncoder | None
+) -> None:
+    """Writes the trained decoder with all that a captioner has besides."""
     state = finetuned.encoder.state_dict() if finetuned else task.store.encoder_state()
     known, vocabulary, spec = task.known_captions(), task.prepared.vocabulary, task.store.spec
     means = mean_features(features, list(known))
@@ -189,4 +215,3 @@ def fit(task: TrainingTask, scratch: Path, folder: Path, on_epoch: OnEpoch, on_s
     save_captioner(
         folder, decoder, vocabulary, spec, state, tuned=tuned, parts=parts, dataset=task.dataset, documents=documents
     )
-    return history

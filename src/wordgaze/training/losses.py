@@ -60,7 +60,7 @@ def captioning_loss(
     baseline = reward if baseline is None else baseline
     gain = reinforcement(words, real, output.sample_log_prob[is_hard], entropy, baseline, params)
     loss = loss - gain.sum() / len(target_log_probs) * shares.words
-    return LossOutput(loss, metrics, MeanReward(reward, int(real.sum())))
+    return LossOutput(loss, metrics, MeanReward(reward, int(real.sum()) if shares.words else 0))
 
 
 def reinforcement(

@@ -55,7 +55,7 @@ class SelfCriticalLoss:
         ``decoder`` samples; ``forward(features, captions)`` computes the logits that the gradient flows through.
         """
         decoder.eval()
-        samples = self.draw(decoder, features.detach())
+        samples = self.draw(decoder, features.detach(), batch.part.first if batch.part else 0)
         decoder.train()
         captions = [[self._indices(caption) for caption in image_samples] for image_samples in samples]
         output = forward(features, pad_captions(captions).to(features.device))
@@ -69,10 +69,11 @@ class SelfCriticalLoss:
         metrics = {"train_loss": -reward, "train_reward": reward, **rates}
         return LossOutput(loss, {name: value * share for name, value in metrics.items()})
 
-    def draw(self, decoder: Decoder, features: Tensor) -> list[list[Caption]]:
-        """Captions of each image in the order of drawing."""
-        seed = int(torch.randint(2**62, ()))
-        return generate(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, seed=seed)
+    def draw(self, decoder: Decoder, features: Tensor, first: int = 0) -> list[list[Caption]]:
+        """Captions of each image in the order of drawing. They depend on the place of an image in its batch, which is
+        ``first`` for the first one, and not on the images that are here."""
+        seed, keys = int(torch.randint(2**62, ())), [str(first + i) for i in range(len(features))]
+        return generate(decoder, features.to(decoder.dtype), self.vocabulary, self.decode, keys=keys, seed=seed)
 
     def _failure_rates(self, captions: Sequence[Caption]) -> dict[str, float]:
         return failure_rates(captions, self.vocabulary.function_words)

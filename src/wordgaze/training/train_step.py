@@ -1,6 +1,7 @@
 """From a batch to the gradient of what training minimises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,8 +14,10 @@ from wordgaze.core.errors import ModelError
 from wordgaze.core.out_of_memory import free_memory
 from wordgaze.models.cuda_graphs import GraphedRecurrence
 from wordgaze.models.decoder import Decoder, DecoderOutput, Recurrence
+from wordgaze.models.kernels.packing import BatchPart
 from wordgaze.training.batches import Batch
 from wordgaze.training.losses import LossOutput, captioning_loss, sum_outputs
+from wordgaze.training.random_state import random_state, set_random_state
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.vision.encoders import Encoder
 
@@ -52,23 +55,19 @@ class TrainStep:
         """Whether hard attention is trained by the reward of its draws, for which it needs a baseline."""
         return self.decoder.config.hard_attention and self.objective.cross_entropy_weight > 0
 
-    def share_memory(self) -> None:
-        """Moves the weights into shared memory, where other processes see them change."""
-        for module in self._modules():
-            module.share_memory()
-
     def __call__(self, batch: Batch, baseline: float | None = None) -> LossOutput:
         """Writes the gradient of the loss into ``grad`` of the parameters. ``baseline`` is that of hard attention.
 
         Where the memory of a GPU is too small, the batch is divided, and the gradients of the parts are summed: the
-        gradient is that of the whole batch, up to rounding and random numbers. Raises ModelError if the memory is too
-        small for one image.
+        gradient is that of the whole batch, up to rounding and, with hard attention and rewards, random numbers. Raises
+        ModelError if the memory is too small for one image.
         """
+        before = random_state(self.decoder.device)
         while True:
             for parameter in self.parameters():
                 parameter.grad = None
             try:
-                return sum_outputs([self._add_gradient(part, baseline) for part in self._divided(batch)])
+                return sum_outputs([self._add_gradient(part, baseline) for part in self._divided(batch, before)])
             except torch.OutOfMemoryError as error:
                 if self._parts >= len(batch.images):
                     raise ModelError(
@@ -78,8 +77,14 @@ class TrainStep:
             self._recurrences = self._graphs()  # those of the shapes so far hold memory
             free_memory("training", len(batch.images))
 
-    def _divided(self, batch: Batch) -> list[Batch]:
-        return [batch] if self._parts == 1 else batch.split(self._parts)
+    def _divided(self, batch: Batch, before: dict[str, Tensor]) -> Iterator[Batch]:
+        """The batch, or its parts, each of which draws its random numbers from the state ``before`` the batch."""
+        if self._parts == 1:
+            yield batch
+            return
+        for part in batch.split(self._parts):
+            set_random_state(self.decoder.device, before)
+            yield part
 
     def _graphs(self) -> dict[str, Recurrence]:
         if self.decoder.device.type != "cuda" or self.decoder.config.hard_attention:  # which draws
@@ -112,16 +117,40 @@ class TrainStep:
 
     def _cross_entropy(self, features: Tensor, batch: Batch, baseline: float | None) -> LossOutput:
         self.decoder.train()
-        output = self._forward(features, batch.captions.to(features.device), "cross_entropy")
+        captions, part = batch.captions.to(features.device), batch.part
+        if self.decoder.config.hard_attention:  # the number of its draws depends on the part
+            with self._numbers_of_part(part):
+                output = self._forward(features, captions, "cross_entropy")
+        else:
+            place = part._replace(captions=part.captions.to(features.device)) if part else None
+            output = self._forward(features, captions, "cross_entropy", place)
         return captioning_loss(output, self.params, baseline, batch.shares())
 
     def _self_critical(self, loss: SelfCriticalLoss, features: Tensor, batch: Batch, _: float | None) -> LossOutput:
-        return loss(self.decoder, partial(self._forward, term="self_critical"), features, batch)
+        def forward(features: Tensor, captions: Tensor) -> DecoderOutput:
+            with self._numbers_of_part(batch.part):  # the lengths of the other parts' samples are not known
+                return self._forward(features, captions, "self_critical")
 
-    def _forward(self, features: Tensor, captions: Tensor, term: str) -> DecoderOutput:
+        return loss(self.decoder, forward, features, batch)
+
+    @contextmanager
+    def _numbers_of_part(self, part: BatchPart | None) -> Iterator[None]:
+        """Draws random numbers that depend on the place of the part in its batch. Outside of the block all ranks draw
+        the same ones, however many the block takes."""
+        if part is None:
+            yield
+            return
+        device = self.decoder.device
+        seed = int(torch.randint(2**62, ())) + part.first
+        outside = random_state(device)
+        torch.manual_seed(seed)
+        yield
+        set_random_state(device, outside)
+
+    def _forward(self, features: Tensor, captions: Tensor, term: str, part: BatchPart | None = None) -> DecoderOutput:
         # Weights are cast once a step; the gradients flow back to the fp32 ones that the optimiser holds.
         weights = {name: p.to(self.dtype) for name, p in self.decoder.named_parameters()}
         output: DecoderOutput = functional_call(
-            self.decoder, weights, (features.to(self.dtype), captions, self._recurrences.get(term))
+            self.decoder, weights, (features.to(self.dtype), captions, self._recurrences.get(term), part)
         )
         return output

@@ -23,8 +23,9 @@ from wordgaze.core.errors import ModelError
 from wordgaze.models.decoder import Decoder
 from wordgaze.training.batches import Batch, BatchLoader
 from wordgaze.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from wordgaze.training.distributed import DataParallel, Ranks
 from wordgaze.training.losses import update_baseline
-from wordgaze.training.parallel import DataParallel, data_parallel
+from wordgaze.training.random_state import random_state, set_random_state
 from wordgaze.training.train_step import Objective, TrainStep
 from wordgaze.vision.encoders import Encoder
 
@@ -75,10 +76,13 @@ class Trainer:
         checkpoint: Path,
         finetuned: FinetunedEncoder | None = None,
         objective: Objective | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks or Ranks()
         self.device = pick_device(params.device)
         self.decoder, self.encoder = decoder.to(self.device), finetuned.encoder.to(self.device) if finetuned else None
         self.batches, self.dev_score, self.params, self.checkpoint = batches, dev_score, params, checkpoint
+        batches.divide(self.ranks.rank, self.ranks.world_size)
         self.optimizer = _build_optimizer(decoder, finetuned, params)
         dtype = pick_dtype(params.precision, self.device)
         self.train_step = TrainStep(self.decoder, self.encoder, params, objective or Objective(), dtype)
@@ -90,15 +94,17 @@ class Trainer:
     def train(self, on_epoch: OnEpoch, on_step: OnStep) -> list[EpochMetrics]:
         """Trains to the last epoch or an early stop, and loads the best weights into the decoder. Returns the curve.
 
-        ``on_epoch`` receives each new row of the curve, ``on_step`` the number of finished steps and of all steps.
+        ``on_epoch`` receives each new row of the curve, ``on_step`` the number of finished steps and of all steps. All
+        ranks train, and end with the same weights; the first one alone decodes the dev split and saves checkpoints.
         """
-        self._resume()
-        with data_parallel(self.train_step, self.params.num_processes if self.device.type == "cpu" else 1) as step:
+        step = DataParallel(self.train_step, self.ranks)
+        with self.ranks.divided_threads():
+            self._resume()
             if self.train_step.objective.self_critical and not self.state.history:
-                self._evaluate_start(step, on_epoch)
+                self._evaluate_start(on_epoch)
             while self.state.epoch < self.params.epochs and not self.should_stop:
                 self._train_epoch(step, on_step)
-                on_epoch(self._end_epoch(step))
+                on_epoch(self._end_epoch())
                 self._save()
         self._load_weights(self.best)
         return self.state.history
@@ -179,30 +185,29 @@ class Trainer:
         for name, average in self.ema.items():
             average.lerp_(weights[name], 1 - decay)
 
-    def _evaluate_start(self, step: DataParallel, on_epoch: OnEpoch) -> None:
+    def _evaluate_start(self, on_epoch: OnEpoch) -> None:
         """Scores the weights that training starts from: a reward that makes them worse must not replace them."""
-        self.state.history.append({"epoch": 0, "dev_cider": self.evaluate_dev(step, -1)})
+        self.state.history.append({"epoch": 0, "dev_cider": self.evaluate_dev(-1)})
         on_epoch(self.state.history[0])
 
-    def _end_epoch(self, step: DataParallel) -> EpochMetrics:
+    def _end_epoch(self) -> EpochMetrics:
         state = self.state
         row = {
             "epoch": state.epoch + 1,
             "learning_rate": self.params.learning_rate * self.lr_lambda(self.num_steps - 1),
             **{name: total / len(self.batches) for name, total in state.metric_sums.items()},
-            "dev_cider": self.evaluate_dev(step, state.epoch),
+            "dev_cider": self.evaluate_dev(state.epoch),
         }
         state.history.append(row)
         state.epoch, state.batch, state.metric_sums = state.epoch + 1, 0, {}
         return row
 
-    def evaluate_dev(self, step: DataParallel, epoch: int) -> float:
+    def evaluate_dev(self, epoch: int) -> float:
         """The dev score of the averaged weights if there are any, else of the weights. Keeps them if they are best."""
         weights = _copy(self._weights())
         self._load_weights(self.ema or weights)
         self.decoder.eval()
-        with step.all_threads():
-            score = self.dev_score(self.decoder)
+        score = self.ranks.from_first(lambda: self.dev_score(self.decoder))
         if self.state.best_score is None or score > self.state.best_score:
             self.state.best_score, self.state.best_epoch = score, epoch
             self.best = _copy(self._weights())
@@ -222,19 +227,22 @@ class Trainer:
             own.copy_(weights[name])
 
     def _save(self) -> None:
+        self.state.saved_step = self.num_steps
+        if not self.ranks.is_first:
+            return
         tensors = {
             "weights": self._weights(),
             "best": self.best,
             "ema": self.ema,
             "optimizer": optimizer_tensors(self.optimizer),
-            "random": _random_state(self.device),
+            "random": random_state(self.device),
         }
-        self.state.saved_step = self.num_steps
         save_checkpoint(self.checkpoint, tensors, vars(self.state))
 
     def _resume(self) -> None:
-        """Continues from the checkpoint if there is one."""
-        if not (loaded := load_checkpoint(self.checkpoint)):
+        """Continues from the checkpoint of the first rank if there is one; else all start from the same weights."""
+        self.ranks.broadcast(list(self._weights().values()))
+        if not (loaded := self.ranks.from_first(lambda: load_checkpoint(self.checkpoint))):
             return
         tensors, state = loaded
         self.state = TrainerState(**state)
@@ -242,9 +250,7 @@ class Trainer:
         self.ema = {name: tensor.to(self.device) for name, tensor in tensors.get("ema", {}).items()}
         self._load_weights(tensors["weights"])
         restore_optimizer(self.optimizer, tensors["optimizer"])
-        torch.set_rng_state(tensors["random"]["cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random"]["cuda"])
+        set_random_state(self.device, tensors["random"])
 
 
 def _build_optimizer(decoder: Decoder, finetuned: FinetunedEncoder | None, params: TrainParams) -> torch.optim.AdamW:
@@ -259,10 +265,3 @@ def _build_optimizer(decoder: Decoder, finetuned: FinetunedEncoder | None, param
 
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state

@@ -1,106 +1,91 @@
 """The feature store: a folder of safetensors shards with an index and a manifest.
 
-manifest.json             the encoder, the checksum of its weights, dtype and shape of the features
-encoder.safetensors       the weights of the encoder
-tagger.safetensors        the classifiers of its networks (Tagger); no tensors if it has none
-index.json                image → [shard, row]
-shard-00000.safetensors   features (N, L, D)
-SHA256SUMS                the checksums of these files; while they are computed, those of the complete shards
+manifest.json         the encoder, the checksum of its weights, dtype and shape of the features, and what computed them
+encoder.safetensors   the weights of the encoder
+tagger.safetensors    the classifiers of its networks (Tagger); no tensors if it has none
+index.parquet         image, shard, row
+shard-*.safetensors   the features: see :mod:`wordgaze.vision.feature_shards`
+SHA256SUMS            the checksums of these files; while they are computed, those of the complete shards
 
-A shard is checked when the first row of it is read: 0.6 s for each gigabyte, once in a process.
+The same pictures give the same files, whether they were computed at once or some were added later: see
+:mod:`wordgaze.vision.picture_keys`. A shard is checked when the first row of it is read: 0.6 s for each gigabyte, once
+in a process.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from wordgaze.config.params import FeatureDtype
 from wordgaze.core.checksums import CHECKSUMS, check_file, read_checksums, read_tensors, write_checksums
 from wordgaze.core.errors import DataError
-from wordgaze.core.files import read_json, sha256, write_json, write_tensors
+from wordgaze.core.files import read_json, sha256, write_json
 from wordgaze.vision.encoders import EncoderSpec
+from wordgaze.vision.feature_index import INDEX, FeatureIndex
+from wordgaze.vision.feature_shards import GRIDS, ShardFolder
+from wordgaze.vision.picture_keys import PictureKeys, ShardNumber
+from wordgaze.vision.quantisation import dequantise, stored_dtype
 
 ENCODER, TAGGER = "encoder.safetensors", "tagger.safetensors"
-_SHARD = "shard-"  # what the names of shards begin with
-_MANIFEST, _INDEX = "manifest.json", "index.json"
+_MANIFEST = "manifest.json"
+_OLD_INDEX = "index.json"  # of version 0.2 and before
 _REPEAT = "run dvc repro -f -s features"
 
-_log = logging.getLogger(__name__)
 
-
-def shard_name(number: int) -> str:
-    """The file name of a shard."""
-    return f"{_SHARD}{number:05d}.safetensors"
-
-
-def write_shards(
+def write_manifest(
     folder: Path,
-    images: Sequence[str],
-    shard_size: int,
-    encode: Callable[[Sequence[str]], Tensor],
-    track: Callable[[Iterable[int], int], Iterable[int]],
-) -> dict[str, tuple[int, int]]:
-    """Writes the features of ``images``, ``shard_size`` per file; existing shards that their checksums fit are kept.
+    spec: EncoderSpec,
+    weights_sha256: str,
+    pictures: PictureKeys,
+    dtype: FeatureDtype,
+    computed_by: Mapping[str, str],
+) -> None:
+    """Writes index, manifest and the checksums of all files, from those of the shards that are known.
 
-    ``encode`` computes the features (N, L, D) of N images, ``track(iterable, total)`` reports progress. Returns the
-    index. Shards are written atomically, so a call after an interruption resumes at the first missing shard. A damaged
-    shard is computed again, with a warning.
+    ``computed_by`` is all that decides the features of a picture besides the encoder and the dtype.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = _undamaged(folder)
-    starts = range(0, len(images), shard_size)
-    for start in track(starts, len(starts)):
-        name = shard_name(start // shard_size)
-        if name not in kept:
-            write_tensors(folder / name, {"features": encode(images[start : start + shard_size])})
-            kept[name] = sha256(folder / name)
-            write_checksums(folder, kept, kept)
-    return {image: divmod(i, shard_size) for i, image in enumerate(images)}
-
-
-def _undamaged(folder: Path) -> dict[str, str]:
-    """The checksums of a folder, without those of shards that are missing or not as they were written.
-
-    A shard without a checksum is not there either: the process ended before it wrote that.
-    """
-    again = "it is computed again"
-    kept: dict[str, str] = {}
-    try:
-        listed = read_checksums(folder, remedy=again)
-    except DataError as error:
-        _log.warning("%s", error)
-        return kept
-    for name, expected in listed.items():
-        path = folder / name
-        if path.name.startswith(_SHARD):
-            if not path.exists():
-                continue
-            try:
-                check_file(path, expected, again)
-            except DataError as error:
-                _log.warning("%s", error)
-                continue
-        kept[name] = expected
-    return kept
-
-
-def write_manifest(folder: Path, spec: EncoderSpec, weights_sha256: str, index: dict[str, Any], dtype: str) -> None:
-    """Writes index, manifest and the checksums of all files, from those of the shards that are known."""
-    write_json(folder / _INDEX, index)
-    shape = [len(index), spec.grid[0] * spec.grid[1], spec.channels]
+    FeatureIndex(pictures.names, *pictures.places()).write(folder)
     manifest = {
         "encoder": spec.model_dump(mode="json"),
         "weights_sha256": weights_sha256,
         "dtype": dtype,
-        "shape": shape,
+        "shape": [len(pictures.keys), spec.grid[0] * spec.grid[1], spec.channels],
+        "shards": pictures.num_shards,
+        "computed_by": dict(computed_by),
     }
     write_json(folder / _MANIFEST, manifest)
-    shards = {name: value for name, value in read_checksums(folder, remedy=_REPEAT).items() if name.startswith(_SHARD)}
-    other = (name for name in (_MANIFEST, _INDEX, ENCODER, TAGGER) if (folder / name).is_file())
+    names = {shard.name for shard, _ in pictures.shards()}
+    shards = {name: value for name, value in read_checksums(folder, remedy=_REPEAT).items() if name in names}
+    other = (name for name in (_MANIFEST, INDEX, ENCODER, TAGGER) if (folder / name).is_file())
     write_checksums(folder, [*shards, *other], shards)
+
+
+def files_of_store(folder: Path) -> list[Path]:
+    """The files of a complete store, without others that may be in its folder."""
+    return [folder / CHECKSUMS, *(folder / name for name in read_checksums(folder, remedy=_REPEAT))]
+
+
+def shards_computed_by(
+    folder: Path, spec: EncoderSpec, weights_sha256: str, dtype: FeatureDtype, computed_by: Mapping[str, str]
+) -> ShardFolder:
+    """The shards of a store whose features were computed just so; none of another store, or of a damaged manifest."""
+    expected = {
+        "encoder": spec.model_dump(mode="json"),
+        "weights_sha256": weights_sha256,
+        "dtype": dtype,
+        "computed_by": dict(computed_by),
+    }
+    try:
+        manifest = read_json(folder / _MANIFEST, _REPEAT)
+        is_equal = all(manifest.get(name) == value for name, value in expected.items())
+    except (DataError, OSError, AttributeError):
+        is_equal = False
+    return ShardFolder.open(folder) if is_equal else ShardFolder(folder, {})
 
 
 class FeatureSource(Protocol):
@@ -116,30 +101,45 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._checksums = read_checksums(folder, (_MANIFEST, _INDEX), _REPEAT)
-        for name in (_MANIFEST, _INDEX):
+        if (folder / _OLD_INDEX).exists() and not (folder / INDEX).exists():
+            raise DataError(f"{folder} was written by an older version of wordgaze; {_REPEAT}")
+        self._checksums = read_checksums(folder, (_MANIFEST, INDEX), _REPEAT)
+        for name in (_MANIFEST, INDEX):
             check_file(folder / name, self._checksums.get(name), _REPEAT)
         manifest = read_json(folder / _MANIFEST, _REPEAT)
-        self.index: dict[str, list[int]] = _checked_index(folder / _INDEX)
+        self.index = FeatureIndex.read(folder, _REPEAT)
         try:
             self.spec = EncoderSpec.model_validate(manifest["encoder"])
+            self.dtype: FeatureDtype = manifest["dtype"]
+            self._stored_dtype = stored_dtype(self.dtype)
+            self.num_shards = int(manifest["shards"])
             rows, cells, channels = map(int, manifest["shape"])
-            if (rows, cells, channels) != (len(self.index), self.spec.grid[0] * self.spec.grid[1], self.spec.channels):
+            if (rows, cells, channels) != (
+                self.index.num_rows,
+                self.spec.grid[0] * self.spec.grid[1],
+                self.spec.channels,
+            ):
                 raise ValueError(f"shape {manifest['shape']} is not that of the index and of the encoder")
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise DataError(f"{folder / _MANIFEST} is not a manifest ({reason}); {_REPEAT}") from error
         self.shape: tuple[int, int, int] = (rows, cells, channels)
         self._encoder_sha256 = self._checksums.get(ENCODER) or manifest.get("weights_sha256") or None
-        self._open: dict[int, Tensor] = {}
+        self._open: dict[int, dict[str, Tensor]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
 
     @property
     def fingerprint(self) -> str:
-        """A checksum of all files, or of the manifest if the store is older than the checksums."""
+        """A checksum of all files, or of the manifest if SHA256SUMS was deleted."""
         return sha256(self.folder / (CHECKSUMS if self._checksums else _MANIFEST))
+
+    @property
+    def bytes_per_picture(self) -> int:
+        """The bytes that the features of a picture take."""
+        _, cells, channels = self.shape
+        return cells * channels * self._stored_dtype.itemsize
 
     def encoder_state(self) -> dict[str, Tensor]:
         """The weights of the encoder that computed the features. Raises DataError if they cannot be read."""
@@ -150,49 +150,56 @@ class FeatureStore:
         return read_tensors(self.folder / TAGGER, self._checksums.get(TAGGER), _REPEAT)
 
     def read(self, images: Sequence[str]) -> Tensor:
-        """Features (B, L, D) of these images, in their order and stored dtype.
+        """Features (B, L, D) of these images in bf16, in their order.
 
         Raises DataError for an image that has none or whose features are not finite, and for a damaged shard.
         """
-        features = torch.stack([self._row(image) for image in images])
+        shards, rows = self.find(images)
+        for shard in set(shards.tolist()) - self._open.keys():
+            self._open[shard] = self.open_shard(shard)
+        return self.gather(images, shards, rows, self._open)
+
+    def find(self, images: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The shard and the row of each image. Raises DataError for an image that has none."""
+        try:
+            found = self.index.find(images)
+        except KeyError as error:
+            raise DataError(f"{self.folder} has no features of {error.args[0]}; run dvc repro features") from error
+        return self.index.shards[found], self.index.rows[found]
+
+    def gather(
+        self,
+        images: Sequence[str],
+        shards: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        tensors: Mapping[int, Mapping[str, Tensor]],
+    ) -> Tensor:
+        """Features (B, L, D) of images in bf16, from ``tensors`` of their shards."""
+        places = list(zip(images, shards.tolist(), rows.tolist(), strict=True))
+        for image, shard, row in places:
+            if row >= len(tensors[shard][GRIDS]):
+                path = self.folder / ShardNumber(shard, self.num_shards).name
+                raise DataError(f"{path} has no row {row}, which {INDEX} states for {image}; {_REPEAT}")
+        names = tensors[places[0][1]].keys() if places else ()
+        features = dequantise({name: torch.stack([tensors[s][name][row] for _, s, row in places]) for name in names})
         if not features.sum().isfinite():  # the sum is much faster, but may be infinite for finite numbers too
             for image, of_image in zip(images, features, strict=True):
                 if not of_image.isfinite().all():
                     raise DataError(f"{self.folder} has features of {image} that are not finite numbers; {_REPEAT}")
         return features
 
-    def _row(self, image: str) -> Tensor:
-        if image not in self.index:
-            raise DataError(f"{self.folder} has no features of {image}; run dvc repro features")
-        shard, row = self.index[image]
-        if shard not in self._open:
-            self._open[shard] = self._opened(shard)
-        if row >= len(self._open[shard]):
-            path = self.folder / shard_name(shard)
-            raise DataError(f"{path} has no row {row}, which {_INDEX} states for {image}; {_REPEAT}")
-        return self._open[shard][row]
-
-    def _opened(self, shard: int) -> Tensor:
-        """The features of a shard (N, L, D), in a mapped file, so that only the rows that are used are read.
+    def open_shard(self, shard: int) -> dict[str, Tensor]:
+        """The tensors of a shard that :meth:`gather` needs, in a mapped file, so that only the rows that are used are
+        read. Raises DataError if it is missing or damaged.
 
         Not a slice of safetensors, which loses a few bytes of memory for each row that is read.
         """
-        path = self.folder / shard_name(shard)
+        path = self.folder / ShardNumber(shard, self.num_shards).name
         if self._checksums and path.name not in self._checksums:
             raise DataError(f"{self.folder} has no checksum of {path.name}; {_REPEAT}")
-        features = read_tensors(path, self._checksums.get(path.name), _REPEAT).get("features")
-        if features is None or features.shape[1:] != self.shape[1:]:
-            raise DataError(f"{path} does not hold the features of the shape that {_MANIFEST} states; {_REPEAT}")
-        return features
-
-
-def _checked_index(path: Path) -> dict[str, list[int]]:
-    index = read_json(path, _REPEAT)
-    places = index.values() if isinstance(index, dict) else [None]
-    if not all(
-        isinstance(place, list) and len(place) == 2 and all(type(n) is int and n >= 0 for n in place)
-        for place in places
-    ):
-        raise DataError(f"{path} does not map images to [shard, row]; {_REPEAT}")
-    checked: dict[str, list[int]] = index
-    return checked
+        tensors = read_tensors(path, self._checksums.get(path.name), _REPEAT)
+        features, scale = tensors.get(GRIDS), tensors.get("scale")
+        is_right = features is not None and (features.shape[1:], features.dtype) == (self.shape[1:], self._stored_dtype)
+        if not is_right or (scale is None) != (self.dtype == "bf16"):
+            raise DataError(f"{path} does not hold the features that {_MANIFEST} states; {_REPEAT}")
+        return {name: tensor for name, tensor in tensors.items() if name in (GRIDS, "scale")}

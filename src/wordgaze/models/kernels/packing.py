@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from wordgaze.models.attention import RowIndex
 from wordgaze.models.kernels import use_fast
+from wordgaze.models.kernels.dropout import BatchRows
 from wordgaze.text.vocabulary import PAD, START
 
 
@@ -24,6 +25,23 @@ class StepRows(NamedTuple):
 
     keep: Tensor | None
     row_index: RowIndex | None
+
+
+class BatchPart(NamedTuple):
+    """The place of a part in the batch that processes divide among them: ``first``, the index of its first image, and
+    the ``captions`` (B, R, T) of the whole batch."""
+
+    first: int
+    captions: Tensor
+
+
+class PartRows(NamedTuple):
+    """The rows of a part in its whole batch: its ``images``, the ``inputs`` and the ``words`` of its :class:`Packing`.
+    None for a batch that is whole."""
+
+    images: BatchRows | None = None
+    inputs: BatchRows | None = None
+    words: BatchRows | None = None
 
 
 class Packing(NamedTuple):
@@ -58,6 +76,24 @@ class Packing(NamedTuple):
 def pack_captions(captions: Tensor) -> Packing:
     """captions (B, R, T), padded behind END with PAD."""
     return _packed(captions) if use_fast(captions.device) else _padded(captions)
+
+
+def part_rows(part: BatchPart, captions: Tensor) -> PartRows:
+    """Where the rows of :func:`pack_captions` for ``captions`` (B', R, T), those of the part, are among the rows for
+    the whole batch: those of images are in the same order."""
+    whole, first, end = part.captions, part.first, part.first + len(captions)
+    lengths = (whole != PAD).sum(2)  # (B, R)
+    images = BatchRows(torch.arange(first, end, device=whole.device), len(whole))
+    is_fast = use_fast(whole.device)
+    lengths = lengths.sort(dim=1, descending=True).values if is_fast else lengths
+    steps = torch.arange(int(lengths.max()), device=whole.device)[:, None, None]
+    image = (steps < lengths).nonzero()[:, 1]  # of each word, ordered by step, image, caption
+    words = BatchRows(((image >= first) & (image < end)).nonzero().squeeze(1), len(image))
+    if is_fast:
+        return PartRows(images, words, words)
+    rows = torch.arange(len(steps) * lengths.numel(), device=whole.device).view(len(steps), *lengths.shape)
+    own_length = int(lengths[first:end].max())
+    return PartRows(images, BatchRows(rows[:own_length, first:end].flatten(), rows.numel()), words)
 
 
 def _packed(captions: Tensor) -> Packing:
