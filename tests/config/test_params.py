@@ -245,3 +245,21 @@ def test_the_kernels_are_fixed_for_the_embedded_data_set_or_where_asked(
 ) -> None:
     values = {"reproducible": reproducible, "dataset": {"name": dataset}}
     assert Params.model_validate(values).fixes_kernels == fixed
+
+
+def test_a_long_value_is_cut_in_a_message_that_still_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"features:\n  encoder: {'<a>' * 3000}\n", encoding="utf-8")
+    with pytest.raises(ParamsError) as raised:
+        load_params(path)
+    message = str(raised.value)
+    assert message.startswith(f"{path}: features.encoder: '<a><a>")
+    assert len(message) < 1000 + len(str(path))
+    with pytest.raises(ParamsError) as short:
+        load_params_of(tmp_path, "features:\n  encoder: <a>\n")
+    assert message.endswith(str(short.value)[-60:])
+
+
+def load_params_of(folder: Path, text: str) -> Params:
+    (folder / "short.yaml").write_text(text, encoding="utf-8")
+    return load_params(folder / "short.yaml")

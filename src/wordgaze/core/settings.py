@@ -14,6 +14,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 _MAX_SHOWN = 200  # characters
+_MAX_MESSAGE = 600  # characters
 _MAX_BITS = 1000  # of an integer
 
 
@@ -89,7 +90,9 @@ _BOUNDS = {
 
 
 def _own_message(details: "ErrorDetails") -> str:
-    return str(details["msg"]).removeprefix("Value error, ")
+    """The message of a validator, which may name a value of any length, in one line of limited length."""
+    text = " ".join(str(details["msg"]).removeprefix("Value error, ").split())
+    return text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE // 2]} … {text[-_MAX_MESSAGE // 2 :]}"
 
 
 def _shown(value: object) -> str:
