@@ -126,7 +126,7 @@ def train(root: Path, params: Params, change: Change, seed: int) -> Scores:
     prepared = with_vocabulary(Prepared.load(root / "data/prepared"), params.prepare.min_count, change.subwords)
     settings, vocabulary = params.train_stage1, prepared.vocabulary
     task = TrainingTask(prepared, source.store, params.model, settings, params.prepare.max_words, seed)
-    examples = task.examples()
+    examples = list(task.examples())
     torch.manual_seed(seed)
     decoder = change.decoder(params.model, len(source.columns), len(vocabulary))
     if params.model.standardise:

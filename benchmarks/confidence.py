@@ -93,8 +93,10 @@ def from_features(
     started = time.perf_counter()
     for i in range(0, len(images), BATCH_SIZE):
         names = images[i : i + BATCH_SIZE]
-        found = caption_features(
-            captioner.decoder, captioner.vocabulary, store, names, config, BATCH_SIZE, parts=unsure, grid=grid
+        found = list(
+            caption_features(
+                captioner.decoder, captioner.vocabulary, store, names, config, BATCH_SIZE, parts=unsure, grid=grid
+            )
         )
         features = store.read(names)
         before = time.perf_counter()

@@ -82,7 +82,7 @@ class CaptionerEnsemble(Ensemble):
 
     def captions(self, store: FeatureStore, images: Sequence[str], config: GenerationConfig) -> list[list[Caption]]:
         model: Any = self
-        return caption_features(model, self.vocabulary, store, images, config, BATCH_SIZE, parts=self.parts)
+        return list(caption_features(model, self.vocabulary, store, images, config, BATCH_SIZE, parts=self.parts))
 
 
 def scores(model: CaptionerEnsemble, prepared: Prepared, store: FeatureStore, split: Any) -> Iterable[str]:

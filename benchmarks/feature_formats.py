@@ -27,8 +27,9 @@ from wordgaze.evaluation.comparison import Comparison
 from wordgaze.generation.config import parse_generation_config
 from wordgaze.inference.caption_features import caption_features
 from wordgaze.inference.captioner import Captioner
+from wordgaze.vision.encoders import EncoderSpec
 from wordgaze.vision.feature_shards import write_shards
-from wordgaze.vision.feature_store import FeatureStore, write_manifest
+from wordgaze.vision.feature_store import FeatureSource, FeatureStore, write_manifest
 from wordgaze.vision.picture_keys import PictureKeys
 
 FORMATS: tuple[FeatureDtype, ...] = ("bf16", "int8", "fp8")
@@ -36,15 +37,22 @@ BATCH = 16
 STRATEGIES = ("greedy", "beam")
 
 
-def stored_as(dtype: FeatureDtype, source: FeatureStore, images: Sequence[str], folder: Path) -> FeatureStore:
-    """Writes the features of some images of a store in another format."""
+def stored_as(
+    dtype: FeatureDtype,
+    source: FeatureSource,
+    spec: EncoderSpec,
+    images: Sequence[str],
+    folder: Path,
+    shard_size: int = 256,
+) -> FeatureStore:
+    """Writes the features of some images in a format."""
 
     def read(names: Sequence[str], keys: Sequence[bytes]) -> Tensor:
         return source.read(names)
 
-    pictures = PictureKeys.of(images, keys_of(images), 256)
+    pictures = PictureKeys.of(images, keys_of(images), shard_size)
     write_shards(folder, pictures, dtype, read)
-    write_manifest(folder, source.spec, "", pictures, dtype, {})
+    write_manifest(folder, spec, "", pictures, dtype, {})
     return FeatureStore(folder)
 
 
@@ -71,7 +79,7 @@ def main() -> None:
     print(f"{len(images)} images of the {args.split} split, {source.shape[1]} cells, {source.shape[2]} channels")
     for dtype in FORMATS:
         with tempfile.TemporaryDirectory(dir=args.work) as folder:
-            store = stored_as(dtype, source, images, Path(folder))
+            store = stored_as(dtype, source, source.spec, images, Path(folder))
             size = sum(path.stat().st_size for path in Path(folder).glob("shard-*"))
             speed = images_per_second(store, images)
             print(f"{dtype:5} {size / len(images) / 1e3:8.1f} kB per image {speed:8.0f} images/s", flush=True)

@@ -1,66 +1,123 @@
-"""How long training waits for features that are not in memory: read at random, and in windows of shards.
+"""How long training waits for features at a slow address: rows read at random, and windows of whole shards.
 
-    python benchmarks/feature_windows.py [--root .] [--split dev] [--images-per-second 120]
+    python benchmarks/feature_windows.py [--images 1000] [--megabytes-per-second 75] [--images-per-second 120]
 
-Needs a project with features. An epoch over the images of a split is read in batches, each followed by a pause as long
-as a training step takes. The system is asked to drop the shards from its cache before every epoch, as if they were
-larger than the memory.
+Random features of the size of the recipe flickr8k_best lie at an address that gives so many bytes per second, whoever
+asks for them, as a network store does. An epoch over the images is read in batches, each followed by a pause as long as
+a training step takes. At random, a step waits for the rows of its batch, as it does where shards on a network disk are
+mapped. In windows, shards are read through the cache of an address, which begins empty, by threads that are ahead of
+the steps.
 """
 
 import argparse
 import os
-import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+import fsspec
+from feature_formats import FORMATS, stored_as
+from feature_training import CELLS, CHANNELS, RECIPE_SPEC
+from fsspec.implementations.local import LocalFileSystem
+from torch import Tensor
+from training import IMAGES, Synthetic
 
-from wordgaze.data.prepared import Prepared
-from wordgaze.training.batches import Batch, BatchLoader, Example
+from wordgaze.core.checksums import read_checksums, write_checksums
+from wordgaze.core.files import read_json, write_json
+from wordgaze.training.batches import Batch, BatchLoader
 from wordgaze.vision.feature_store import FeatureStore
 
-BATCH = 16
+
+class Link:
+    """Gives so many bytes per second, one request after the other."""
+
+    bytes_per_second = 75e6
+    _lock = threading.Lock()
+
+    @classmethod
+    def take(cls, size: int) -> None:
+        with cls._lock:
+            time.sleep(size / cls.bytes_per_second)
 
 
-def dropped(folder: Path) -> None:
-    """Drops the shards of a folder from the cache of the disk."""
-    for path in folder.glob("shard-*"):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
+class LimitedFileSystem(LocalFileSystem):  # type: ignore[misc]
+    """Files of this machine behind the link."""
+
+    protocol = "limited"
+
+    def get_file(self, path1: str, path2: str, **options: Any) -> None:
+        Link.take(Path(path1).stat().st_size)
+        super().get_file(path1, path2, **options)
 
 
-def waited(batches: Iterator[Batch], pause: float) -> tuple[float, float]:
-    """The seconds for which the steps waited for their batch: in all, and of the first step."""
+class LimitedRows:
+    """A store whose rows are read through the link when they are asked for."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        self.store = store
+
+    def read(self, images: Sequence[str]) -> Tensor:
+        Link.take(len(images) * self.store.bytes_per_picture)
+        return self.store.read(images)
+
+
+def move_away(folder: Path, bucket: Path) -> FeatureStore:
+    """The store with its shards at the address."""
+    bucket.mkdir()
+    for name, checksum in read_checksums(folder).items():
+        if name.startswith("shard-"):
+            (folder / name).rename(bucket / f"{checksum}.safetensors")
+    manifest = read_json(folder / "manifest.json", "")
+    write_json(folder / "manifest.json", {**manifest, "address": f"limited://{bucket}"})
+    checksums = {name: value for name, value in read_checksums(folder).items() if name != "manifest.json"}
+    write_checksums(folder, [*checksums, "manifest.json"], checksums)
+    return FeatureStore(folder)
+
+
+def waited(batches: Iterator[Batch], pause: float) -> list[float]:
+    """The seconds for which each step waited for its batch."""
     waits, started = [], time.perf_counter()
     for _ in batches:
         waits.append(time.perf_counter() - started)
         time.sleep(pause)
         started = time.perf_counter()
-    return sum(waits), waits[0]
+    return waits
+
+
+def show(way: str, waits: list[float], pause: float) -> None:
+    seconds = sum(waits) + len(waits) * pause
+    share = f"{sum(waits) / seconds:4.0%} ({waits[0]:.1f} s for the first)"
+    print(f"{way:32} {seconds:5.1f} s, of which the steps wait {share}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path(), help="folder of the project")
-    parser.add_argument("--split", choices=["train", "dev", "test"], default="dev")
-    parser.add_argument("--images-per-second", type=float, default=120, help="the speed of the training steps")
-    parser.add_argument("--window", type=int, default=1, help="shards in a window")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--megabytes-per-second", type=float, default=75, help="of the address")
+    parser.add_argument("--images-per-second", type=float, default=120, help="of the training steps")
+    parser.add_argument("--shard-size", type=int, default=32)
+    parser.add_argument("--window", type=int, default=2, help="shards in a window")
+    parser.add_argument("--work", type=Path, help="where the features are written, for a while")
     args = parser.parse_args()
-    images = sorted(Prepared.load(args.root / "data/prepared").captions[args.split])
-    folder, pause = args.root / "data/features", BATCH / args.images_per_second
-    examples = [Example(image, ((1,),)) for image in images]
-    steps = len(images) / args.images_per_second
-    for way, window in (("at random", 0), (f"in windows of {args.window}", args.window)):
-        for epoch in range(3):
-            dropped(folder)
-            store = FeatureStore(folder)  # anew: what is mapped cannot be dropped
-            loader = BatchLoader(examples, store, BATCH, 1)
-            loader.shuffle_in(window)
-            wait, first = waited(loader.epoch(epoch), pause)
-            print(
-                f"{way}: {steps:.1f} s of steps, waited {wait:.2f} s, of that {first:.2f} s for the first", flush=True
+    Link.bytes_per_second = args.megabytes_per_second * 1e6
+    fsspec.register_implementation("limited", LimitedFileSystem)
+    data, pause = Synthetic(CELLS, CHANNELS, args.images), IMAGES / args.images_per_second
+    images = [example.image for example in data.examples]
+    print(f"{args.images} images, {args.megabytes_per_second:g} MB/s, steps of {args.images_per_second:g} images/s")
+    with tempfile.TemporaryDirectory(dir=args.work) as work:
+        os.environ["DVC_ROOT"] = work  # the cache lies there
+        for dtype in FORMATS[:2]:
+            store = stored_as(dtype, data, RECIPE_SPEC, images, Path(work) / dtype, args.shard_size)
+            rows = BatchLoader(data.examples, LimitedRows(store), IMAGES, 1)
+            show(f"{dtype}, rows at random", waited(rows.epoch(0), pause), pause)
+            away = move_away(Path(work) / dtype, Path(work) / f"{dtype}-bucket")
+            windows = BatchLoader(data.examples, away, IMAGES, 1)
+            windows.shuffle_in(args.window)
+            show(
+                f"{dtype}, windows of {args.window} of {away.num_shards} shards", waited(windows.epoch(0), pause), pause
             )
 
 

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.metrics.base import Metric
 from wordgaze.metrics.bleu import Bleu
-from wordgaze.metrics.cider import Cider, document_frequencies
+from wordgaze.metrics.cider import Cider
+from wordgaze.metrics.document_frequencies import document_frequencies
 from wordgaze.metrics.rouge import RougeL
 from wordgaze.text.tokenizers.ptb import tokenize
 

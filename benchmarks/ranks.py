@@ -20,9 +20,10 @@ from self_critical import build_trainers
 from training import batches_of_all_epochs, now
 
 from wordgaze.config.params import TrainParams
+from wordgaze.distributed.launch import started_ranks
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.training.batches import Batch
-from wordgaze.training.distributed import DataParallel, Ranks
-from wordgaze.training.launch import started_ranks
+from wordgaze.training.distributed import DataParallel
 from wordgaze.training.random_state import random_state, set_random_state
 from wordgaze.training.trainer import Trainer
 
@@ -47,6 +48,7 @@ def take_steps(ranks: Ranks, args: argparse.Namespace) -> None:
         else:
             alone = alone_from(shared[number], number, args)
             compare(name, alone, shared[number], batches[number], ranks, args)
+    time_all_reduce(shared[0], ranks)
 
 
 def alone_from(trainer: Trainer, number: int, args: argparse.Namespace) -> Trainer:
@@ -81,10 +83,26 @@ def compare(
             losses[place].append(trainer.state.metric_sums["train_loss"])
     one, several = (statistics.median(speeds[place][2:]) for place in (1, 2))
     difference = abs(losses[1][0] - losses[2][0]) / abs(losses[1][0])
-    print(f"{name:14} one process {one:7.1f} captions/s   {ranks.world_size} ranks {several:7.1f} captions/s"
-          f"   {several / one:.2f} times   (first losses differ by {difference:.0e})")  # fmt: skip
+    spread = statistics.stdev(speeds[2][2:]) / statistics.mean(speeds[2][2:])
+    measured = f"one process {one:7.1f} captions/s   {ranks.world_size} ranks {several:7.1f} captions/s"
+    remark = f"first losses differ by {difference:.0e}; steps vary by {spread:.0%}"
+    print(f"{name:14} {measured}   {several / one:.2f} times   ({remark})")
     if name == NAMES[0] and difference > MAX_DIFFERENCE:
         raise SystemExit("the losses of the ranks are not those of one process")
+
+
+def time_all_reduce(trainer: Trainer, ranks: Ranks, rounds: int = 20) -> None:
+    """The sum of gradients alone, of ranks that do nothing else."""
+    flat = torch.zeros(sum(p.numel() for p in trainer.train_step.parameters()), device=trainer.device)
+    times = list[float]()
+    for _ in range(rounds if ranks.world_size > 1 else 0):
+        started = now(trainer.device)
+        ranks.all_reduce(flat)
+        times.append(now(trainer.device) - started)
+    if times and ranks.is_first:
+        megabytes, median = flat.nbytes / 1e6, statistics.median(times)
+        speed = f"{1e3 * median:.1f} ms, {megabytes / 1e3 / median:.2f} GB/s"
+        print(f"all_reduce     {megabytes:.1f} MB of gradients in {speed}")
 
 
 def main() -> None:

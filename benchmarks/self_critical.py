@@ -18,12 +18,13 @@ from torch import Tensor
 from training import MODELS, SIZES, Profiler, Synthetic, batches_of_all_epochs, now
 
 from wordgaze.config.params import FinetuneParams
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, SPECIAL, Vocabulary
 from wordgaze.training import self_critical
 from wordgaze.training.batches import BatchLoader
-from wordgaze.training.distributed import DataParallel, Ranks
+from wordgaze.training.distributed import DataParallel
 from wordgaze.training.self_critical import Reward, SelfCriticalLoss
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import Trainer

@@ -64,8 +64,10 @@ def main() -> None:
             continue
         config = parse_generation_config(**{"num_return_sequences": NUM_CAPTIONS, **presets[name]})
         started = time.perf_counter()
-        captions[name] = caption_features(
-            captioner.decoder, captioner.vocabulary, store, images, config, args.batch, 1, captioner.parts
+        captions[name] = list(
+            caption_features(
+                captioner.decoder, captioner.vocabulary, store, images, config, args.batch, 1, captioner.parts
+            )
         )
         speeds[name] = len(images) / (time.perf_counter() - started)
         print(f"{name}: {speeds[name]:.0f} images/s", file=sys.stderr)

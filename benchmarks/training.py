@@ -36,13 +36,14 @@ from plain_training import CaptionDataset, PlainDecoder, PlainTrainer, collate, 
 from wordgaze.config.params import TrainParams
 from wordgaze.config.recipes import load_recipe
 from wordgaze.data.prepared import Prepared
+from wordgaze.distributed.launch import started_ranks
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import END, PAD, SPECIAL
 from wordgaze.training import train_step
 from wordgaze.training.batches import Batch, BatchLoader, Example
-from wordgaze.training.distributed import DataParallel, Ranks
-from wordgaze.training.launch import started_ranks
+from wordgaze.training.distributed import DataParallel
 from wordgaze.training.losses import captioning_loss
 from wordgaze.training.trainer import Trainer
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore

@@ -29,11 +29,11 @@ from wordgaze.core.device import pick_device
 from wordgaze.core.files import sha256, write_tensors
 from wordgaze.data.prepared import Prepared
 from wordgaze.data.records import SPLITS
+from wordgaze.distributed.launch import started_ranks
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.inference.captioner import Captioner
 from wordgaze.stages.evaluate import evaluate
-from wordgaze.training.distributed import Ranks
 from wordgaze.training.fit import TrainingTask, fit
-from wordgaze.training.launch import started_ranks
 from wordgaze.training.trainer import EpochMetrics
 from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_extraction import extract_features

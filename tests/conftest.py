@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +129,15 @@ class Project:
         }
 
 
+@pytest.fixture(autouse=True)
+def _own_import_path() -> Iterator[None]:
+    """Restores ``sys.path``: MLflow puts the code of a model that it loads first on it, and processes that a later test
+    starts would import that."""
+    before = sys.path.copy()
+    yield
+    sys.path[:] = before
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
     """``shared(name, make)``: a folder that one worker of pytest-xdist makes, by ``make(folder)``, and all read."""
@@ -230,6 +239,29 @@ def empty_database(shared: Callable[[str, Callable[[Path], None]], Path]) -> Pat
             MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
 
     return shared("empty", make) / "mlflow.db"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an S3 server on this machine, which has the bucket ``team``."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    import boto3
+
+    from wordgaze.core import storage
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    storage._system.cache_clear()  # clients of the server of another test
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="team")
+        yield address
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -99,8 +99,8 @@ def test_no_stage_imports_a_stage() -> None:
 
 
 ROOMS = (
-    "core", "text", "metrics", "models", "generation", "config", "vision", "data", "inference", "export", "training",
-    "evaluation", "inspection", "tracking", "serving", "app", "stages", "cli",
+    "core", "distributed", "text", "metrics", "models", "generation", "config", "vision", "data", "inference", "batch",
+    "export", "training", "evaluation", "inspection", "tracking", "serving", "app", "stages", "cli",
 )  # fmt: skip
 """From the bottom up: a room imports only from rooms before it and from itself."""
 
@@ -182,7 +182,8 @@ def contracts(paths: set[Path]) -> set[Path]:
     return {
         SOURCE / "wordgaze/data/contracts" / f"{call.args[0].value}.yaml"
         for path in paths
-        for call in calls(path, "check")
+        for function in ("check", "check_parts")
+        for call in calls(path, function)
         if call.args and isinstance(call.args[0], ast.Constant)
     }
 

@@ -111,6 +111,8 @@ def main() -> int:
     given = parser.parse_args()
     from playwright.sync_api import sync_playwright
 
+    # A job in the background of a shell ignores SIGINT, and so would the page that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     images = sorted(given.images.resolve().iterdir())[: given.number]
     captioner, draw, failures = given.captioner.resolve(), random.Random(given.seed), 0
     with sync_playwright() as playwright, tempfile.TemporaryDirectory(prefix="wordgaze-campaign-") as room:

@@ -46,8 +46,8 @@ def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) ->
     assert (code, err) == (0, "")
     commands = re.findall(r"^(?:│ |  )([a-z][a-z0-9_-]*) ", out, re.MULTILINE)
     assert commands == [
-        *("caption", "explain", "compare", "look"),
-        *("score", "ground", "spread", "summary"),
+        *("caption", "explain", "compare", "look", "caption-many"),
+        *("score", "document-frequencies", "ground", "faithfulness", "spread", "summary"),
         *("data", "learning-curve"),
         *("app", "serve", "corrections", "watch", "select"),
         *("export", "conformance"),
@@ -80,7 +80,7 @@ def test_help_is_readable_without_rich() -> None:
         ("caption a.jpg --sidecar foo", "--sidecar must be txt or xmp, not 'foo'; see wordgaze caption -h"),
         ("caption", "PICTURES is missing; give images, folders or --files-from; see wordgaze caption -h"),
         ("look a.jpg -o a.png", "--words is missing; see wordgaze look -h"),
-        ("capton a.jpg", "there is no command capton; did you mean caption?"),
+        ("capton a.jpg", "there is no command capton; did you mean caption or caption-many?"),
         ("data chek", "there is no command chek; did you mean check?"),
         ("caption --outpu a.csv", "there is no option --outpu; did you mean --output?"),
         ("caption --zebra", "there is no option --zebra; see wordgaze caption -h"),

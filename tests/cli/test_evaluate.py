@@ -1,4 +1,4 @@
-"""``wordgaze score``, ``ground`` and ``spread``."""
+"""``wordgaze score``, ``ground``, ``faithfulness`` and ``spread``."""
 
 import json
 from pathlib import Path
@@ -58,6 +58,17 @@ def test_attention_is_measured_against_a_file_of_boxes(
     boxes["images"] = [{"id": 1, "file_name": "other.png", "width": 48, "height": 32}]
     Path("instances.json").write_text(json.dumps(boxes))
     assert "has no boxes of these pictures" in refused("ground", picture, "--boxes", "instances.json")
+
+
+def test_faithfulness_of_attention_is_measured_beside_other_orders(
+    run: Run, refused: Refused, captioner_folder: Path, picture: Path
+) -> None:
+    code, out, err = run("faithfulness", picture, "--num-beams", 1)
+    assert (code, err) == (0, "")
+    assert "in 1 image" in out
+    for order in ("by attention", "by occlusion of each cell", "from the centre outwards", "at random"):
+        assert order in out
+    assert "missing.png" in refused("faithfulness", "missing.png")
 
 
 def test_runs_with_several_seeds_have_a_mean_and_a_spread(run: Run, refused: Refused) -> None:

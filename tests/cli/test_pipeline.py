@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Refused, files
+from wordgaze.core.scratch import exclusive
 
 
 def test_an_unknown_encoder_is_reported_by_the_stage_that_needs_it(
@@ -26,6 +27,16 @@ def test_parameters_are_checked_before_any_work(refused: Refused) -> None:
     assert files() == ["params.yaml"]
     Path("params.yaml").unlink()
     assert "params.yaml is missing; run wordgaze from the root of the project" in refused("evaluate")
+
+
+def test_another_rank_of_a_running_stage_is_not_taken_for_a_second_run(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("params.yaml").write_text("reproducible: same_machine\n")
+    with exclusive("features", "features"):
+        assert refused("features").startswith("another process runs features in ")
+        monkeypatch.setenv("RANK", "1")
+        assert refused("features") == "data/raw/captions.jsonl is missing; run dvc repro download"
 
 
 @pytest.mark.parametrize(("stage", "missing"), [

@@ -153,6 +153,9 @@ def test_every_wrong_key_is_reported_at_once(load: Callable[[str], Params]) -> N
         ),
         ("{train_stage1: {max_train_images: 0}, train_stage2: {max_train_images: 4}}", "max_train_images (all)"),
         ("train_stage2: {devices: 0}", "train_stage2.devices: 0 is not a number of devices; set auto, or a number"),
+        ("features: {devices: 0}", "features.devices: 0 is not a number of devices; set auto, or a number"),
+        ("features: {address: bucket/features}", "features.address: 'bucket/features' is not an address; set one such"),
+        ("features: {address: 'sftp://me:secret@host/x'}", "features.address: address has a password; give it to the"),
         ("train_stage1: {devices: gpu}", "train_stage1.devices: 'gpu' is not a number of devices; set auto, or"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wordgaze.config.params import load_params, parse_params, parse_yaml
+from wordgaze.config.params import load_params, parse_params
+from wordgaze.config.yaml_files import parse_yaml
 from wordgaze.core.errors import ParamsError
 
 

@@ -25,6 +25,16 @@ def test_track_gives_every_item_and_prints_lines(
     assert lines[-1] == "stream: 100% of 4"
 
 
+def test_a_process_that_does_a_part_of_the_work_of_another_shows_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    monkeypatch.setattr(progress, "_is_hidden", False)
+    progress.hide()
+    assert list(progress.track("ab", "letters")) == ["a", "b"]
+    assert capsys.readouterr().err == ""
+
+
 def test_without_a_total_the_count_is_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

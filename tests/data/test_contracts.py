@@ -310,3 +310,35 @@ def test_a_contract_that_cannot_be_used_is_reported_with_its_file_and_entry(
 def test_an_unknown_contract_is_reported_with_the_known_ones() -> None:
     assert "the contracts in" in (text := message("pictures", records()))
     assert text.endswith("captions, features, records, vocabulary")
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_table_in_parts_has_the_report_of_the_whole(name: str, tmp_path: Path) -> None:
+    table = GOOD[name]()
+    parts = (table.iloc[start : start + 2] for start in range(0, len(table), 2))
+    found = contracts.check_parts(name, parts)
+    assert found.to_json() == contracts.check(name, table).to_json()
+    statistics = found.validation.statistics
+    assert statistics["successful_expectations"] == statistics["evaluated_expectations"] == len(found.expectations)
+    assert found.data_docs(tmp_path).stat().st_size
+
+
+def test_breaches_in_parts_have_the_message_of_the_whole() -> None:
+    table = pd.concat([captions()] * 3, ignore_index=True).assign(
+        image=[f"{i}.jpg" for i in range(3 * len(captions()))]
+    )
+    table.loc[[1, len(table) - 2, len(table) - 1], "length"] = 2000
+    table.loc[[0, 3], "raw"] = None
+    parts = [table.iloc[start : start + 2] for start in range(0, len(table), 2)]
+    with pytest.raises(ContractError) as whole:
+        contracts.check("captions", table)
+    with pytest.raises(ContractError) as found:
+        contracts.check_parts("captions", parts)
+    assert str(found.value) == str(whole.value)
+    assert f"fails in 3 of {len(table)} rows: row 1 " in str(found.value)
+
+
+def test_rows_that_repeat_in_other_parts_are_found() -> None:
+    table = captions()
+    with pytest.raises(ContractError, match=r"compound_columns_to_be_unique.* fails in \d+ of \d+ rows: row 0 \("):
+        contracts.check_parts("captions", [table, table])

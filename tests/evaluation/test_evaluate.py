@@ -128,9 +128,11 @@ def test_a_captioner_whose_attention_does_not_sum_to_one_is_evaluated_with_boxes
     torch.manual_seed(3)
     decoder = Decoder(DecoderConfig.model_validate(sizes | settings), CHANNELS, len(VOCABULARY)).eval()
     captions = {
-        strategy: caption_features(
-            decoder, VOCABULARY, Store(), IMAGES,
-            GenerationConfig(strategy=strategy, min_new_tokens=3, max_new_tokens=5), batch=2, grid=GRID,
+        strategy: list(
+            caption_features(
+                decoder, VOCABULARY, Store(), IMAGES,
+                GenerationConfig(strategy=strategy, min_new_tokens=3, max_new_tokens=5), batch=2, grid=GRID,
+            )
         )
         for strategy in ("greedy", "beam")
     }  # fmt: skip

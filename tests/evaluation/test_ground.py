@@ -10,7 +10,7 @@ from PIL import Image
 
 from wordgaze.core.errors import DataError
 from wordgaze.evaluation.ground import ground_pictures
-from wordgaze.evaluation.results import GroundingResult
+from wordgaze.evaluation.grounding_results import GroundingResult
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 from wordgaze.models.config import DecoderConfig

@@ -11,16 +11,9 @@ from pydantic import ValidationError
 
 from tests.evaluation.reports import BEAM, GREEDY, evaluation_details, evaluation_report
 from wordgaze.core.errors import DataError
-from wordgaze.evaluation.results import (
-    SCORE_LABELS,
-    ByScore,
-    EvaluationDetails,
-    EvaluationReport,
-    GroundingScores,
-    Result,
-    ScoreReport,
-    Scores,
-)
+from wordgaze.evaluation.grounding_results import GroundingScores
+from wordgaze.evaluation.result_types import SCORE_LABELS, ByScore, Result
+from wordgaze.evaluation.results import EvaluationDetails, EvaluationReport, ScoreReport, Scores
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.metrics.captions import SCORES
 

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from wordgaze.core.errors import CaptionsError, ScoreError
+from wordgaze.core.errors import CaptionsError, DataError, ScoreError
+from wordgaze.data.readers.captions import ColumnNames
+from wordgaze.evaluation.document_frequencies import count_in_file
 from wordgaze.evaluation.results import ScoredFiles
 from wordgaze.evaluation.score import ScoreSelection, score, score_files
 from wordgaze.inference.table import FILE_COLUMNS, Row, write_table
@@ -127,6 +129,40 @@ def test_pictures_without_a_page_are_refused(tmp_path: Path, references: Path, o
     with pytest.raises(CaptionsError, match=r"is for a page, and none is written; give --output"):
         score_files(written(tmp_path / "mine.json", SAID), references, output=report, pictures=tmp_path)
     assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.usefixtures("without_java")
+def test_document_frequencies_of_a_file_give_the_score_of_the_whole_data_set(tmp_path: Path, references: Path) -> None:
+    counts = tmp_path / "counts.json"
+    count_in_file(references, counts, ColumnNames())
+    mine = written(tmp_path / "mine.json", SAID)
+    whole = score_files(mine, references)
+    with_file = score_files(mine, references, document_frequencies=counts)
+    assert with_file.summary.scores == whole.summary.scores
+    assert with_file.details.intervals == whole.details.intervals
+    assert with_file.summary.cider_document_frequencies == "file counts.json"
+    one = {"7": SAID["7"]}
+    assert score(one, {"7": TRUTHS["7"]}, num_resamples=0).cider == 0
+    alone = score(one, {"7": TRUTHS["7"]}, num_resamples=0, document_frequencies=counts).cider
+    cider = [score({i: SAID[i]}, {i: TRUTHS[i]}, num_resamples=0, document_frequencies=counts).cider for i in TRUTHS]
+    assert alone == cider[7] > 0
+    assert sum(cider) / 12 == pytest.approx(whole.summary.scores["mine"].cider)
+
+
+def test_document_frequencies_of_another_tokenizer_are_refused(tmp_path: Path, references: Path) -> None:
+    counts = tmp_path / "counts.json"
+    count_in_file(references, counts, ColumnNames(), tokenizer="unicode")
+    with pytest.raises(ScoreError, match=r"counts\.json was counted with the tokenizer unicode, .* --tokenizer ptb"):
+        score(SAID, TRUTHS, document_frequencies=counts)
+    with pytest.raises(DataError, match=r"no\.json is missing; write it with wordgaze document-frequencies"):
+        score(SAID, TRUTHS, document_frequencies=tmp_path / "no.json")
+
+
+def test_document_frequencies_are_counted_in_a_split(tmp_path: Path) -> None:
+    rows = [{"image": f"{n}.jpg", "caption": "a dog runs", "split": ("train", "test")[n % 2]} for n in range(5)]
+    (tmp_path / "refs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    counts = count_in_file(tmp_path / "refs.jsonl", tmp_path / "counts.json", ColumnNames(), split="test")
+    assert (counts.num_images, counts.counts[("a", "dog")]) == (2, 2)
 
 
 def test_captions_in_python_are_scored_as_those_of_files() -> None:

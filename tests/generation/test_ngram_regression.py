@@ -6,7 +6,8 @@ import torch
 from torch.nn.functional import normalize
 
 from wordgaze.generation.ngram_regression import MIN_IMAGES, PENALTY, NgramRegression
-from wordgaze.metrics.cider import Cider, DocumentFrequencies, document_frequencies, unit_vector
+from wordgaze.metrics.cider import Cider, unit_vector
+from wordgaze.metrics.document_frequencies import DocumentFrequencies, document_frequencies
 
 PICTURES = 12
 DOGS = [["a dog runs".split(), "the dog runs on grass".split()], ["a dog on grass".split()]]

@@ -9,8 +9,8 @@ import torch
 from tests.gpu.conftest import DEVICE
 from tests.training.ranks import joined_curve
 from tests.training.test_trainer import changed
-from wordgaze.training.distributed import Ranks
-from wordgaze.training.launch import started_ranks
+from wordgaze.distributed.launch import started_ranks
+from wordgaze.distributed.ranks import Ranks
 
 
 def test_the_losses_of_all_steps_are_those_of_one_rank(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from tests.metrics.examples import CANDIDATES, REFERENCES, words
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.baselines import (
     constant_caption,
-    fewer_references,
-    human_scores,
+    leave_one_out_scores,
     nearest_captions,
     pooled,
     random_captions,
@@ -25,7 +24,9 @@ def test_human_scores_average_each_reference_against_the_others() -> None:
     first = score_captions([a, d], [[b, c], [e]])
     second = score_captions([b, e], [[a, c], [d]])
     expected = {name: (first[name] + second[name]) / 2 for name in first}
-    assert human_scores(REFERENCES) == pytest.approx(expected)  # the picture with one reference is left out
+    assert leave_one_out_scores(CANDIDATES, REFERENCES)["human"] == pytest.approx(
+        expected
+    )  # the picture with one reference is left out
 
 
 def test_a_captioner_is_scored_on_the_references_that_people_are_scored_on() -> None:
@@ -33,17 +34,16 @@ def test_a_captioner_is_scored_on_the_references_that_people_are_scored_on() -> 
     first = score_captions(CANDIDATES[:2], [[b, c], [e]])
     second = score_captions(CANDIDATES[:2], [[a, c], [d]])
     expected = {name: (first[name] + second[name]) / 2 for name in first}
-    assert fewer_references(CANDIDATES, REFERENCES) == pytest.approx(expected)
+    assert leave_one_out_scores(CANDIDATES, REFERENCES)["fewer_references"] == pytest.approx(expected)
 
 
 def test_with_one_reference_a_picture_there_are_no_human_scores() -> None:
-    assert human_scores([REFERENCES[2]]) is None
-    assert fewer_references([CANDIDATES[2]], [REFERENCES[2]]) is None
+    assert leave_one_out_scores([CANDIDATES[2]], [REFERENCES[2]]) == {}
 
 
 def test_captions_without_a_picture_are_refused() -> None:
     with pytest.raises(ScoreError, match="2 captions for 3 images"):
-        fewer_references(CANDIDATES[:2], REFERENCES)
+        leave_one_out_scores(CANDIDATES[:2], REFERENCES)
 
 
 def test_the_constant_caption_is_the_training_caption_that_scores_best_on_all_pictures() -> None:
@@ -76,16 +76,16 @@ TRAIN_FEATURES = np.array([[1, 0, 0], [0, 1, 0], [0, 0.9, 0.1], [0, 0, 1]], dtyp
 def test_the_nearest_images_are_those_with_the_most_similar_features() -> None:
     features = np.array([[0.2, 7, 0], [5, 4, 0], [0, 0.1, 0.3]], dtype=np.float32)  # the length does not matter
     captions = [[of_image[0]] for of_image in TRAIN]
-    assert nearest_captions(features, TRAIN_FEATURES, captions, k=1) == words(
+    assert nearest_captions(features, [TRAIN_FEATURES], captions, k=1) == words(
         "a dog runs", "a cat sleeps on a sofa", "a man on a bike"
     )
 
 
 def test_the_consensus_of_the_nearest_is_the_caption_most_like_the_others() -> None:
     features = np.array([[0, 1, 0.02]], dtype=np.float32)
-    assert nearest_captions(features, TRAIN_FEATURES, TRAIN, k=2) == words("a dog runs over the grass")
-    everything = nearest_captions(features, TRAIN_FEATURES, TRAIN, k=99)  # more than there are: all of them
-    assert everything == nearest_captions(features, TRAIN_FEATURES, TRAIN, k=4)
+    assert nearest_captions(features, [TRAIN_FEATURES], TRAIN, k=2) == words("a dog runs over the grass")
+    everything = nearest_captions(features, [TRAIN_FEATURES], TRAIN, k=99)  # more than there are: all of them
+    assert everything == nearest_captions(features, [TRAIN_FEATURES], TRAIN, k=4)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_what_cannot_be_compared_is_refused(
     features: np.ndarray, train_features: np.ndarray, captions: list[list[list[str]]], k: int, message: str
 ) -> None:
     with pytest.raises(ScoreError, match=message):
-        nearest_captions(features.astype(np.float32), train_features, captions, k)
+        nearest_captions(features.astype(np.float32), [train_features], captions, k)
 
 
 def test_of_captions_that_agree_equally_the_first_is_taken() -> None:
     captions = [words("the cat", "a dog"), words("a dog", "the cat"), words("a man on a bike")]
     features = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
-    assert nearest_captions(features[:1], features, captions, k=2) == words("the cat")
+    assert nearest_captions(features[:1], [features], captions, k=2) == words("the cat")
 
 
 def test_the_nearest_baseline_has_the_scores_that_were_reported_before() -> None:
@@ -123,7 +123,7 @@ def test_the_nearest_baseline_has_the_scores_that_were_reported_before() -> None
         10: {"bleu_1": 0.5870445344105788, "rouge_l": 0.4438093374425214, "cider": 0.9862014848480307},
     }
     for k, scores in expected.items():
-        chosen = nearest_captions(features[80:], features[:80], captions[:80], k)
+        chosen = nearest_captions(features[80:], np.array_split(features[:80], 3), captions[:80], k)
         found = score_captions(chosen, captions[80:])
         assert {name: found[name] for name in scores} == pytest.approx(scores, abs=1e-6)
 

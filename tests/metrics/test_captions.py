@@ -41,3 +41,10 @@ def test_statistics_have_the_columns_that_they_promise_and_any_sums_of_them_are_
 def test_what_cannot_be_compared_is_refused(candidates: list[list[str]], references: list[list[list[str]]]) -> None:
     with pytest.raises(ScoreError):
         score_captions(candidates, references)
+
+
+def test_references_are_prepared_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = CaptionScores(REFERENCES).statistics_of({"one": CANDIDATES, "other": CANDIDATES[::-1]})
+    monkeypatch.setattr("wordgaze.metrics.captions._CHUNK", 2)
+    parts = CaptionScores(REFERENCES).statistics_of({"one": CANDIDATES, "other": CANDIDATES[::-1]})
+    assert all((parts[name] == whole[name]).all() for name in whole)

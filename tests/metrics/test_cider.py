@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.metrics.toolkit import toolkit_scores
 from wordgaze.core.errors import ScoreError
-from wordgaze.metrics.cider import Cider, document_frequencies
+from wordgaze.metrics.cider import Cider
+from wordgaze.metrics.document_frequencies import document_frequencies
 
 SOURCE = Path(__file__).parents[2] / "src"
 CAPTION = st.lists(st.sampled_from("abcdef"), max_size=8)

@@ -5,8 +5,9 @@ import pytest
 
 from tests.metrics.examples import words
 from wordgaze.metrics.bleu import corpus_bleu
-from wordgaze.metrics.cider import Cider, DocumentFrequencies, document_frequencies
+from wordgaze.metrics.cider import Cider
 from wordgaze.metrics.consensus import UNIFORM, Utility, consensus_scores
+from wordgaze.metrics.document_frequencies import DocumentFrequencies, document_frequencies
 
 CANDIDATES = words("a dog runs", "a brown dog runs on grass", "a dog runs on grass", "", "two men sit in a car")
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wordgaze.core.errors import ScoreError
+from wordgaze.metrics import intervals
 from wordgaze.metrics.base import Floats
 from wordgaze.metrics.intervals import (
     Difference,
@@ -153,3 +154,11 @@ def test_resamples_without_the_score_are_left_out() -> None:
     assert (some.value, some.low, some.high) == (1.0, 1.0, 1.0)
     none = bootstrap(Mean(), np.array([[0.0, 0.0], [0.0, 0.0]]), samples=50)["mean"]
     assert np.isnan([none.value, none.low, none.high]).all()
+
+
+def test_resamples_of_many_images_are_drawn_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.concatenate(list(intervals._resamples(30, 50, 1)))
+    monkeypatch.setattr(intervals, "_CELLS", 200)
+    parts = list(intervals._resamples(30, 50, 1))
+    assert len(parts[0]) == 6
+    assert (np.concatenate(parts) == whole).all()

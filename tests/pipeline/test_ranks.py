@@ -45,7 +45,7 @@ def test_a_killed_rank_ends_the_stage_which_goes_on_under_torchrun(
     _, errors = stage.communicate(timeout=60)
     assert stage.returncode == 1
     assert errors.splitlines()[-1] == (
-        "wordgaze: rank 1 of the training was ended by SIGKILL; run the training again: it goes on from its checkpoint,"
+        "wordgaze: rank 1 was ended by SIGKILL; run the stage again: it goes on from what it has saved,"
         " with fewer devices if memory ran out"
     )
     assert "Traceback" not in errors

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,26 +28,6 @@ def project(copied: "Callable[[], Project]") -> "Project":
     project.git("commit", "-q", "-a", "-m", "remote")
     project.dvc("push", "-q")
     return project
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an S3 server on this machine, which has the bucket ``team``."""
-    moto = pytest.importorskip("moto.server", reason="moto is not installed")
-    import boto3
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        address = "http://{}:{}".format(*server.get_host_and_port())
-        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="team")
-        yield address
-    finally:
-        server.stop()
 
 
 def clone(project: "Project", name: str) -> "Project":

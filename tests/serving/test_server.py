@@ -20,6 +20,7 @@ import pytest
 from wordgaze.core.errors import ModelError, TrackingError, WordgazeError
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
+from wordgaze.inference.predictions import NO_PREDICTION
 from wordgaze.serving.application import MAX_REQUEST, ServeSettings
 from wordgaze.serving.served_model import ServedModel
 from wordgaze.serving.server import serve
@@ -129,7 +130,7 @@ def test_the_champion_answers_over_http(
     assert status == 200
     assert [row["caption"] for row in answer["predictions"]] == [best.text] * 2
     row = answer["predictions"][0]
-    assert row.keys() == {"caption", "log_prob", "score", "probability", "words", "word_log_probs"}
+    assert row.keys() == NO_PREDICTION.keys()
     assert row["words"] == list(best.words)
     assert row["word_log_probs"] == pytest.approx(best.word_log_probs, abs=1e-4)
 

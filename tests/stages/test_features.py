@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -21,14 +22,14 @@ from PIL import Image
 from tests.disk import full_disk
 from wordgaze.config.params import FeaturesParams, Params
 from wordgaze.core import paths
-from wordgaze.core.errors import ImageError
+from wordgaze.core.errors import DataError, DistributedError, ImageError
 from wordgaze.core.parallel import map_ahead
 from wordgaze.data.records import Record, write_records
 from wordgaze.stages import features
 from wordgaze.vision import feature_extraction, feature_shards
 from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_store import FeatureStore
-from wordgaze.vision.picture_keys import read_keys, read_picture
+from wordgaze.vision.picture_keys import PictureKeys, read_keys, read_picture
 
 CHECKOUT = Path(__file__).parents[2]
 IMPORTS = os.pathsep.join(map(str, (CHECKOUT / "src", CHECKOUT)))
@@ -156,6 +157,32 @@ def test_an_added_image_alone_is_computed(project: Path, capsys: pytest.CaptureF
     assert stored(project) == at_once
 
 
+def test_an_address_has_the_shards_and_the_output_of_the_stage_the_rest(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is computed again where features move to an address and back."""
+    run_untracked()
+    alone = stored(project)
+    shutil.rmtree(paths.FEATURES)
+    write_images(project, IMAGES[:5])
+    away = SETTINGS.model_copy(update={"address": (project / "bucket").as_uri()})
+    with pytest.raises(DataError, match="make the bucket or the folder first, or check the address"):
+        run_untracked(settings=away)
+    assert capsys.readouterr().out.count("png") == len(IMAGES)  # of the first run alone
+    (project / "bucket").mkdir()
+    run_untracked(settings=away)
+    assert not list(paths.FEATURES.glob("shard-*"))
+    assert FeatureStore(paths.FEATURES).read(IMAGES[:5]).isfinite().all()
+    capsys.readouterr()
+    write_images(project)
+    shutil.rmtree(project / ".scratch" / "feature-cache")
+    run_untracked(settings=away)
+    assert sorted(capsys.readouterr().out.split()) == IMAGES[5:]
+    run_untracked()
+    assert capsys.readouterr().out == ""
+    assert stored(project) == alone
+
+
 def test_a_broken_image_costs_only_itself(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +199,30 @@ def test_a_broken_image_costs_only_itself(
     again = capsys.readouterr().out.split()
     assert len(set(before)) > len(again)
     assert sorted({*before, *again} - {"1.png"}) == others
+
+
+def test_two_ranks_write_what_one_writes_and_a_rank_that_fails_ends_all_with_its_reason(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_untracked()
+    alone = stored(project)
+    shutil.rmtree(paths.FEATURES)
+    raw = project / "data" / "raw" / "images"
+    for content in (f"not an image {number}".encode() for number in count()):
+        (raw / "1.png").write_bytes(content)
+        pictures = PictureKeys.of(IMAGES, read_keys(raw, IMAGES), SETTINGS.shard_size)
+        shards = [pictures.keys[rows].tobytes() for _, rows in pictures.shards()]
+        if hashlib.sha256(content).digest() in shards[1]:  # which the second rank computes
+            break
+    several = SETTINGS.model_copy(update={"devices": 2})
+    with pytest.raises(DistributedError, match=rf"^rank 1 on {socket.gethostname()}: data/raw/images/1.png: "):
+        run_untracked(settings=several)
+    assert not paths.FEATURES.exists()
+    write_images(project)
+    run_untracked(settings=several)
+    assert stored(project) == alone
+    assert not list((project / ".scratch").glob("features-*"))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_other_settings_compute_all(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,12 +285,11 @@ def test_for_a_gpu_all_cores_open_images_in_bounded_memory(project: Path, monkey
     keys = read_keys(folder, IMAGES)
     files = [feature_extraction._ImageFile(folder / name, bytes(key)) for name, key in zip(IMAGES, keys, strict=True)]
     monkeypatch.setattr(feature_extraction, "map_ahead", watched)
-    monkeypatch.setattr(feature_extraction, "available_cpus", lambda: 11)
     with torch.inference_mode():
-        actual = torch.cat(list(feature_extraction._with_gpu(encoder, files, 2)))
+        actual = torch.cat(list(feature_extraction._with_gpu(encoder, files, 2, 11)))
         torch.testing.assert_close(actual, expected, atol=0.02, rtol=0.02)
         monkeypatch.setattr(feature_extraction, "PIXEL_MEMORY", 3 * 64 * 64 * 3)
-        list(feature_extraction._with_gpu(encoder, files, 2))
+        list(feature_extraction._with_gpu(encoder, files, 2, 11))
     assert calls == [(11, 4), (11, 3)]
 
 

@@ -27,7 +27,7 @@ def nothing_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise ContractError(f"{name} is checked elsewhere")
 
     monkeypatch.setattr(prepare, "stage_run", untracked)
-    monkeypatch.setattr(prepare, "check", not_here)
+    monkeypatch.setattr(prepare, "check_parts", not_here)
     monkeypatch.chdir(tmp_path)
 
 
@@ -52,11 +52,11 @@ def test_a_caption_with_a_line_separator_does_not_stop_the_stage(monkeypatch: py
     """Fault 5: one caption with U+2028 or U+0085 made every run of prepare fail."""
     tables: list[pd.DataFrame] = []
 
-    def keep(name: str, table: pd.DataFrame) -> None:
-        tables.append(table)
+    def keep(name: str, parts: Iterator[pd.DataFrame]) -> None:
+        tables.extend(parts)
         raise ContractError("checked elsewhere")
 
-    monkeypatch.setattr(prepare, "check", keep)
+    monkeypatch.setattr(prepare, "check_parts", keep)
     splits: list[Split] = ["train", "train", "dev", "test"]
     records = [Record(f"{n}.jpg", ("a dog\u2028runs", "a\x85cat"), split) for n, split in enumerate(splits)]
     write_records(paths.RAW / "captions.jsonl", records)
@@ -116,11 +116,11 @@ def test_case_language_without_spaces_has_tokens_by_another_tokenizer(
 ) -> None:
     tables: list[pd.DataFrame] = []
 
-    def keep(name: str, table: pd.DataFrame) -> None:
-        tables.append(table)
+    def keep(name: str, parts: Iterator[pd.DataFrame]) -> None:
+        tables.extend(parts)
         raise ContractError("checked elsewhere")
 
-    monkeypatch.setattr(prepare, "check", keep)
+    monkeypatch.setattr(prepare, "check_parts", keep)
     prepared(CLAUSES[:2] * 4, tokenizer=tokenizer)
     assert caplog.text == ""
     assert tables[0]["length"].mean() > 8
@@ -130,10 +130,10 @@ def test_case_language_without_spaces_has_tokens_by_another_tokenizer(
 def test_subwords_are_trained_on_the_training_captions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def train(texts: list[str], size: int, min_count: int) -> object:
+    def train(texts: Iterator[str], size: int, min_count: int) -> object:
         seen.extend(texts)
         assert (size, min_count) == (70, 2)
-        return train_subwords(texts, size, min_count)
+        return train_subwords(seen, size, min_count)
 
     monkeypatch.setattr("wordgaze.data.preparation.train_subwords", train)
     records = [Record(f"{n}.jpg", (f"Ein Hund {split}",), split) for n, split in enumerate(SPLITS)]

@@ -14,7 +14,7 @@ pytest.importorskip("pyspark", reason="pyspark is not installed; pip install pys
 
 
 @pytest.mark.filterwarnings("ignore")  # of Spark and of MLflow, about their own code
-def test_spark_captions_a_column_of_images(
+def test_spark_captions_a_column_of_images_by_the_schema_of_the_model(
     tmp_path: Path, write_captioner: Callable[..., Path], picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow.pyfunc
@@ -26,13 +26,19 @@ def test_spark_captions_a_column_of_images(
     save_packaged(tmp_path / "packaged", folder)
     image = base64.b64encode(picture.read_bytes()).decode()
     spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    address, params = str(tmp_path / "packaged"), {"on_error": "column"}
     try:
-        caption = mlflow.pyfunc.spark_udf(
-            spark, str(tmp_path / "packaged"), result_type="caption string, probability double", env_manager="local"
-        )
-        rows = spark.createDataFrame([(image,)] * 3, ["image"]).select(caption("image").alias("said")).collect()
+        whole = mlflow.pyfunc.spark_udf(spark, address, env_manager="local", params=params)
+        some = mlflow.pyfunc.spark_udf(spark, address, "caption string, probability double", env_manager="local")
+        pictures = spark.createDataFrame([(image,), (image,), ("no picture",)], ["image"])
+        rows = [row.said for row in pictures.select(whole("image").alias("said")).collect()]
+        parts = [row.said for row in pictures.limit(2).select(some("image").alias("said")).collect()]
     finally:
         spark.stop()
     [best] = Captioner.load(folder, "cpu").caption(picture)
-    assert [row.said.caption for row in rows] == [best.text] * 3
-    assert rows[0].said.probability == pytest.approx(best.probability, rel=1e-3)
+    assert [row.caption for row in rows] == [best.text, best.text, ""]
+    assert [row.error for row in rows] == ["", "", rows[2].error]
+    assert rows[2].error.startswith("picture 3: 'no picture' is not a file here")
+    assert (rows[0].words, rows[2].words) == (list(best.words), [])
+    assert [row.asDict() for row in parts] == [{"caption": best.text, "probability": rows[0].probability}] * 2
+    assert rows[0].probability == pytest.approx(best.probability, rel=1e-3)

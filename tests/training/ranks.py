@@ -4,28 +4,36 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
+from tests.stored_features import pictures_named
 from tests.training.test_train_step import UNEQUAL, gradients, train_step
 from tests.training.test_trainer import EXAMPLES, SIZES, Killed, Store, changed, minus_loss, nothing, rewarding
+from tests.vision.test_feature_shards import Encoder
 from wordgaze.core.errors import DataError, DistributedError, ModelError
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.models.decoder import Decoder
 from wordgaze.models.kernels.packing import BatchPart
 from wordgaze.training.batches import Batch, BatchLoader, part_bounds
-from wordgaze.training.distributed import DataParallel, Ranks
+from wordgaze.training.distributed import DataParallel
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import Trainer
+from wordgaze.vision import feature_shards
+from wordgaze.vision.feature_shards import write_shards
 
 CPU = torch.device("cpu")
 Job = Callable[[Ranks], Any]
+PICTURES = [f"{n}.jpg" for n in range(60)]
 NO_DROPOUT: dict[str, object] = {"dropout_embedding": 0.0, "dropout_features": 0.0, "dropout_output": 0.0}
 
 
@@ -96,6 +104,24 @@ def one_step(ranks: Ranks, name: str, hard: bool = False) -> dict[str, Any]:
         torch.multinomial = draw
     reward = tuple(output.reward) if output.reward else None
     return {**output.metrics, "loss": float(output.loss), "reward": reward, "gradients": gradients(step.train_step)}
+
+
+def features(ranks: Ranks, folder: Path, stop: int = 0) -> tuple[int, dict[str, bytes]]:
+    """How many features were computed, in groups of two for each rank, and the files. Each rank ends at its group
+    ``stop``."""
+    encoder, groups = Encoder(), count(1)
+
+    def encode(names: Sequence[str], keys: Sequence[bytes]) -> Tensor:
+        if next(groups) == stop:
+            raise Killed
+        return encoder(names, keys)
+
+    feature_shards._TOGETHER = 2
+    try:
+        computed = write_shards(folder, pictures_named(PICTURES, 1), "bf16", encode, (), ranks)
+    except Killed:
+        return 0, {}
+    return computed, {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def broken(ranks: Ranks, folder: Path) -> str:

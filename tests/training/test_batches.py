@@ -8,7 +8,16 @@ from torch import Tensor
 
 from wordgaze.core.errors import DataError
 from wordgaze.text.vocabulary import END, PAD
-from wordgaze.training.batches import UNCOUNTED, Batch, BatchLoader, BatchSize, Example, Shares, pad_captions
+from wordgaze.training.batches import (
+    UNCOUNTED,
+    Batch,
+    BatchLoader,
+    BatchSize,
+    Example,
+    ExampleTable,
+    Shares,
+    pad_captions,
+)
 
 EXAMPLES = [Example(str(i), ((4 + i, END), (4 + i, 5, END)[: 2 + i % 2])) for i in range(11)]
 
@@ -100,3 +109,12 @@ def test_the_parts_of_a_batch_hold_their_shares_of_its_images_captions_and_words
     assert second.shares() == Shares(1 / 3, 1 / 4, 2 / 10)
     assert first.whole_size() == second.whole_size() == whole.size()
     assert [part.images for part in whole.split(5)] == [("p",), ("q",), ("r",)]
+
+
+def test_examples_in_a_table_are_those_that_were_given() -> None:
+    examples = [*EXAMPLES, Example("none", ()), Example("last", ((END,),))]
+    table = ExampleTable(iter(examples))
+    assert (list(table), table[-2], table[10:12]) == (examples, examples[-2], examples[10:12])
+    assert table.images == [example.image for example in examples]
+    with pytest.raises(IndexError):
+        table[len(examples)]

@@ -15,11 +15,23 @@ import psutil
 import pytest
 import torch
 
-from tests.training.ranks import NO_DROPOUT, Jobs, broken, curve, differing, fail_as, one_step, resumed, rewarded
+from tests.training.ranks import (
+    NO_DROPOUT,
+    PICTURES,
+    Jobs,
+    broken,
+    curve,
+    differing,
+    fail_as,
+    features,
+    one_step,
+    resumed,
+    rewarded,
+)
 from tests.training.test_trainer import changed
 from wordgaze.core.errors import DistributedError, ParamsError
-from wordgaze.training.distributed import Ranks
-from wordgaze.training.launch import count_ranks, started_ranks
+from wordgaze.distributed.launch import count_ranks, started_ranks
+from wordgaze.distributed.ranks import Ranks
 
 FOUR = changed(devices=4)
 TWO = changed(devices=2)
@@ -37,6 +49,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], A
         jobs["plain", n] = partial(curve, folder=folder / f"plain{n}", model=NO_DROPOUT)
         jobs["rewarded", n] = partial(rewarded, folder=folder / f"rewarded{n}")
         jobs["dropout", n] = partial(curve, folder=folder / f"dropout{n}", model={})
+        jobs["features", n] = partial(features, folder=folder / f"features{n}")
+    jobs["some features", 4] = partial(features, folder=folder / "features", stop=2)
+    jobs["more features", 2] = partial(features, folder=folder / "features", stop=3)
     jobs["step hard", 2] = partial(one_step, name="xe", hard=True)
     jobs["first half", 2] = partial(resumed, folder=folder / "resumed", stop=20)
     jobs["second quarter", 4] = partial(resumed, folder=folder / "resumed", stop=40)
@@ -44,6 +59,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], A
     with started_ranks(FOUR, work) as ranks:  # type: ignore[arg-type]
         found = work(ranks)
     alone = Ranks()
+    found["features", 1] = features(alone, folder / "features1")
+    found["other features", 1] = features(alone, folder / "features")
     found["plain", 1] = curve(alone, folder / "plain1", NO_DROPOUT)
     found["dropout", 1] = curve(alone, folder / "dropout1", {})
     found["last quarter", 1] = resumed(alone, folder / "resumed")
@@ -87,6 +104,23 @@ def test_a_training_goes_on_with_another_number_of_ranks(results: dict[tuple[str
     assert [*first[:-1], *second[:-1], *last] == pytest.approx(results["dropout", 1], abs=1e-5)
 
 
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_features_have_the_same_bytes_for_any_number_of_ranks(
+    world_size: int, results: dict[tuple[str, int], Any]
+) -> None:
+    computed, files = results["features", 1]
+    assert computed == len(PICTURES) and len(files) > 30
+    assert results["features", world_size] == (computed, files)
+
+
+def test_features_that_were_computed_are_kept_for_another_number_of_ranks(
+    results: dict[tuple[str, int], Any],
+) -> None:
+    computed, files = results["other features", 1]
+    assert files == results["features", 1][1]
+    assert computed <= len(PICTURES) - 8  # four ranks have written a shard, and after them two ranks two
+
+
 def test_a_loss_that_is_not_finite_stops_all_ranks(results: dict[tuple[str, int], Any]) -> None:
     assert results["broken", 2].startswith("the loss is nan at step 0; no checkpoint was saved")
 
@@ -107,7 +141,7 @@ def no_process_is_left() -> bool:
     [
         (
             "killed",
-            "rank 1 of the training was ended by SIGKILL; run the training again: it goes on from its checkpoint",
+            "rank 1 was ended by SIGKILL; run the stage again: it goes on from what it has saved",
         ),
         ("failed", f"rank 1 on {socket.gethostname()}: data/features is damaged; run dvc repro"),
     ],
@@ -124,7 +158,7 @@ TRAINING = """
 import multiprocessing, os, signal, threading
 from tests.training.ranks import fail_as
 from tests.training.test_trainer import changed
-from wordgaze.training.launch import started_ranks
+from wordgaze.distributed.launch import started_ranks
 
 if __name__ == "__main__":
     main = fail_as("left alone")

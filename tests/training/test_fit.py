@@ -219,10 +219,11 @@ def test_sentences_of_extra_text_are_trained_on_where_no_reward_is_computed(task
     image = sorted(task.prepared.captions["train"])[2]
     sentences = [["a", "picture", "of", "red"]] * 7
     extended = replace(task, prepared=replace(task.prepared, extra={image: sentences, "unused.png": [["red"]]}))
-    assert [(example.image, len(example.captions)) for example in extended.extra_examples()] == [(image, 5), (image, 2)]
+    added = [(example.image, len(example.captions)) for example in extended.examples()][len(task.images()) :]
+    assert added == [(image, 5), (image, 2)]
     assert extended.key() != task.key()
     scst = FinetuneParams.model_validate({**PLAIN, "objective": "scst"})
-    assert replace(extended, settings=scst).extra_examples() == []
+    assert list(replace(extended, settings=scst).examples()) == list(replace(task, settings=scst).examples())
 
 
 def test_a_captioner_has_the_classifiers_of_its_encoder_and_the_nouns_that_no_caption_has(

@@ -8,6 +8,7 @@ import typer
 
 from wordgaze.cli import (
     caption,
+    caption_many,
     card,
     corrections,
     data,
@@ -31,6 +32,7 @@ from wordgaze.core.printable import printable
 
 GROUPS = (
     caption,
+    caption_many,
     evaluate,
     data,
     learning_curve,
@@ -64,13 +66,15 @@ DISTRIBUTIONS = {
     "prometheus_client": "prometheus-client",
     "py3langid": "py3langid",
     "pyarrow": "pyarrow",
+    "pyspark": "pyspark",
+    "ray": "ray",
     "ruamel": "ruamel-yaml",
     "sqlalchemy": "mlflow",
     "uvicorn": "uvicorn",
     "vl_convert": "vl-convert-python",
 }
 """The optional packages: the distribution of each imported name. ``[app]`` has those of the page, ``[export]`` those of
-ONNX, ``[serve]`` those of the HTTP server, ``[pipeline]`` all others."""
+ONNX, ``[serve]`` those of the HTTP server, ``[ray]`` and ``[spark]`` those of a cluster, ``[pipeline]`` all others."""
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -167,6 +171,8 @@ def _missing(error: ModuleNotFoundError) -> str:
     is_app = name == "gradio" or "app" in sys.argv[1:2]
     if name in ("fastapi", "prometheus_client", "uvicorn"):
         return f'{DISTRIBUTIONS[name]} is not installed; pip install "wordgaze[serve]"'
+    if name in ("ray", "pyspark"):
+        return f'{DISTRIBUTIONS[name]} is not installed; pip install "wordgaze[{name.removeprefix("py")}]"'
     extra = "app" if is_app else "export" if name.startswith("onnx") or "export" in sys.argv[1:2] else "pipeline"
     return f'{DISTRIBUTIONS[name]} is not installed; pip install "wordgaze[{extra}]"'
 

@@ -157,6 +157,14 @@ def explain(
     gif: Annotated[Path | None, typer.Option(help="Write an animation with one frame per word.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write a sheet with one attention map per word.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write attention, probabilities and alternative words.")] = None,
+    occlusion: Annotated[
+        bool,
+        typer.Option(
+            "--occlusion",
+            help="Also show, in the sheet and the JSON, by how much each word's probability falls when a part of the "
+            "image is covered.",
+        ),
+    ] = False,
     seed: Seed = None,
 ) -> None:
     """Show the attention of each word of a caption.
@@ -168,11 +176,14 @@ def explain(
 
     if words is not None:
         refuse_settings(settings | ({} if seed is None else {"seed": seed}), "on the given --words")
+    refuse_unused(("--occlusion", occlusion, bool(png or json), "--png or --json"))
     resolved = resolve_captioner(model)
     config = generation_config(settings, resolved.folder)
     number = sampling_seed(seed, config)
-    name = ModelVersion(resolved.name, resolved.version)
-    explanation = explain_file(picture, resolved.folder, words, config, number, model=name, gif=gif, png=png, json=json)
+    name, files = ModelVersion(resolved.name, resolved.version), {"gif": gif, "png": png, "json": json}
+    explanation = explain_file(
+        picture, resolved.folder, words, config, number, model=name, **files, occlusion=occlusion
+    )
     naming = [explanation.caption.naming] if explanation.caption.naming else []
     typer.echo(printable_row(escaped(picture), explanation.caption.text, *naming))
 

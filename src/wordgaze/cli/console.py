@@ -15,16 +15,12 @@ from wordgaze.core import paths
 from wordgaze.core.errors import DataError
 from wordgaze.core.printable import count_noun, escaped, printable
 from wordgaze.core.tables import unguard_formula
-from wordgaze.evaluation.results import (
-    SCORE_LABELS,
-    ConfidenceInterval,
-    EvaluationReport,
-    GroundingResult,
-    ScoredFiles,
-    ScoreSummary,
-)
+from wordgaze.evaluation.grounding_results import GroundingResult
+from wordgaze.evaluation.result_types import SCORE_LABELS, ConfidenceInterval
+from wordgaze.evaluation.results import EvaluationReport, ScoredFiles, ScoreSummary
 
 if TYPE_CHECKING:
+    from wordgaze.evaluation.faithfulness import FaithfulnessResult
     from wordgaze.generation.outputs import Caption
     from wordgaze.inference.comparison import ComparedStrategy
 
@@ -123,6 +119,27 @@ def print_grounding(result: GroundingResult) -> None:
     console.print(table)
     if result.scores.is_partial:
         console.print(f"{result.scores.elsewhere:.1%} of the attention lies on no cell; the scores are of the rest.")
+
+
+_ORDERS = {
+    "attention": "by attention",
+    "occlusion": "by occlusion of each cell",
+    "centre": "from the centre outwards",
+    "random": "at random",
+}
+
+
+def print_faithfulness(result: "FaithfulnessResult") -> None:
+    """Prints the mean probability of the words while the image is covered and uncovered in each order."""
+    words, images = count_noun(result.num_words, "word"), count_noun(result.num_images, "image")
+    table = Table(title=f"probability of {words}, in {images}", title_justify="left")
+    table.add_column("cells are taken")
+    table.add_column("while they are covered (deletion: lower is better)", justify="right")
+    table.add_column("while they are uncovered (insertion: higher is better)", justify="right")
+    for order, areas in result.orders.items():
+        cells = [f"{area.value:.3f} [{area.low:.3f}, {area.high:.3f}]" for area in (areas.deletion, areas.insertion)]
+        table.add_row(_ORDERS[order], *cells)
+    open_console().print(table)
 
 
 def print_comparison(picture: Path, compared: "Iterable[ComparedStrategy]") -> None:

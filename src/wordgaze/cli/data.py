@@ -95,7 +95,8 @@ def data_pull(
 
 def _params(folder: str | None, dataset: str | None, columns: dict[str, str], tokenizer: str | None) -> "Params":
     """The parameters of the project, or the defaults outside of one, with the data set of the options."""
-    from wordgaze.config.params import parse_params, read_yaml
+    from wordgaze.config.params import parse_params
+    from wordgaze.config.yaml_files import read_yaml
     from wordgaze.core import paths
 
     is_named = folder is not None or dataset is not None
@@ -121,9 +122,10 @@ def _check_there(source: str) -> None:
     """Raises DataError for a local path where there is nothing; an address of the web is found out later."""
     from wordgaze.core.files import missing_file_remedy
     from wordgaze.data.datasets.fetch import local_path
+    from wordgaze.data.datasets.source import is_pattern
 
     path = local_path(source)
-    if path is not None and not path.exists():
+    if path is not None and not path.exists() and not is_pattern(path):
         raise DataError(f"{source}: there is no such file or folder; {missing_file_remedy(Path(source))}")
 
 

@@ -1,4 +1,4 @@
-"""The commands that measure captions and attention: score, ground, spread and summary."""
+"""The commands that measure captions and attention: score, ground, faithfulness, spread and summary."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,6 +59,12 @@ def score(
         str,
         typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters."),
     ] = "auto",
+    document_frequencies: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of `wordgaze document-frequencies`, for CIDEr.", show_default="those of the references"
+        ),
+    ] = None,
 ) -> None:
     """Score captions of any system as the COCO evaluation does, with confidence intervals."""
     from wordgaze.cli.console import print_scores
@@ -68,12 +74,44 @@ def score(
     refuse_unused(("--examples", examples is not None, is_page, "--output NAME.html"))
     selection = ScoreSelection(column, reference_column, image_column, split, partial)
     shown = NUM_EXAMPLES if examples is None else examples
-    scored = score_files(captions, references, against, selection, output, pictures, shown, tokenizer)
+    scored = score_files(
+        captions, references, against, selection, output, pictures, shown, tokenizer, document_frequencies
+    )
     print_scores(scored)
     if scored.num_left_out:
         typer.echo(f"left out: {count_noun(scored.num_left_out, 'image')} with references and without a caption")
     if output is not None:
         typer.echo(f"the report is {output}")
+
+
+@app.command("document-frequencies", rich_help_panel=PANEL)
+def document_frequencies(
+    references: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REFERENCES",
+            help="References: a table, JSON lines, COCO or Karpathy's JSON, or tokens.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .json file to write.", show_default=False)],
+    reference_column: Annotated[
+        str, typer.Option(help="The column or key of the references.", show_default="by name")
+    ] = "",
+    image_column: Annotated[str, typer.Option(help="The column or key of the images.", show_default="by name")] = "",
+    split: Annotated[str, typer.Option(help="Count in the references of this split.")] = "",
+    tokenizer: Annotated[
+        str,
+        typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters."),
+    ] = "auto",
+) -> None:
+    """Count the n-grams of references, by which `wordgaze score` weighs those of CIDEr."""
+    from wordgaze.data.readers.captions import ColumnNames
+    from wordgaze.evaluation.document_frequencies import count_in_file
+
+    columns = ColumnNames(image_column, reference_column, "--image-column", "--reference-column")
+    counts = count_in_file(references, output, columns, split, tokenizer)
+    typer.echo(f"{output} has {len(counts.counts)} n-grams that occur in at least 2 of {counts.num_images} images")
 
 
 @app.command(cls=GenerationCommand, rich_help_panel=PANEL)
@@ -93,6 +131,30 @@ def ground(
 
     folder = resolve_captioner(model).folder
     print_grounding(ground_pictures(pictures, boxes, load(folder), generation_config(settings, folder)))
+
+
+@app.command(cls=GenerationCommand, rich_help_panel=PANEL)
+@generation_options(("num_beams",))
+def faithfulness(
+    pictures: PicturePaths,
+    settings: dict[str, Any],
+    max_images: Annotated[int, typer.Option(min=1, help="The number of images, which are drawn by the seed.")] = 50,
+    model: Model = None,
+    seed: Annotated[int, typer.Option(min=0, help="The random seed of the images and of the random order.")] = 0,
+) -> None:
+    """Measure whether words depend on the parts of the image that they attend to.
+
+    Covers the image part by part, and prints the mean probability of the words of captions meanwhile, beside other
+    orders of covering.
+    """
+    from wordgaze.cli.console import print_faithfulness
+    from wordgaze.evaluation.faithfulness import measure_faithfulness
+    from wordgaze.tracking.resolve import load
+
+    folder = resolve_captioner(model).folder
+    print_faithfulness(
+        measure_faithfulness(pictures, load(folder), generation_config(settings, folder), max_images, seed)
+    )
 
 
 @app.command(rich_help_panel=PANEL)

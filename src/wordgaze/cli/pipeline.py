@@ -18,6 +18,8 @@ STAGES = {
     "evaluate": "Score the test split, and log the captioner as a model.",
 }
 
+_WITH_RANKS = ("features", "train_stage1", "train_stage2")
+
 app = typer.Typer()
 
 
@@ -44,8 +46,8 @@ def _add(stage: str, summary: str) -> None:
 
 
 def _is_other_rank(stage: str) -> bool:
-    """Whether torchrun has started this process to train beside rank 0, which alone writes."""
-    return stage.startswith("train_") and os.environ.get("RANK", "0") != "0"
+    """Whether torchrun has started this process to work beside rank 0, which alone writes."""
+    return stage in _WITH_RANKS and os.environ.get("RANK", "0") != "0"
 
 
 for _stage, _summary in STAGES.items():

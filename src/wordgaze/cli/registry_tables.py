@@ -36,7 +36,7 @@ def print_decision(decision: "Decision") -> None:
 
 def print_versions(versions: "Sequence[RegisteredVersion]", name: str, metric: str) -> None:
     """Prints a row per version; the scores are those of ``metric``."""
-    from wordgaze.evaluation.results import SCORE_LABELS
+    from wordgaze.evaluation.result_types import SCORE_LABELS
 
     label = SCORE_LABELS[metric]
     table = Table(title=f"{_text(name)}, {label} with 95 % intervals", title_justify="left")

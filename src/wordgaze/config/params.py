@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from wordgaze.config.renamed import renamed
+from wordgaze.config.yaml_files import read_yaml
 from wordgaze.core.errors import ParamsError
-from wordgaze.core.printable import reason_of
 from wordgaze.core.settings import Count, Dropout, Settings, Share, key_of, problem
 from wordgaze.generation.config import MAX_TEMPERATURE, MIN_TEMPERATURE, GenerationConfig
 from wordgaze.models.config import DecoderConfig
@@ -19,9 +19,6 @@ from wordgaze.models.config import DecoderConfig
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-MAX_YAML_BYTES = 100_000
-MAX_YAML_VALUES = 10_000
-_MAX_REASON = 500  # characters
 _MAX_PROBLEMS = 50
 
 FeatureDtype = Literal["bf16", "int8", "fp8"]
@@ -55,7 +52,8 @@ class DatasetParams(Settings):
 
     ``captions``, ``image_column`` and ``caption_column`` say what to read of a folder where that cannot be told.
     ``corrections`` is a folder of ``wordgaze corrections export``, relative to the project, whose images are added to
-    the training images of any data set.
+    the training images of any data set. ``boxes`` is a file of the boxes of objects in the images, relative to the
+    project.
     """
 
     name: Literal["scenes", "flickr8k", "flickr30k", "coco", "folder"] = "scenes"
@@ -65,6 +63,7 @@ class DatasetParams(Settings):
     caption_column: str = ""
     corrections: str = ""
     karpathy: str = ""
+    boxes: str = ""
     max_train_images: int = Field(0, ge=0)
     max_dev_images: int = Field(0, ge=0)
     max_test_images: int = Field(0, ge=0)
@@ -75,6 +74,8 @@ class DatasetParams(Settings):
     def _fits_data_set(self) -> Self:
         if self.name == "scenes" and self.source:
             raise ValueError("scenes is built in and has no source; set name, or clear source")
+        if self.name == "scenes" and self.boxes:
+            raise ValueError("scenes has boxes of its own; clear boxes, or change name")
         if self.name == "folder" and not self.source:
             raise ValueError("folder needs source, the folder of your images")
         for key in ("captions", "image_column", "caption_column"):
@@ -133,7 +134,9 @@ class FeaturesParams(Settings):
     ``image_size`` 0 takes the input size of the first network and ``grid`` 0 its last grid. A ``grid`` of N takes the
     last feature map with at least N rows, pooled to N x N. ``depths`` feature maps are taken of each network: that one
     and the ones before it. ``dtype`` is the format in which the features are stored: see
-    :mod:`wordgaze.vision.quantisation`. ``shard_size`` is the number of images per file, or somewhat fewer.
+    :mod:`wordgaze.vision.quantisation`. ``shard_size`` is the number of images per file, or somewhat fewer. ``devices``
+    is the number of ranks that divide the files, as in :class:`TrainParams`. ``address`` is one of fsspec, such as
+    ``s3://bucket/features``, to which the files are written and from which they are read; "" keeps them in the project.
     """
 
     encoder: str = "timm/tf_efficientnet_lite0"
@@ -144,8 +147,19 @@ class FeaturesParams(Settings):
     batch_size: int = Field(0, ge=0)
     shard_size: Count = 256
     dtype: FeatureDtype = "bf16"
+    devices: Devices = "auto"
+    address: str = ""
     device: Device = "auto"
     precision: Precision = "auto"
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if re.search(r"://[^/]*:[^/]*@", value):  # it is written to the manifest, and shown by MLflow
+            raise ValueError("address has a password; give it to the file system by its own configuration instead")
+        if value and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s]+", value):
+            raise ValueError(f"{value!r} is not an address; set one such as s3://bucket/features, or an empty text")
+        return value
 
     @field_validator("encoder")
     @classmethod
@@ -174,10 +188,12 @@ class InitialParams(Settings):
 class TrainParams(Settings):
     """What both training stages share.
 
-    ``max_train_images`` 0 takes all training images. ``reinforce_weight`` and ``entropy_weight`` apply to hard
-    attention only: λ_r and λ_e of Xu et al. 2015, equation 12. ``ema_decay`` is the decay per step of the moving
-    average of the weights; 0 disables it. ``devices`` is the number of ranks that divide each batch, one per GPU or
-    process on the CPU: ``auto`` takes all GPUs, or one process; N are at most as many as there are GPUs.
+    ``max_train_images`` 0 takes all training images. ``attention_supervision`` weighs a term of training by cross
+    entropy that draws the attention of nouns into the boxes of their objects, where the data has boxes (Liu et al.
+    2017). ``reinforce_weight`` and ``entropy_weight`` apply to hard attention only: λ_r and λ_e of Xu et al. 2015,
+    equation 12. ``ema_decay`` is the decay per step of the moving average of the weights; 0 disables it. ``devices`` is
+    the number of ranks that divide each batch, one per GPU or process on the CPU: ``auto`` takes all GPUs, or one
+    process; N are at most as many as there are GPUs.
     """
 
     max_train_images: int = Field(600, ge=0)
@@ -188,6 +204,7 @@ class TrainParams(Settings):
     weight_decay: float = Field(0.01, ge=0)
     label_smoothing: Dropout = 0.1
     doubly_stochastic: float = Field(1.0, ge=0)
+    attention_supervision: float = Field(0.0, ge=0)
     reinforce_weight: float = Field(0.05, ge=0)
     entropy_weight: float = Field(0.002, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
@@ -327,57 +344,6 @@ def load_params(path: Path) -> Params:
     return parse_params(read_yaml(path), str(path))
 
 
-def read_yaml(path: Path) -> object:
-    """The values of a YAML file, {} if it is empty. Raises ParamsError if it is missing, cannot be read or is not
-    YAML, and like :func:`parse_yaml`."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_YAML_BYTES + 1)
-    except FileNotFoundError as error:
-        raise ParamsError(f"{path} is missing; run wordgaze from the root of the project") from error
-    except OSError as error:
-        raise ParamsError(
-            f"{path} cannot be read ({error.strerror}); check that it is a file, and its permissions"
-        ) from error
-    values = parse_yaml(content, str(path))
-    return {} if values is None else values
-
-
-def parse_yaml(text: str | bytes, origin: str) -> object:
-    """The values of YAML text; ``origin`` names it in an error.
-
-    Raises ParamsError if it is not YAML, has more than ``MAX_YAML_BYTES`` bytes, or refers to itself or repeats its
-    parts so that it has more than ``MAX_YAML_VALUES`` values.
-    """
-    # ruamel.yaml reads YAML 1.2: DVC writes 1e-05, which is a string in YAML 1.1.
-    from ruamel.yaml import YAML
-
-    if len(text) > MAX_YAML_BYTES:
-        raise ParamsError(f"{origin} has more than {MAX_YAML_BYTES} bytes, which settings do not need; shorten it")
-    try:
-        values = YAML(typ="safe").load(text)
-    except RecursionError as error:
-        raise ParamsError(f"{origin} is not YAML that can be read: it is nested too deeply; correct it") from error
-    except Exception as error:  # ruamel.yaml's constructors raise arbitrary exceptions, as for the date 2001-99-99
-        raise ParamsError(f"{origin} is not YAML: {reason_of(error)[:_MAX_REASON]}") from error
-    if _num_values(values) > MAX_YAML_VALUES:
-        raise ParamsError(f"{origin} refers to itself, or has more than {MAX_YAML_VALUES} values; write the values out")
-    return values
-
-
-def _num_values(values: object) -> int:
-    """The number of values in all depths, as if each reference were written out; counts no further than the limit."""
-    waiting, count = [values], 0
-    while waiting and count <= MAX_YAML_VALUES:
-        value = waiting.pop()
-        count += 1
-        if isinstance(value, dict):
-            waiting += [*value, *value.values()]
-        elif isinstance(value, list | tuple | set):
-            waiting += value
-    return count
-
-
 def parse_params(values: object, origin: str) -> Params:
     """Validates values; ``origin`` names their source in an error. Raises ParamsError that names every wrong key, and
     the new name of every renamed one, in one line."""
@@ -395,7 +361,10 @@ def _problems(details: "ErrorDetails") -> list[str]:
     return [f"{old} is renamed to {new}" for old, new in pairs] or [problem(details)]
 
 
-_TEXTS = ("source", "captioner", "captions", "karpathy", "extra_text", "weights", "word_vectors", "new_words")
+_TEXTS = {
+    "source", "captioner", "captions", "karpathy", "boxes", "extra_text", "weights", "address", "word_vectors",
+    "new_words",
+}  # fmt: skip
 
 
 def _nulls_as_text(values: object) -> object:

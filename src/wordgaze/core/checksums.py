@@ -73,18 +73,22 @@ def checked_meanwhile(path: Path, expected: str | None, remedy: str = RESTORE) -
             checking.result()
 
 
-def write_checksums(folder: Path, names: Iterable[str], known: Mapping[str, str] | None = None) -> None:
+def write_checksums(
+    folder: Path, names: Iterable[str], known: Mapping[str, str] | None = None, file: str = CHECKSUMS
+) -> None:
     """Writes SHA256SUMS for these files of ``folder``, atomically; ``known`` are checksums that need no computing."""
     sums = {name: (known or {}).get(name) or sha256(folder / name) for name in names}
-    write_text(folder / CHECKSUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    write_text(folder / file, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
 
 
-def read_checksums(folder: Path, required: Iterable[str] = (), remedy: str = RESTORE) -> dict[str, str]:
+def read_checksums(
+    folder: Path, required: Iterable[str] = (), remedy: str = RESTORE, file: str = CHECKSUMS
+) -> dict[str, str]:
     """The checksums of a folder's files by their names; none if the folder has no SHA256SUMS.
 
     Raises DataError, which ends with ``remedy``, if SHA256SUMS is broken or lacks one of the ``required`` names.
     """
-    path = folder / CHECKSUMS
+    path = folder / file
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is a folder or a device, not a file; {remedy}")
     try:

@@ -9,7 +9,7 @@
     │   └── ContractError   a table between two stages that violates its contract
     ├── ModelError          an unknown encoder, a captioner folder that is missing or of another version
     ├── ResourceError       the machine has not enough memory for work that is sound
-    ├── DistributedError    a process of a training that is missing, was lost, or does not fit the others
+    ├── DistributedError    a process of several that is missing, was lost, or does not fit the others
     ├── ServiceError        a request that failed through a fault of the server
     ├── ScoreError          captions and references that cannot be compared
     ├── RequestTimeoutError a request that took longer than it may, or whose sender has left
@@ -58,7 +58,7 @@ class ResourceError(WordgazeError):
 
 
 class DistributedError(WordgazeError):
-    """A process of a training with several processes is missing, was lost, or does not fit the others."""
+    """A process of a stage with several processes is missing, was lost, or does not fit the others."""
 
 
 class ScoreError(WordgazeError):

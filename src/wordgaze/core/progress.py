@@ -16,9 +16,17 @@ from wordgaze.core.interruption import check_interruption
 INTERVAL = 5.0
 """Seconds between two plain lines; shorter work prints none."""
 
+_is_hidden = False
+
 T = TypeVar("T")
 Report = Callable[[int, int | None], None]
 """Called with the amount done so far and the total, or None if the total is unknown."""
+
+
+def hide() -> None:
+    """Shows nothing from now on in this process, which does a part of the work of another."""
+    global _is_hidden
+    _is_hidden = True
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -47,9 +55,17 @@ def counter(description: str) -> Iterator[Report]:
 
 @contextmanager
 def _shown(description: str, unit: Callable[[int], str]) -> Iterator[Report]:
-    if not sys.stderr.isatty():
+    if _is_hidden:
+        yield lambda done, total: None
+    elif not sys.stderr.isatty():
         yield _Lines(description, unit)
-        return
+    else:
+        with _bar(description, unit) as report:
+            yield report
+
+
+@contextmanager
+def _bar(description: str, unit: Callable[[int], str]) -> Iterator[Report]:
     size = DownloadColumn() if unit is decimal else MofNCompleteColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), size, TimeRemainingColumn())
     # Lines that are printed to the same terminal go above the bar; those to a file or a pipe must go there.

@@ -1,6 +1,6 @@
 """How stage ``prepare`` and ``wordgaze data check`` read captions: the tokenizer, and the captions in tokens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +20,13 @@ class TokenizedCaption(NamedTuple):
     tokens: tuple[str, ...]
 
 
-def tokenizer_of_params(settings: PrepareParams, records: Sequence[Record]) -> Tokenizer:
+def tokenizer_of_params(settings: PrepareParams, records: Iterable[Record]) -> Tokenizer:
     """The tokenizer of the parameters; subwords are trained on the captions of the training images alone.
 
     Raises ModelError for a file that cannot be used.
     """
     if settings.tokenizer == "subwords":
-        texts = [text for record in records if record.split == "train" for text in record.captions]
+        texts = (text for record in records if record.split == "train" for text in record.captions)
         return train_subwords(texts, settings.max_vocabulary, settings.min_count)
     if settings.tokenizer in TOKENIZERS:
         return get_tokenizer(settings.tokenizer)
@@ -41,12 +41,22 @@ def least_count(settings: PrepareParams, tokenizer: Tokenizer) -> int:
 
 def tokenize_captions(records: Iterable[Record], tokenizer: Tokenizer) -> tuple[list[TokenizedCaption], int]:
     """The captions of records that have a split, and the number of captions without any token, which are left out."""
-    tokenized, without_tokens = [], 0
-    for record in records:
-        assert record.split is not None
-        for number, text in enumerate(record.captions):
-            if tokens := tuple(tokenizer.tokenize(text)):
-                tokenized.append(TokenizedCaption(record.image, record.split, number, text, tokens))
-            else:
-                without_tokens += 1
-    return tokenized, without_tokens
+    tokenized = CaptionTokens(records, tokenizer)
+    return list(tokenized), tokenized.num_wordless
+
+
+class CaptionTokens:
+    """The captions of records that have a split, one at a time. ``num_wordless`` counts those without any token, which
+    are left out, so far."""
+
+    def __init__(self, records: Iterable[Record], tokenizer: Tokenizer) -> None:
+        self._records, self._tokenizer, self.num_wordless = records, tokenizer, 0
+
+    def __iter__(self) -> Iterator[TokenizedCaption]:
+        for record in self._records:
+            assert record.split is not None
+            for number, text in enumerate(record.captions):
+                if tokens := tuple(self._tokenizer.tokenize(text)):
+                    yield TokenizedCaption(record.image, record.split, number, text, tokens)
+                else:
+                    self.num_wordless += 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Literal, cast
 
 from wordgaze.core.checksums import check_file, read_checksums
 from wordgaze.core.errors import CaptionsError, DataError
-from wordgaze.core.files import write_text
+from wordgaze.core.files import atomic_write
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -48,8 +49,9 @@ class Fault:
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Writes the records as JSON lines, in the order given, atomically."""
-    lines = [json.dumps(asdict(record), ensure_ascii=False, sort_keys=True) for record in records]
-    write_text(path, "".join(line + "\n" for line in lines))
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for record in records:
+            file.write(json.dumps(asdict(record), ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def read_records(path: Path) -> list[Record]:
@@ -106,31 +108,67 @@ def assign_splits(records: Sequence[Record], dev_share: float, test_share: float
     The split of an image does not depend on the other images, so a data set can grow without test images moving into
     train. Only if a split would stay empty, as with very few images, one image is moved to it.
     """
-    assigned = [r if r.split else replace(r, split=_split(r.image, dev_share, test_share)) for r in records]
-    free = {record.image for record in records if record.split is None}
-    for split, share in (("test", test_share), ("dev", dev_share), ("train", 1.0)):
-        if share and not any(record.split == split for record in assigned):
-            assigned = _fill_split(assigned, free, cast(Split, split))
-    return assigned
+    assigner = SplitAssigner(records, dev_share, test_share)
+    return [assigner.assigned(record) for record in records]
+
+
+class SplitAssigner:
+    """Assigns splits as :func:`assign_splits`, to records that are read one at a time: once to count them, and then
+    again. It holds a few images, whatever the number of records."""
+
+    def __init__(self, records: Iterable[Record], dev_share: float, test_share: float) -> None:
+        self._shares = (dev_share, test_share)
+        self.sizes: Counter[Split] = Counter()
+        """The number of records of each split."""
+        self._first: dict[Split, list[tuple[float, str]]] = {split: [] for split in SPLITS}
+        self._moved: dict[str, Split] = {}
+        for record in records:
+            split = record.split or self._hashed(record.image)
+            self.sizes[split] += 1
+            if record.split is None:
+                self._keep_first(split, record.image)
+        for name, share in (("test", test_share), ("dev", dev_share), ("train", 1.0)):
+            if share and not self.sizes[cast(Split, name)]:
+                self._fill(cast(Split, name))
+
+    def assigned(self, record: Record) -> Record:
+        """The record with its split."""
+        return record if record.split else replace(record, split=self.split_of(record.image))
+
+    def split_of(self, image: str) -> Split:
+        """The split of an image that has no official one."""
+        return self._moved.get(image) or self._hashed(image)
+
+    def _hashed(self, image: str) -> Split:
+        fraction = hash_fraction(image)
+        dev_share, test_share = self._shares
+        if fraction < test_share:
+            return "test"
+        return "dev" if fraction < test_share + dev_share else "train"
+
+    def _keep_first(self, split: Split, image: str) -> None:
+        """Keeps the images with the least hashes: each of the splits may take one."""
+        first, key = self._first[split], (hash_fraction(image), image)
+        if len(first) < len(SPLITS) or key < first[-1]:
+            insort(first, key)
+            del first[len(SPLITS) :]
+
+    def _fill(self, split: Split) -> None:
+        """Moves an image without an official split from the largest split, unless that would empty another split."""
+        candidates = [(-self.sizes[name], *first[0], name) for name, first in self._first.items() if first]
+        candidates = [each for each in candidates if each[0] < -1]
+        if candidates:
+            *_, image, before = min(candidates)
+            self._moved[image] = split
+            del self._first[before][0]
+            self.sizes.update({before: -1, split: 1})
 
 
 def hash_fraction(image: str) -> float:
     """A pseudo-random number in [0, 1) derived from the image name, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(image.encode()).digest()[:8]) / 2**64
+    return image_hash(image) / 2**64
 
 
-def _split(image: str, dev_share: float, test_share: float) -> Split:
-    fraction = hash_fraction(image)
-    if fraction < test_share:
-        return "test"
-    return "dev" if fraction < test_share + dev_share else "train"
-
-
-def _fill_split(records: list[Record], free: set[str], split: Split) -> list[Record]:
-    """Moves one of the ``free`` images from the largest split to ``split``, unless that would empty another split."""
-    sizes = Counter(record.split for record in records)
-    candidates = [record for record in records if record.image in free and sizes[record.split] > 1]
-    if not candidates:
-        return records
-    moved = min(candidates, key=lambda record: (-sizes[record.split], hash_fraction(record.image))).image
-    return [replace(record, split=split) if record.image == moved else record for record in records]
+def image_hash(image: str) -> int:
+    """64 bits of a hash of the image name, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(image.encode()).digest()[:8])

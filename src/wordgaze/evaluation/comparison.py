@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from wordgaze.evaluation.result_types import ConfidenceInterval
 from wordgaze.evaluation.results import (
-    ConfidenceInterval,
     Diversity,
     GroupScores,
     ScoreDifference,
@@ -17,6 +17,7 @@ from wordgaze.evaluation.results import (
 from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.captions import CaptionScores
 from wordgaze.metrics.diversity import distinct_n, mean_length, novelty, self_bleu, vocabulary_used
+from wordgaze.metrics.document_frequencies import DocumentFrequencies
 from wordgaze.metrics.intervals import Interval, bootstrap, by_group, difference
 
 CIDER_DOCUMENT_FREQUENCIES = "evaluated references"
@@ -29,8 +30,9 @@ class Comparison:
     """The captions of several systems, one caption per image, scored against the same references.
 
     ``references[i]`` are all the references of image i. The images are resampled ``num_resamples`` times; ``seed``
-    draws the same resamples for all systems. METEOR is left out unless ``is_english``. Raises ScoreError if an image
-    has no reference, or a system has another number of captions.
+    draws the same resamples for all systems. METEOR is left out unless ``is_english``. ``frequencies`` are those of
+    CIDEr, by default of the references. Raises ScoreError if an image has no reference, or a system has another number
+    of captions.
     """
 
     def __init__(
@@ -40,10 +42,11 @@ class Comparison:
         num_resamples: int = 1000,
         seed: int = 0,
         is_english: bool = True,
+        frequencies: DocumentFrequencies | None = None,
     ) -> None:
         self.systems, self.references, self.num_resamples, self.seed = systems, references, num_resamples, seed
-        self._metric = CaptionScores(references, is_english)
-        self._statistics = {name: self._metric.statistics(captions) for name, captions in systems.items()}
+        self._metric = CaptionScores(references, is_english, frequencies)
+        self._statistics = self._metric.statistics_of(systems)
 
     def scores(self) -> dict[str, Scores]:
         """The scores of each system."""

@@ -1,14 +1,17 @@
 """Evaluates the captions of a split: scores, confidence intervals, failures and the examples of a report."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
+from wordgaze.core.lazy_sequence import LazySequence
 from wordgaze.data.prepared import Prepared
 from wordgaze.data.records import Box, Split
-from wordgaze.evaluation.baselines import reference_baselines, training_baselines
+from wordgaze.evaluation.baselines import reference_baselines, training_baselines, training_captions
 from wordgaze.evaluation.comparison import (
     CIDER_DOCUMENT_FREQUENCIES,
     Comparison,
@@ -16,23 +19,20 @@ from wordgaze.evaluation.comparison import (
     diversity,
 )
 from wordgaze.evaluation.confidence import ConfidenceEvaluation
+from wordgaze.evaluation.grounding_results import GroundingDetails, GroundingIntervals, GroundingScores, NounGrounding
 from wordgaze.evaluation.results import (
     Baselines,
     Calibration,
     EvaluationDetails,
     EvaluationReport,
-    GroundingDetails,
-    GroundingIntervals,
-    GroundingScores,
     Hallucination,
-    NounGrounding,
     ReliabilityBin,
     Scores,
 )
 from wordgaze.generation.caption_words import in_words
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
-from wordgaze.metrics.base import Tokens
+from wordgaze.metrics.base import Floats, Tokens
 from wordgaze.metrics.calibration import brier, expected_calibration_error, reliability, words_right
 from wordgaze.metrics.failures import failures
 from wordgaze.metrics.grounding import Boxed, Grounding
@@ -90,10 +90,11 @@ class Evaluation:
     def _token_references(self) -> list[list[list[str]]]:
         return self.prepared.references(self.split)[1]
 
-    @cached_property
-    def best(self) -> list[Caption]:
+    @property
+    def best(self) -> Sequence[Caption]:
         """The best caption of each image."""
-        return [candidates[0] for candidates in self.captions[self.strategy]]
+        candidates = self.captions[self.strategy]
+        return LazySequence(len(candidates), lambda place: candidates[place][0])
 
     def shown(self, place: int, strategy: str = "") -> Caption:
         """The best caption of an image in words, by the evaluated strategy unless another is named."""
@@ -182,9 +183,9 @@ class Evaluation:
         return _words(self.captions[self.strategy])
 
     @cached_property
-    def _train(self) -> list[Tokens]:
-        captions = self.prepared.captions["train"].values()
-        return [self._scored(tokens) for of_image in captions for tokens in of_image]
+    def _train(self) -> Sequence[Tokens]:
+        captions = training_captions(self.prepared)
+        return LazySequence(len(captions), lambda number: self._scored(captions[number]))
 
     @cached_property
     def _baselines(self) -> dict[str, list[list[str]]]:
@@ -234,22 +235,22 @@ class Evaluation:
         )
 
     def _calibration(self) -> Calibration:
-        if not self._word_probabilities[0]:
+        if not len(self._word_probabilities[0]):
             return Calibration(ece=None, brier=None)
         return Calibration(
             ece=expected_calibration_error(*self._word_probabilities), brier=brier(*self._word_probabilities)
         )
 
     def _reliability(self) -> tuple[ReliabilityBin, ...]:
-        bins = reliability(*self._word_probabilities) if self._word_probabilities[0] else []
+        bins = reliability(*self._word_probabilities) if len(self._word_probabilities[0]) else []
         return tuple(ReliabilityBin.model_validate(asdict(one)) for one in bins)
 
     @cached_property
-    def _word_probabilities(self) -> tuple[list[float], list[bool]]:
+    def _word_probabilities(self) -> tuple[Floats, NDArray[np.bool_]]:
         """The probability of each word of the best captions, and whether any reference of its image has the word."""
         right = words_right(self._best_words, self._token_references)
-        log_probs = [log_prob for caption in self.best for log_prob in caption.word_log_probs]
-        return np.exp(log_probs).tolist(), [hit for of_caption in right for hit in of_caption]
+        log_probs = array("d", (log_prob for caption in self.best for log_prob in caption.word_log_probs))
+        return np.exp(log_probs), np.array([hit for of_caption in right for hit in of_caption], np.bool_)
 
     @cached_property
     def _confidence(self) -> ConfidenceEvaluation | None:

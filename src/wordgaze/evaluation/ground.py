@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wordgaze.core.errors import DataError
-from wordgaze.data.readers.boxes import Boxes, coco_boxes, flickr30k_boxes
+from wordgaze.data.readers.boxes import Boxes, boxes_of_path
 from wordgaze.evaluation.comparison import confidence_intervals
-from wordgaze.evaluation.results import GroundingIntervals, GroundingResult, GroundingScores
+from wordgaze.evaluation.grounding_results import GroundingIntervals, GroundingResult, GroundingScores
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.outputs import Caption
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.inputs import BATCH_SIZE
 from wordgaze.metrics.grounding import Boxed, Grounding
 from wordgaze.metrics.intervals import bootstrap
-from wordgaze.text.objects import Lexicon, coco_lexicon
+from wordgaze.text.objects import lexicon_of
 from wordgaze.vision.decoding_process import decode_reduced
 from wordgaze.vision.image_files import find_images
 
@@ -34,12 +34,14 @@ def ground_pictures(
     if not captioner.vocabulary.tokenizer.is_english:
         name = captioner.vocabulary.tokenizer.name
         raise DataError(f"names of objects are known in English only, and the captioner has the tokenizer {name}")
-    known = flickr30k_boxes(boxes) if boxes.is_dir() else coco_boxes(boxes)
+    known = boxes_of_path(boxes)
     paths = [path for path in find_images(pictures) if known.get(path.name)]
     if not paths:
         raise DataError(f"{boxes} has no boxes of these pictures; boxes are found by the file name of a picture")
     captions, boxed = _caption(paths, known, captioner, generation, batch_size)
-    metric = Grounding(boxed, captioner.encoder.spec.grid, _lexicon(boxed))
+    metric = Grounding(
+        boxed, captioner.encoder.spec.grid, lexicon_of(box.noun for image in boxed for box in image.boxes)
+    )
     statistics = metric.statistics(captions)
     num_words = int(statistics[:, 0].sum())
     if not num_words:
@@ -65,9 +67,3 @@ def _caption(
         captions += [candidates[0] for candidates in captioner.caption([image.picture for image in images], generation)]
         boxed += [Boxed(image.size, known[path.name]) for image, path in zip(images, batch, strict=True)]
     return captions, boxed
-
-
-def _lexicon(boxed: Sequence[Boxed]) -> Lexicon:
-    """COCO's names of objects with their synonyms where these cover all nouns, else the nouns themselves."""
-    nouns = {box.noun for image in boxed for box in image.boxes}
-    return coco_lexicon() if nouns <= coco_lexicon().names else Lexicon(nouns)

@@ -1,105 +1,28 @@
 """Typed results of an evaluation, from the metrics to the report, the console, MLflow and JSON.
 
 ``reports/evaluation.json`` holds an :class:`EvaluationReport` and ``reports/details.json`` an
-:class:`EvaluationDetails`. In JSON, numbers are rounded to six decimal places. A score that is not defined is None
-(``null``); a metric gives NaN for it.
+:class:`EvaluationDetails`.
 """
 
-import math
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Generic, NamedTuple, Self, TypeVar
+from typing import NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import Field
 
-from wordgaze.core.errors import DataError
 from wordgaze.core.files import write_json
-from wordgaze.core.settings import problem
+from wordgaze.evaluation.grounding_results import GroundingDetails, GroundingScores
+from wordgaze.evaluation.result_types import (
+    SCORE_LABELS,
+    ByScore,
+    ConfidenceInterval,
+    OptionalValue,
+    Result,
+    Value,
+    is_none,
+)  # fmt: skip
 from wordgaze.generation.config import GenerationConfig
 
-DECIMALS = 6
-SCORE_LABELS = {
-    "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L",
-    "meteor": "METEOR", "meteor_toolkit": "METEOR (toolkit)", "cider": "CIDEr",
-}  # fmt: skip
-"""The fields of :class:`ByScore` with the names that papers give the scores, in the order of a table's columns."""
-
 MAIN_SCORES = ("cider", "bleu_4", "meteor", "rouge_l")
-
-T = TypeVar("T")
-
-
-def _none_if_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _is_none(value: Any) -> bool:
-    return value is None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DECIMALS)
-
-
-Value = Annotated[float, PlainSerializer(_rounded, when_used="json")]
-"""A number that is always defined."""
-
-OptionalValue = Annotated[
-    float | None, BeforeValidator(_none_if_nan), PlainSerializer(_rounded, when_used="json")
-]  # fmt: skip
-"""A number, or None where the metric gives NaN."""
-
-
-class Result(BaseModel):
-    """Base of the results: immutable, without unknown fields, written as JSON and read back."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def save(self, path: Path) -> None:
-        """Writes the result as JSON, atomically; equal results give equal bytes."""
-        write_json(path, self.model_dump(mode="json"))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Reads what :meth:`save` wrote. Raises DataError where the file is missing or has another layout."""
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror}); run dvc repro first") from error
-        except ValidationError as error:
-            first = problem(error.errors(include_url=False)[0])
-            raise DataError(
-                f"{path} is not a valid {cls.__name__} of this version of wordgaze ({first}); "
-                "write it again with `dvc repro -f -s evaluate`"
-            ) from error
-
-
-class ByScore(Result, Generic[T]):
-    """One value for each score of captions. ``meteor`` is None where nltk is missing, ``meteor_toolkit`` where its
-    tables (pycocoevalcap) are, and in the report of a pipeline."""
-
-    bleu_1: T
-    bleu_2: T
-    bleu_3: T
-    bleu_4: T
-    rouge_l: T
-    meteor: Annotated[T | None, BeforeValidator(_none_if_nan)] = None
-    meteor_toolkit: T | None = Field(None, exclude_if=_is_none)
-    cider: T
-
-    def items(self) -> Iterator[tuple[str, T]]:
-        """The fields' names and values in the order of SCORE_LABELS, without those that are None."""
-        for name in SCORE_LABELS:
-            value = getattr(self, name)
-            if value is not None:
-                yield name, value
-
-
-class ConfidenceInterval(Result):
-    """The 95 % percentile interval of a bootstrap over the images; None where no resample defines the score."""
-
-    low: OptionalValue
-    high: OptionalValue
 
 
 class ScoreDifference(ConfidenceInterval):
@@ -146,12 +69,12 @@ class Baselines(Result):
     scored.
     """
 
-    constant_caption: str | None = Field(None, exclude_if=_is_none)
-    constant: Scores | None = Field(None, exclude_if=_is_none)
-    random: Scores | None = Field(None, exclude_if=_is_none)
-    nearest: Scores | None = Field(None, exclude_if=_is_none)
-    human: Scores | None = Field(None, exclude_if=_is_none)
-    fewer_references: Scores | None = Field(None, exclude_if=_is_none)
+    constant_caption: str | None = Field(None, exclude_if=is_none)
+    constant: Scores | None = Field(None, exclude_if=is_none)
+    random: Scores | None = Field(None, exclude_if=is_none)
+    nearest: Scores | None = Field(None, exclude_if=is_none)
+    human: Scores | None = Field(None, exclude_if=is_none)
+    fewer_references: Scores | None = Field(None, exclude_if=is_none)
 
     def labelled(self, system: str) -> "list[LabelledScores]":
         """The baselines that are not None, with a label for a reader; ``system`` names the captioner."""
@@ -171,80 +94,6 @@ class LabelledScores(NamedTuple):
     label: str
     note: str | None
     scores: Scores
-
-
-class ByAttention(Result, Generic[T]):
-    """One value for the captioner's attention and for each of three that do not depend on the word."""
-
-    attention: T
-    uniform: T
-    centre: T
-    shuffled: T
-
-
-class ByGrounding(Result, Generic[T]):
-    """The two measures of grounding: the pointing game (Zhang et al. 2016) and the attention mass inside the boxes."""
-
-    pointing: ByAttention[T]
-    mass: ByAttention[T]
-
-    @classmethod
-    def from_metric(cls, values: Mapping[str, Any]) -> Self:
-        """From the names of :class:`wordgaze.metrics.grounding.Grounding`: ``pointing``, ``pointing_uniform``, …"""
-        return cls.model_validate(
-            {
-                measure: {
-                    kind: values[measure if kind == "attention" else f"{measure}_{kind}"]
-                    for kind in ByAttention.model_fields
-                }
-                for measure in ByGrounding.model_fields
-            }
-            | {name: values.get(name) for name in cls.model_fields.keys() - ByGrounding.model_fields.keys()}
-        )
-
-
-class GroundingScores(ByGrounding[OptionalValue]):
-    """Grounding scores in 0…1; None where no word was measured.
-
-    ``elsewhere`` is the share of the attention that lies on no cell, but on a sentinel or outside a local-p window. The
-    two measures are relative to the rest.
-    """
-
-    elsewhere: OptionalValue = None
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether ``elsewhere`` is more than rounding: at least a thousandth."""
-        return self.elsewhere is not None and self.elsewhere >= 1e-3
-
-
-class GroundingIntervals(ByGrounding[ConfidenceInterval]):
-    """The confidence interval of each grounding score."""
-
-
-class NounGrounding(Result):
-    """The grounding of the words that name one kind of object."""
-
-    num_words: int
-    pointing: OptionalValue
-    mass: OptionalValue
-
-
-class GroundingDetails(Result):
-    """How many words were measured, the intervals of their scores, and the scores of each noun."""
-
-    num_words: int
-    intervals: GroundingIntervals
-    nouns: dict[str, NounGrounding]
-
-
-class GroundingResult(Result):
-    """Grounding of captions of a user's images: what ``wordgaze ground`` measures."""
-
-    num_images: int
-    num_words: int
-    scores: GroundingScores
-    intervals: GroundingIntervals
 
 
 class Hallucination(Result):
@@ -349,7 +198,7 @@ class EvaluationReport(ScoreSummary):
     grounding: GroundingScores | None
     hallucination: Hallucination
     calibration: Calibration
-    confidence: CaptionConfidence | None = Field(None, exclude_if=_is_none)
+    confidence: CaptionConfidence | None = Field(None, exclude_if=is_none)
 
     def save_metrics(self, path: Path) -> None:
         """Writes the main scores of the evaluated strategy, few enough for the table of ``dvc exp show``."""
@@ -369,9 +218,9 @@ class EvaluationDetails(Result):
     by_objects: tuple[GroupScores, ...] = ()
     grounding: GroundingDetails | None = None
     calibration: tuple[ReliabilityBin, ...] = ()
-    confidence: ConfidenceDetails | None = Field(None, exclude_if=_is_none)
-    diversity: dict[str, Diversity] = {}
-    failures: dict[str, int] = {}
+    confidence: ConfidenceDetails | None = Field(None, exclude_if=is_none)
+    diversity: dict[str, Diversity] = Field(default_factory=dict)
+    failures: dict[str, int] = Field(default_factory=dict)
 
 
 class ScoredFiles(Result):

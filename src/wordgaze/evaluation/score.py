@@ -2,9 +2,10 @@
 
 import logging
 import reprlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +15,7 @@ from wordgaze.data.picture_matching import PictureIndex
 from wordgaze.data.readers.captions import ById, ColumnNames, read_captions, read_references
 from wordgaze.evaluation.baselines import reference_baselines
 from wordgaze.evaluation.comparison import CIDER_DOCUMENT_FREQUENCIES, Comparison, diversity
+from wordgaze.evaluation.document_frequencies import read_frequencies
 from wordgaze.evaluation.id_matching import MatchedIds, matched, of_split, without_other_splits
 from wordgaze.evaluation.results import (
     Baselines,
@@ -23,16 +25,13 @@ from wordgaze.evaluation.results import (
     Scores,
     ScoreSummary,
 )
+from wordgaze.evaluation.tokenization import AUTO, scoring_tokenizer, tokenized
 from wordgaze.metrics.meteor import toolkit_meteor
-from wordgaze.text.tokenizers import RULE_BASED, Tokenizer
-from wordgaze.text.tokenizers.advice import HINT, is_unsegmented, suggested_tokenizer
+from wordgaze.text.tokenizers import Tokenizer
 from wordgaze.vision.formats import EXTENSIONS
 
 if TYPE_CHECKING:
     from PIL import Image
-
-AUTO = "auto"
-"""Chooses the tokenizer by the script of the references."""
 
 NUM_RESAMPLES = 1000
 NUM_EXAMPLES = 10
@@ -52,11 +51,12 @@ def score(
     seed: int = 0,
     tokenizer: str = AUTO,
     partial: bool = False,
+    document_frequencies: str | PathLike[str] | None = None,
 ) -> ScoreReport:
     """Scores captions as the COCO caption evaluation does.
 
     Captions and references are tokenized alike, in lower case and without punctuation; CIDEr takes its document
-    frequencies from ``references``.
+    frequencies from ``references``, unless a file of them is given.
 
     Args:
         captions: one caption per image: a sequence of N strings, or a mapping from image id to string.
@@ -71,6 +71,8 @@ def score(
             ``characters`` where a tenth of them are in scripts without blanks, else ``ptb`` for Latin letters,
             ``unicode-tr`` for those with ı and İ, and ``unicode`` for other scripts.
         partial: scores the images that have a caption, where references without one would otherwise be an error.
+        document_frequencies: a file of ``wordgaze document-frequencies``, by which the CIDEr of a few images compares
+            with that of a whole data set. From the references alone, the CIDEr of one image is 0.
 
     Returns:
         A report with the attributes ``bleu_1`` … ``bleu_4`` (Papineni et al. 2002), ``rouge_l`` (Lin 2004) and
@@ -80,7 +82,8 @@ def score(
 
     Raises:
         ScoreError: the tokenizer is unknown, the numbers of captions and references differ, one is a mapping and the
-            other is not, an image has no reference, or a value is not a string.
+            other is not, an image has no reference, a value is not a string, or the document frequencies are of another
+            tokenizer.
         CaptionsError: the ids of two mappings differ.
 
     Example:
@@ -89,9 +92,10 @@ def score(
         '1.000'
     """
     texts, raw = _aligned(captions, references, partial)
-    chosen = _tokenizer(tokenizer, raw)
-    tokens, truths = _tokenized(texts, chosen), [_tokenized(of_image, chosen) for of_image in raw]
-    comparison = Comparison({"captions": tokens}, truths, num_resamples, seed, chosen.is_english)
+    chosen = scoring_tokenizer(tokenizer, raw)
+    tokens, truths = tokenized(texts, chosen), [tokenized(of_image, chosen) for of_image in raw]
+    frequencies = read_frequencies(document_frequencies, chosen)
+    comparison = Comparison({"captions": tokens}, truths, num_resamples, seed, chosen.is_english, frequencies)
     return ScoreReport(
         **comparison.scores()["captions"].model_dump(),
         num_images=len(texts),
@@ -125,13 +129,15 @@ def score_files(
     pictures: Path | None = None,
     num_examples: int = NUM_EXAMPLES,
     tokenizer: str = AUTO,
+    document_frequencies: Path | None = None,
 ) -> ScoredFiles:
     """Scores a file of captions, and with ``against`` another system's captions of the same images.
 
     The report is written to ``output`` if given: an HTML page, or JSON where the name ends in ``.json``. The page
     shows the ``num_examples`` best and worst captions, or all if there are no more, with the images of the folder
-    ``pictures`` if given. Raises CaptionsError where ``output`` has another ending, a file cannot be read, the ids do
-    not match, an image is not in the folder, or ``pictures`` is given without a page.
+    ``pictures`` if given. ``document_frequencies`` is a file of those of CIDEr. Raises CaptionsError where ``output``
+    has another ending, a file cannot be read, the ids do not match, an image is not in the folder, or ``pictures`` is
+    given without a page.
     """
     if output is not None and output.suffix not in (".html", ".json"):
         raise CaptionsError(f"{output} is not a valid report name; end it with .html or .json")
@@ -144,12 +150,23 @@ def score_files(
     files = {system: captions} | ({_other_name(captions, against): against} if against else {})
     truths, aligned = _matched_files(files, references, selection)
     first = aligned[system]
-    chosen = _tokenizer(tokenizer, first.references)
-    systems = {name: _tokenized(_in_order(found, first.ids), chosen) for name, found in aligned.items()}
-    tokens = [_tokenized(of_image, chosen) for of_image in first.references]
-    comparison = Comparison(systems, tokens, NUM_RESAMPLES, is_english=chosen.is_english)
+    chosen = scoring_tokenizer(tokenizer, first.references)
+    systems = {name: tokenized(_in_order(found, first.ids), chosen) for name, found in aligned.items()}
+    tokens = [tokenized(of_image, chosen) for of_image in first.references]
+    frequencies = read_frequencies(document_frequencies, chosen)
+    comparison = Comparison(systems, tokens, NUM_RESAMPLES, is_english=chosen.is_english, frequencies=frequencies)
+    counted = CIDER_DOCUMENT_FREQUENCIES if document_frequencies is None else f"file {document_frequencies.name}"
+    human = reference_baselines(comparison.systems[system], tokens, chosen.is_english, frequencies)
     scored = ScoredFiles(
-        summary=_summary(comparison, system, references, chosen),
+        summary=ScoreSummary(
+            dataset=references.name,
+            num_images=len(tokens),
+            tokenizer=chosen.name,
+            cider_document_frequencies=counted,
+            system=system,
+            scores=_with_toolkit(comparison, chosen),
+            baselines=Baselines.model_validate(human),
+        ),
         details=_details(comparison, system),
         num_left_out=first.left_out,
     )
@@ -248,48 +265,8 @@ def _checked_texts(captions: Mapping[str, object], references: Mapping[str, obje
     return checked
 
 
-def _tokenizer(name: str, references: Sequence[Sequence[str]]) -> Tokenizer:
-    """The tokenizer of this name, or with ``auto`` the one that suits the references; warns if it finds no words."""
-    texts = [text for of_image in references for text in of_image]
-    chosen = RULE_BASED.get(suggested_tokenizer(texts) if name == AUTO else name)
-    if chosen is None:
-        raise ScoreError(f"tokenizer {name!r} is unknown; choose one of {AUTO}, {', '.join(RULE_BASED)}")
-    tokenized = _tokenized(texts, chosen)
-    if wordless := tokenized.count([]):
-        _log.warning(
-            "%d of %d references have no word to the tokenizer %s, such as %r; any caption without a word scores high"
-            " against them in ROUGE-L alone",
-            wordless, len(texts), chosen.name, texts[tokenized.index([])],
-        )  # fmt: skip
-    counts = Counter(token for tokens in tokenized for token in tokens)
-    if is_unsegmented(counts, len(texts)):
-        _log.warning(
-            "most captions are one long word to the tokenizer %s: %s; choose the tokenizer characters",
-            chosen.name,
-            HINT,
-        )
-    return chosen
-
-
-def _tokenized(texts: Iterable[str], tokenizer: Tokenizer) -> list[list[str]]:
-    return [tokenizer.tokenize(text) for text in texts]
-
-
 def _other_name(captions: Path, against: Path) -> str:
     return against.stem if against.stem != captions.stem else str(against)
-
-
-def _summary(comparison: Comparison, system: str, references: Path, tokenizer: Tokenizer) -> ScoreSummary:
-    human = reference_baselines(comparison.systems[system], comparison.references, tokenizer.is_english)
-    return ScoreSummary(
-        dataset=references.name,
-        num_images=len(comparison.references),
-        tokenizer=tokenizer.name,
-        cider_document_frequencies=CIDER_DOCUMENT_FREQUENCIES,
-        system=system,
-        scores=_with_toolkit(comparison, tokenizer),
-        baselines=Baselines.model_validate(human),
-    )
 
 
 def _with_toolkit(comparison: Comparison, tokenizer: Tokenizer) -> dict[str, Scores]:

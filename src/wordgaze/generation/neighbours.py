@@ -21,7 +21,8 @@ from wordgaze.generation.ngram_regression import NgramRegression
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.reranker import rescored
 from wordgaze.metrics.base import Tokens
-from wordgaze.metrics.cider import Cider, DocumentFrequencies, document_frequencies
+from wordgaze.metrics.cider import Cider
+from wordgaze.metrics.document_frequencies import DocumentFrequencies, document_frequencies
 from wordgaze.metrics.nearest import nearest
 from wordgaze.text.vocabulary import PAD, UNK, Vocabulary
 

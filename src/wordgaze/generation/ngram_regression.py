@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from wordgaze.metrics.base import Tokens
-from wordgaze.metrics.cider import DocumentFrequencies, unit_vector
+from wordgaze.metrics.cider import unit_vector
+from wordgaze.metrics.document_frequencies import DocumentFrequencies
 from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams
 
 PENALTY = 0.3

@@ -21,7 +21,7 @@ from wordgaze.generation.ngram_regression import ngram_score
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.reranker import rescored
 from wordgaze.metrics.base import Tokens
-from wordgaze.metrics.cider import DocumentFrequencies
+from wordgaze.metrics.document_frequencies import DocumentFrequencies
 from wordgaze.metrics.ngrams import ORDERS, Gram
 from wordgaze.text.vocabulary import PAD, Vocabulary
 

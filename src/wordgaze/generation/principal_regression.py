@@ -14,7 +14,8 @@ from torch import Tensor
 from wordgaze.core.stored_tensors import checked_ids, checked_tensors
 from wordgaze.generation.ngram_regression import PENALTY, target_matrix
 from wordgaze.metrics.base import Tokens
-from wordgaze.metrics.cider import DocumentFrequencies, document_frequencies, unit_vector
+from wordgaze.metrics.cider import unit_vector
+from wordgaze.metrics.document_frequencies import DocumentFrequencies, document_frequencies
 from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams
 from wordgaze.text.vocabulary import PAD, SPECIAL, Vocabulary
 

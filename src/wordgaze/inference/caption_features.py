@@ -1,6 +1,6 @@
 """Captions of images whose features are stored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -24,12 +24,11 @@ def caption_features(
     seed: int = 0,
     parts: CaptionerParts = NO_PARTS,
     grid: tuple[int, int] | None = None,
-) -> list[list[Caption]]:
-    """``num_return_sequences`` captions of each image, best first, from the features of ``store``.
+) -> Iterator[list[Caption]]:
+    """``num_return_sequences`` captions of each image, best first, from the features of ``store``, one image at a time.
 
     ``batch`` images are decoded at a time. With ``confidence`` every caption has its confidence.
     """
-    captions: list[list[Caption]] = []
     with torch.inference_mode():
         table = decoder.word_table()
     for i in range(0, len(images), batch):
@@ -39,5 +38,4 @@ def caption_features(
             decoder, features, vocabulary, decode, keys=names, seed=seed, table=table,
             neighbours=parts.reranker, grid=grid, names=object_names(parts.tagger, features, vocabulary, decode),
         )  # fmt: skip
-        captions += parts.confidence.assign(found, features) if parts.confidence else found
-    return captions
+        yield from parts.confidence.assign(found, features) if parts.confidence else found

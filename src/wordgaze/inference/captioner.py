@@ -34,6 +34,7 @@ from wordgaze.inference.deadline import Deadline
 from wordgaze.inference.explanation import Explanation, likeliest_words
 from wordgaze.inference.inputs import ImageInput, batches, image_key, is_single, to_image
 from wordgaze.inference.object_names import object_names
+from wordgaze.inference.occlusion import CoveredImage, occlusion_maps
 from wordgaze.models.decoder import Decoder, WordTable
 from wordgaze.text.vocabulary import END, Vocabulary
 from wordgaze.vision.encoders import Encoder, encoder_from_spec
@@ -166,6 +167,8 @@ class Captioner:
         words: str | Sequence[str] | None = None,
         generation_config: GenerationConfig | None = None,
         seed: int = 0,
+        *,
+        occlusion: bool = False,
     ) -> Explanation:
         """Explains a caption: where the captioner attends for each word, and how probable the word is.
 
@@ -174,6 +177,8 @@ class Captioner:
             words: the caption to explain, as text or as a sequence of words; by default the captioner's own.
             generation_config: the decoding settings for the captioner's own caption.
             seed: the random seed for the captioner's own caption.
+            occlusion: whether to measure too by how much each word's probability falls when a part of the image is
+                covered (``Explanation.occlusion``); it encodes the image 64 times for a grid of 7 x 7 cells.
 
         Returns:
             The explanation. Its caption has ``is_outlier`` and, if it is the captioner's own, ``confidence`` and
@@ -188,6 +193,21 @@ class Captioner:
             raise CaptionsError(f"{words!r} has no word in it; give a caption")
         opened = to_image(image)
         features, key = self.features([opened]), image_key(opened)
+        explanation = self._explained(opened, features, key, words, generation_config, seed)
+        if not occlusion or not explanation.words:
+            return explanation
+        tokens = self.tokens(explanation.caption.words)
+        return replace(explanation, occlusion=occlusion_maps(CoveredImage(self, self.encoder.pixels([opened]), tokens)))
+
+    def _explained(
+        self,
+        opened: Image.Image,
+        features: Tensor,
+        key: str,
+        words: str | Sequence[str] | None,
+        generation_config: GenerationConfig | None,
+        seed: int,
+    ) -> Explanation:
         if words is not None:
             explanation = self.explain_features(features, opened, words)
             is_outlier = self._is_outlier(features, key)

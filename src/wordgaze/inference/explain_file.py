@@ -25,17 +25,19 @@ def explain_file(
     gif: Path | None = None,
     png: Path | None = None,
     json: Path | None = None,
+    occlusion: bool = False,
 ) -> Explanation:
     """Explains ``words``, or else the caption that the captioner in ``folder`` generates, and writes each given file.
 
-    ``model`` is recorded in the JSON. Warns of an image that is unlike those of the training. Raises ParamsError when
-    there is no file to write or one has the wrong ending, and otherwise as :meth:`wordgaze.Captioner.explain`.
+    ``model`` is recorded in the JSON. With ``occlusion`` the sheet and the JSON also have what covering parts of the
+    image does to each word. Warns of an image that is unlike those of the training. Raises ParamsError when there is no
+    file to write or one has the wrong ending, and otherwise as :meth:`wordgaze.Captioner.explain`.
     """
     _check_outputs(gif, png, json)
     check_inputs_are_kept([path for path in (gif, png) if path is not None], [picture])
     image = decode_safely(picture)
     captioner = Captioner.load(folder)
-    explanation = replace(captioner.explain(image, words, generation_config, seed), model=model)
+    explanation = replace(captioner.explain(image, words, generation_config, seed, occlusion=occlusion), model=model)
     warn_of_outliers(escaped(picture), int(explanation.caption.is_outlier), 1, captioner.dataset)
     if gif is not None:
         explanation.save_gif(gif)

@@ -1,7 +1,7 @@
 """The explanation of a caption: the attention of each word, its probability, and the most probable alternatives."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from wordgaze.generation.outputs import Caption
-from wordgaze.inference.attention_maps import attention_sheet
+from wordgaze.inference.attention_maps import attention_sheet, comparison_sheet
 from wordgaze.inference.film import save_gif
 from wordgaze.text.vocabulary import END, PAD, START, UNK, Vocabulary
 
@@ -47,7 +47,9 @@ class Explanation:
 
     Made by :meth:`wordgaze.Captioner.explain`. ``image`` is the RGB image and ``caption`` the explained caption of T
     words. ``likeliest`` holds the most probable words of each of T + 1 steps, best first; the last step is what follows
-    the last word. ``end_probability`` is the probability that the caption ends there.
+    the last word. ``end_probability`` is the probability that the caption ends there. ``occlusion`` (T, rows, columns),
+    if it was asked for, is by how much the log-probability of each word falls when that part of the image is covered,
+    in nats; negative where covering makes the word more probable.
     """
 
     image: Image.Image
@@ -55,6 +57,7 @@ class Explanation:
     likeliest: tuple[tuple[WordProbability, ...], ...]
     end_probability: float
     model: ModelVersion | None = None
+    occlusion: npt.NDArray[np.float32] | None = None
 
     @property
     def attention(self) -> npt.NDArray[np.float32]:
@@ -73,17 +76,27 @@ class Explanation:
         return tuple(max(0.0, 1 - float(attention.sum())) for attention in self.attention)
 
     def draw(self) -> Image.Image:
-        """The image, then one panel per word that is lit by the attention, with the word's probability beneath."""
-        return attention_sheet(self.image, self.caption)
+        """The image, then one panel per word that is lit by the attention, with the word's probability beneath.
+
+        With ``occlusion`` a second row is lit where covering the image makes the word less probable.
+        """
+        if self.occlusion is None:
+            return attention_sheet(self.image, self.caption)
+        falls = np.maximum(self.occlusion, 0)
+        covered = replace(self.caption, attention=falls / np.maximum(falls.sum(axis=(1, 2), keepdims=True), 1e-12))
+        return comparison_sheet(self.image, [("attention", self.caption), ("occlusion", covered)])
 
     def save_gif(self, path: str | Path) -> None:
         """Writes the caption as an animation, one frame per word. Raises OSError when the file cannot be written."""
         save_gif(Path(path), self.image, self.caption)
 
     def to_dict(self) -> dict[str, Any]:
-        """The explanation as JSON values. ``weights`` is a list of rows per word, rounded to six digits; ``size`` is
-        the image's (width, height); ``log_prob`` is natural; ``confidence``, ``is_outlier`` and ``naming`` are there
-        where they are known."""
+        """The explanation as JSON values.
+
+        ``weights`` is a list of rows per word, rounded to six digits, and so is ``occlusion`` where it was asked for;
+        ``size`` is the image's (width, height); ``log_prob`` is natural; ``confidence``, ``is_outlier`` and ``naming``
+        are there where they are known.
+        """
         known = self.caption.confidence is not None or self.caption.is_outlier
         judged = {"confidence": self.caption.confidence, "is_outlier": self.caption.is_outlier} if known else {}
         return {
@@ -102,10 +115,14 @@ class Explanation:
     def _words_to_dict(self) -> list[dict[str, Any]]:
         weights = self.attention.astype(float).round(6).tolist()
         steps = zip(self.words, self.elsewhere, weights, self.likeliest[:-1], strict=True)
-        return [
+        of_words = [
             {**asdict(word), "elsewhere": elsewhere, "weights": grid, "likeliest": [asdict(w) for w in likeliest]}
             for word, elsewhere, grid, likeliest in steps
         ]
+        if self.occlusion is not None:
+            for word, falls in zip(of_words, self.occlusion.astype(float).round(6).tolist(), strict=True):
+                word["occlusion"] = falls
+        return of_words
 
 
 def word_probabilities(caption: Caption) -> tuple[WordProbability, ...]:

@@ -16,6 +16,12 @@ from wordgaze.vision.images import load_reduced
 PATHS_VARIABLE = "WORDGAZE_PATHS"
 """The environment variable that allows requests to open files by path (1) or forbids it (0)."""
 
+NO_PREDICTION: dict[str, Any] = {
+    "caption": "", "log_prob": None, "score": None, "probability": None, "words": [], "word_log_probs": [],
+    "confidence": None, "is_outlier": None, "error": "",
+}  # fmt: skip
+"""The columns of every row, of an image without a caption. Texts are never None, of which Spark would make "nan"."""
+
 MAX_PATH = 255  # characters; a longer text is not shown in an error, for it is an image
 
 
@@ -64,6 +70,7 @@ def to_row(caption: Caption, attention: bool) -> dict[str, Any]:
 
 
 def to_prediction(captions: list[Caption], attention: bool, several: bool) -> dict[str, Any]:
-    """The row of an image: its best caption, and all of them as ``captions`` where ``several`` were asked for."""
+    """The row of an image: its best caption, and all of them as ``captions`` where ``several`` were asked for. It has
+    every column of NO_PREDICTION."""
     rows = [to_row(caption, attention) for caption in captions]
-    return rows[0] | ({"captions": rows} if several else {})
+    return NO_PREDICTION | rows[0] | ({"captions": rows} if several else {})

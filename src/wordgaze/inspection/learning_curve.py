@@ -194,7 +194,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _trainer(task: TrainingTask, scratch: Path) -> Trainer:
     torch.manual_seed(task.seed)
-    examples, settings = task.examples(), task.settings
+    examples, settings = list(task.examples()), task.settings
     passes = ceil(MIN_BATCHES * settings.batch_size / len(examples))
     batches = BatchLoader(examples * passes, task.store, settings.batch_size, task.seed)
     checkpoint = scratch / CHECKPOINT

@@ -1,7 +1,6 @@
 """Baselines: captions that do not depend on the image's content, captions of similar images, and human captions."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,17 +11,18 @@ from torch.nn.functional import normalize
 
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Tokens
-from wordgaze.metrics.bleu import corpus_bleu
-from wordgaze.metrics.captions import score_captions
-from wordgaze.metrics.cider import DocumentFrequencies, document_frequencies
+from wordgaze.metrics.bleu import Bleu
+from wordgaze.metrics.captions import CaptionScores
 from wordgaze.metrics.consensus import consensus_scores
-from wordgaze.metrics.nearest import nearest
-from wordgaze.metrics.ngrams import refuse_misfit
+from wordgaze.metrics.document_frequencies import DocumentFrequencies, document_frequencies
+from wordgaze.metrics.nearest import NearestSearch
+from wordgaze.metrics.ngrams import refuse_misfit, refuse_unscorable
 
 Features = npt.NDArray[np.float32]
 
 _NUM_CONSTANT = 50  # the most frequent training captions, of which the constant caption is chosen
-_BATCH = 256  # images whose features are read at a time
+_BATCH = 256  # images whose features are read at a time, and whose references are prepared
+_POOLED = 1 << 14  # training images of which all pooled features are in memory: with 1,280 channels 84 MB
 
 
 class FeatureReader(Protocol):
@@ -38,8 +38,23 @@ def constant_caption(train: Sequence[Tokens], references: Sequence[Sequence[Toke
 
     It is chosen among the 50 most frequent training captions.
     """
-    frequent = [list(words) for words, _ in Counter(map(tuple, train)).most_common(_NUM_CONSTANT)]
-    return max(frequent, key=lambda words: corpus_bleu([words] * len(references), references)["bleu_4"])
+    refuse_unscorable(references)
+    frequent = _most_frequent(train)
+    totals = np.zeros((len(frequent), Bleu.columns))
+    for start in range(0, len(references), _BATCH):
+        some = references[start : start + _BATCH]
+        bleu = Bleu(some)
+        totals += [bleu.statistics([words] * len(some)).sum(0) for words in frequent]
+    scores = [float(bleu.scores(of_caption)["bleu_4"]) for of_caption in totals]
+    return frequent[scores.index(max(scores))]
+
+
+def _most_frequent(train: Sequence[Tokens]) -> list[list[str]]:
+    """The most frequent captions, of equally frequent ones the first; a caption takes 8 bytes."""
+    hashes = np.fromiter((hash(tuple(words)) for words in train), np.int64, len(train))
+    _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+    order = np.lexsort((first, -counts))[:_NUM_CONSTANT]
+    return [list(train[i]) for i in first[order].tolist()]
 
 
 def random_captions(train: Sequence[Tokens], count: int, seed: int) -> list[list[str]]:
@@ -58,44 +73,65 @@ def pooled(store: FeatureReader, images: Sequence[str]) -> Features:
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
+def pooled_parts(store: FeatureReader, images: Sequence[str]) -> Iterator[Features]:
+    """As :func:`pooled`, of so many images at a time that the parts fit in memory."""
+    return (pooled(store, images[i : i + _POOLED]) for i in range(0, len(images), _POOLED))
+
+
 def nearest_captions(
-    features: Features, train_features: Features, train_captions: Sequence[Sequence[Tokens]], k: int
+    features: Features, train_parts: Iterable[Features], train_captions: Sequence[Sequence[Tokens]], k: int
 ) -> list[list[str]]:
     """The consensus caption of the ``k`` nearest training images, by cosine (Devlin et al. 2015).
 
-    ``features`` (N, D) and ``train_features`` (M, D) are pooled; ``train_captions[j]`` are the captions of training
-    image j. The consensus is the caption that is most similar to the others. Raises ScoreError on a misfit.
+    ``features`` (N, D) and ``train_parts``, together (M, D), are pooled; ``train_captions[j]`` are the captions of
+    training image j. The consensus is the caption that is most similar to the others. Raises ScoreError on a misfit.
     """
-    _check(features, train_features, train_captions, k)
+    if k < 1:
+        raise ScoreError(f"k is {k}; at least one nearest image is needed")
+    search = NearestSearch(normalize(torch.from_numpy(features), dim=1), k)
+    for part in train_parts:
+        _check_features(features, part)
+        search.add(normalize(torch.from_numpy(part), dim=1))
+    if not len(train_captions) == search.num_keys > 0 or not all(train_captions):
+        raise ScoreError(
+            f"{search.num_keys} training images with captions of {len(train_captions)}: each needs at least one"
+        )
     if not len(features):
         return []
-    queries, keys = (normalize(torch.from_numpy(rows), dim=1) for rows in (features, train_features))
-    rows = nearest(queries, keys, min(k, len(train_captions))).tolist()
     frequencies = document_frequencies(train_captions)
-    return [_consensus([words for j in row for words in train_captions[j]], frequencies) for row in rows]
+    return [
+        _consensus([words for j in row for words in train_captions[j]], frequencies) for row in search.indices.tolist()
+    ]
 
 
-def human_scores(references: Sequence[Sequence[Tokens]], is_english: bool = True) -> dict[str, float] | None:
-    """The scores of human captions: each reference in turn against the others, averaged.
+def leave_one_out_scores(
+    candidates: Sequence[Tokens],
+    references: Sequence[Sequence[Tokens]],
+    is_english: bool = True,
+    frequencies: DocumentFrequencies | None = None,
+) -> dict[str, dict[str, float]]:
+    """The scores of human captions, ``human``: each reference in turn against the others, averaged; and those of a
+    captioner against the same references, ``fewer_references``, which compare with them.
 
-    Captions are scored on one reference fewer than those of a captioner. Images with one reference are left out; None
-    if no image has two.
-    """
-    several = [of_image for of_image in references if len(of_image) > 1]
-    return _leave_one_out(several, lambda i: [of_image[i] for of_image in several], is_english)
-
-
-def fewer_references(
-    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]], is_english: bool = True
-) -> dict[str, float] | None:
-    """A captioner's scores with one reference left out in turn, averaged, which compare with :func:`human_scores`.
-
-    Images, rounds and the number of references are the same as there. None if no image has two references.
+    Captions are scored on one reference fewer than otherwise. Images with one reference are left out; empty if no image
+    has two. Raises ScoreError unless there is one caption per image.
     """
     refuse_misfit(candidates, len(references))
-    several = [number for number, of_image in enumerate(references) if len(of_image) > 1]
-    captions = [candidates[number] for number in several]
-    return _leave_one_out([references[number] for number in several], lambda _: captions, is_english)
+    numbers = [number for number, of_image in enumerate(references) if len(of_image) > 1]
+    if not numbers:
+        return {}
+    captions = [candidates[number] for number in numbers]
+    several = [references[number] for number in numbers]
+    rounds = min(map(len, several))
+    totals: dict[str, dict[str, float]] = {}
+    for i in range(rounds):
+        metric = CaptionScores([[*each[:i], *each[i + 1 :]] for each in several], is_english, frequencies)
+        systems = {"human": [of_image[i] for of_image in several], "fewer_references": captions}
+        for name, statistics in metric.statistics_of(systems).items():
+            of_system = totals.setdefault(name, {})
+            for score, value in metric.scores(statistics.sum(0)).items():
+                of_system[score] = of_system.get(score, 0) + float(value)
+    return {name: {score: total / rounds for score, total in scores.items()} for name, scores in totals.items()}
 
 
 def _consensus(candidates: Sequence[Tokens], frequencies: DocumentFrequencies) -> list[str]:
@@ -104,27 +140,7 @@ def _consensus(candidates: Sequence[Tokens], frequencies: DocumentFrequencies) -
     return list(candidates[int(np.argmax(np.round(scores, 11)))])  # rounded: equal scores differ in the last bits
 
 
-def _leave_one_out(
-    references: Sequence[Sequence[Tokens]], captions: Callable[[int], Sequence[Tokens]], is_english: bool
-) -> dict[str, float] | None:
-    """The mean over rounds i of the scores of ``captions(i)`` against all references but the i-th of each image."""
-    if not references:
-        return None
-    rounds = min(map(len, references))
-    scores = [
-        score_captions(captions(i), [[*of_image[:i], *of_image[i + 1 :]] for of_image in references], is_english)
-        for i in range(rounds)
-    ]
-    return {name: sum(s[name] for s in scores) / rounds for name in scores[0]}
-
-
-def _check(features: Features, train_features: Features, train_captions: Sequence[Sequence[Tokens]], k: int) -> None:
-    if k < 1:
-        raise ScoreError(f"k is {k}; at least one nearest image is needed")
-    if not len(train_captions) == len(train_features) > 0 or not all(train_captions):
-        raise ScoreError(
-            f"{len(train_features)} training images with captions of {len(train_captions)}: each needs at least one"
-        )
+def _check_features(features: Features, train_features: Features) -> None:
     if len(features) and features.shape[1:] != train_features.shape[1:]:
         raise ScoreError(f"features of shapes {features.shape[1:]} and {train_features.shape[1:]} cannot be compared")
     if not (np.isfinite(features).all() and np.isfinite(train_features).all()):

@@ -1,5 +1,6 @@
 """Corpus BLEU (Papineni et al. 2002) as the COCO caption evaluation computes it: closest reference length."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,15 +30,14 @@ class Bleu:
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
         """(N, 10): caption length, closest reference length, matched n-grams of each order, n-grams of each order."""
         refuse_misfit(candidates, len(self._counts))
-        rows = [
-            (
-                len(words),
-                min(lengths, key=lambda length: abs(length - len(words))),  # a tie takes the shorter
-                *_matched(words, counts),
-                *(max(0, len(words) - n) for n in range(ORDERS)),
-            )
-            for words, counts, lengths in zip(candidates, self._counts, self._lengths, strict=True)
-        ]
+        rows = []
+        last, grams = None, Counter[Gram]()
+        for words, counts, lengths in zip(candidates, self._counts, self._lengths, strict=True):
+            if words is not last:  # one caption may be that of all images
+                last, grams = words, ngrams(words)
+            closest = min(lengths, key=lambda length: abs(length - len(words)))  # a tie takes the shorter
+            possible = (max(0, len(words) - n) for n in range(ORDERS))
+            rows.append((len(words), closest, *_matched(grams, counts), *possible))
         return np.array(rows, np.float64)
 
     def scores(self, totals: Floats) -> dict[str, Floats]:
@@ -74,9 +74,9 @@ def _most(references: Sequence[Tokens]) -> dict[Gram, int]:
     return most
 
 
-def _matched(words: Tokens, most: dict[Gram, int]) -> list[int]:
+def _matched(grams: Counter[Gram], most: dict[Gram, int]) -> list[int]:
     matched = [0] * ORDERS
-    for gram, count in ngrams(words).items():
+    for gram, count in grams.items():
         if gram in most:
             matched[len(gram) - 1] += min(count, most[gram])
     return matched

@@ -16,29 +16,12 @@ import numpy as np
 
 from wordgaze.core.errors import ScoreError
 from wordgaze.metrics.base import Floats, Tokens
+from wordgaze.metrics.document_frequencies import DocumentFrequencies, document_frequencies
 from wordgaze.metrics.ngrams import ORDERS, Gram, ngrams, refuse_misfit, refuse_unscorable
 
+_CHUNK = 256  # images whose references are prepared at a time
 LENGTH_SIGMA = 6.0
 """Standard deviation of the length penalty, in bigrams."""
-
-
-class DocumentFrequencies(NamedTuple):
-    """Inverse document frequencies (idf). A document is an image: all its references together count once."""
-
-    idf: dict[Gram, float]
-    unseen_idf: float  # of an n-gram that occurs in no image
-
-
-def document_frequencies(references: Sequence[Sequence[Tokens]]) -> DocumentFrequencies:
-    """Counted over all references of all images, for a ``Cider`` of other or fewer images."""
-    return _frequencies((map(ngrams, of_image) for of_image in references), len(references))
-
-
-def _frequencies(images: Iterable[Iterable[Counter[Gram]]], count: int) -> DocumentFrequencies:
-    documents = Counter(chain.from_iterable(set().union(*of_image) for of_image in images))
-    unseen = math.log(max(count, 1))
-    idf = {n: unseen - math.log(n) for n in set(documents.values())}
-    return DocumentFrequencies({gram: idf[n] for gram, n in documents.items()}, unseen)
 
 
 def unit_vector(words: Tokens, frequencies: DocumentFrequencies) -> dict[Gram, float]:
@@ -86,11 +69,9 @@ class Cider:
 
     def __init__(self, references: Sequence[Sequence[Tokens]], frequencies: DocumentFrequencies | None = None) -> None:
         refuse_unscorable(references)
-        counts = [[ngrams(words) for words in of_image] for of_image in references]
-        self._frequencies = frequencies or _frequencies(counts, len(counts))
+        self._frequencies = frequencies or document_frequencies(references)
         self._references = [
-            _index([self._vector(*pair) for pair in zip(*of_image, strict=True)])
-            for of_image in zip(counts, references, strict=True)
+            _index([self._vector(ngrams(words), words) for words in of_image]) for of_image in references
         ]
 
     def statistics(self, candidates: Sequence[Tokens]) -> Floats:
@@ -138,6 +119,19 @@ class Cider:
             cosines = sum(x / (a * b) for x, a, b in zip(product, candidate.norms, norm, strict=True) if x)
             total += cosines * math.exp(-((candidate.length - length) ** 2) / (2 * LENGTH_SIGMA**2))
         return 10 * total / (ORDERS * len(lengths))
+
+
+def cider_score(
+    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]], frequencies: DocumentFrequencies
+) -> float:
+    """The mean over images, 0…10, as :meth:`Cider.score`: the references of a few images at a time are prepared.
+
+    Raises ScoreError unless there is one caption per image.
+    """
+    refuse_misfit(candidates, len(references))
+    parts = [slice(start, start + _CHUNK) for start in range(0, len(references), _CHUNK)]
+    scores = (Cider(references[part], frequencies).per_image(candidates[part]) for part in parts)
+    return math.fsum(chain.from_iterable(scores)) / len(candidates)
 
 
 def _index(vectors: Sequence[_Vector]) -> _References:

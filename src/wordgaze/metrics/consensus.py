@@ -6,7 +6,8 @@ from typing import Literal
 
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.bleu import Bleu
-from wordgaze.metrics.cider import Cider, DocumentFrequencies, unit_vector
+from wordgaze.metrics.cider import Cider, unit_vector
+from wordgaze.metrics.document_frequencies import DocumentFrequencies
 from wordgaze.metrics.ngrams import ORDERS, Gram
 
 Utility = Literal["cider", "bleu", "cosine"]

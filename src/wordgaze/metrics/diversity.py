@@ -19,8 +19,9 @@ def distinct_n(captions: Sequence[Tokens], n: int) -> float | None:
     _check(captions)
     if n < 1:
         raise ScoreError(f"n is {n}, which is not a valid length of an n-gram; 1 and 2 are usual")
-    grams = [gram for words in captions for gram in _grams(words, n)]
-    return len(set(grams)) / len(grams) if grams else None
+    different = {gram for words in captions for gram in _grams(words, n)}
+    number = sum(max(0, len(words) - n + 1) for words in captions)
+    return len(different) / number if number else None
 
 
 def vocabulary_used(captions: Sequence[Tokens]) -> int:
@@ -57,7 +58,8 @@ def novelty(captions: Sequence[Tokens], train_captions: Sequence[Tokens]) -> flo
     _check(captions)
     if not train_captions:
         raise ScoreError("there are no training captions, so novelty is not defined")
-    known = set(map(tuple, train_captions))
+    different = set(map(tuple, captions))  # the training captions, of which there are more, are read one at a time
+    known = different.intersection(map(tuple, train_captions))
     return sum(tuple(words) not in known for words in captions) / len(captions)
 
 

@@ -17,6 +17,7 @@ LEVEL = 95.0
 """Coverage of an interval, in per cent."""
 
 _CHUNK = 100  # resamples at a time: with 5,000 images 4 MB
+_CELLS = 500_000  # of more images fewer resamples, so that it is never more than that
 
 Label = TypeVar("Label", int, str)
 
@@ -101,10 +102,11 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def _resamples(num_images: int, samples: int, seed: int) -> Iterator[Floats]:
-    """(_CHUNK, N): how often each image is in each resample."""
+    """(_CHUNK or fewer, N): how often each image is in each resample."""
     generator = np.random.default_rng(seed)
-    for start in range(0, samples, _CHUNK):
-        size = min(_CHUNK, samples - start)
+    chunk = max(1, min(_CHUNK, _CELLS // num_images))
+    for start in range(0, samples, chunk):
+        size = min(chunk, samples - start)
         yield generator.multinomial(num_images, np.full(num_images, 1 / num_images), size=size).astype(np.float64)
 
 

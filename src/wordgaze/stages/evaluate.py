@@ -1,5 +1,6 @@
 """Stage ``evaluate``: scores the captioner and writes the report, the captions and their attention maps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -11,7 +12,7 @@ from wordgaze.core.files import atomic_directory, sha256, write_text
 from wordgaze.core.tables import write_csv
 from wordgaze.data.prepared import Prepared
 from wordgaze.data.readers.captions import BETWEEN
-from wordgaze.data.records import read_records
+from wordgaze.data.records import Box, iterate_records
 from wordgaze.evaluation.evaluate import Evaluation, boxed
 from wordgaze.evaluation.report.page import CaptionExample, render_page
 from wordgaze.evaluation.report.training_curves import read_training_curve
@@ -21,6 +22,7 @@ from wordgaze.inference.attention_maps import attention_sheet
 from wordgaze.inference.caption_features import caption_features
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.folder_names import WEIGHTS
+from wordgaze.inference.stored_captions import StoredCaptions
 from wordgaze.metrics.noun_confusion import NounPair
 from wordgaze.tracking.evaluation import log_evaluation
 from wordgaze.tracking.runs import stage_run
@@ -50,21 +52,23 @@ def evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, para
     images, _ = prepared.references(split)
     features: FeatureSource = ImageFeatures(paths.RAW / "images", captioner.encoder) if captioner.tuned else store
     captions = {
-        name: caption_features(
-            captioner.decoder,
-            captioner.vocabulary,
-            features,
-            images,
-            generation,
-            settings.batch_size,
-            params.seed,
-            captioner.parts,
-            captioner.encoder.spec.grid,
+        name: StoredCaptions(
+            caption_features(
+                captioner.decoder,
+                captioner.vocabulary,
+                features,
+                images,
+                generation,
+                settings.batch_size,
+                params.seed,
+                captioner.parts,
+                captioner.encoder.spec.grid,
+            ),
+            paths.scratch("."),
         )
         for name, generation in _strategies(params.generation).items()
     }
-    records = {record.image: record for record in read_records(paths.RAW / "captions.jsonl")}
-    objects = [records[image].objects for image in images]
+    objects, nouns = _objects(images)
     sizes = [_load(image).size for image in images] if all(objects) else []
     return Evaluation(
         prepared=prepared,
@@ -73,10 +77,21 @@ def evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, para
         captions=captions,
         generation=params.generation,
         boxes=boxed(sizes, objects),
-        objects=frozenset(box.noun for record in records.values() for box in record.objects),
+        objects=nouns,
         num_resamples=settings.bootstrap_resamples,
         seed=params.seed,
     )
+
+
+def _objects(images: Sequence[str]) -> tuple[list[tuple[Box, ...]], frozenset[str]]:
+    """The objects of each image, and the nouns of all images of the data set."""
+    by_image: dict[str, tuple[Box, ...]] = dict.fromkeys(images, ())
+    nouns: set[str] = set()
+    for record in iterate_records(paths.RAW / "captions.jsonl"):
+        nouns.update(box.noun for box in record.objects)
+        if record.image in by_image:
+            by_image[record.image] = record.objects
+    return [by_image[image] for image in images], frozenset(nouns)
 
 
 def _strategies(generation: GenerationConfig) -> dict[str, GenerationConfig]:

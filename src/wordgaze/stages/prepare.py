@@ -2,7 +2,6 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,13 @@ from wordgaze.config.params import Params, PrepareParams
 from wordgaze.core import paths
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import atomic_directory, atomic_write, write_json, write_text
-from wordgaze.data.contracts import check
+from wordgaze.data.caption_table import CaptionCounts, caption_parts, write_caption_table
+from wordgaze.data.contracts import check, check_parts
 from wordgaze.data.extra_text import pair_with_images, read_sentences
-from wordgaze.data.preparation import least_count, tokenize_captions, tokenizer_of_params
+from wordgaze.data.object_boxes import BOXES, relative_boxes, write_boxes
+from wordgaze.data.preparation import CaptionTokens, least_count, tokenizer_of_params
 from wordgaze.data.prepared import CAPTIONS, EXTRA_TEXT, VOCABULARY, write_prepared_checksums
-from wordgaze.data.records import SPLITS, Record, assign_splits, read_records
+from wordgaze.data.records import SPLITS, SplitAssigner, iterate_records
 from wordgaze.text.tokenizers import Tokenizer
 from wordgaze.text.tokenizers.advice import HINT, is_unsegmented
 from wordgaze.text.vocabulary import PTB, SPECIAL, Vocabulary
@@ -37,37 +38,39 @@ _log = logging.getLogger(__name__)
 
 
 def run(params: Params) -> None:
-    """Writes ``data/prepared``: ``captions.parquet``, ``vocabulary.json``, a summary and the contracts' reports."""
+    """Writes ``data/prepared``: ``captions.parquet``, ``vocabulary.json``, a summary and the contracts' reports.
+
+    Captions are read and written one part at a time, so that the memory depends on their number by a few bytes each.
+    """
     settings = params.prepare
-    records = assign_splits(read_records(paths.RAW / "captions.jsonl"), settings.dev_share, settings.test_share)
+    source = paths.RAW / "captions.jsonl"
+    splits = SplitAssigner(iterate_records(source), settings.dev_share, settings.test_share)
     with (
         stage_run("prepare", {"prepare": settings.model_dump()}) as tracked,
         atomic_directory(paths.PREPARED) as folder,
     ):
-        tokenizer = tokenizer_of_params(settings, records)
-        captions, wordless = _caption_table(records, tokenizer)
-        train = captions[captions["split"] == "train"]
-        extra = _extra_captions(settings, train, tokenizer)
-        tokens = [text.split() for text in [*train["tokens_text"], *extra["tokens_text"]]]
-        counts = Counter(word for words in tokens for word in words)
+        tokenizer = tokenizer_of_params(settings, map(splits.assigned, iterate_records(source)))
+        captions = CaptionTokens(map(splits.assigned, iterate_records(source)), tokenizer)
+        counts = write_caption_table(folder / CAPTIONS, captions, settings.max_words)
+        extra = _extra_captions(settings, folder / CAPTIONS, counts, tokenizer)
+        for text in extra["tokens_text"]:
+            counts.words.update(text.split())
         min_count = least_count(settings, tokenizer)
-        vocabulary = Vocabulary.count(tokens, min_count, settings.max_vocabulary, tokenizer)
-        is_unsegmented_text = is_unsegmented(counts, len(tokens))
-        _check_usable(captions, vocabulary, counts, settings, is_unsegmented_text)
+        vocabulary = Vocabulary.of_counts(counts.words, min_count, settings.max_vocabulary, tokenizer)
+        _check_usable(counts, vocabulary, settings, is_unsegmented(counts.words, counts.num_train + len(extra)))
         contracts = [
-            check("captions", captions),
-            check("vocabulary", _word_table(vocabulary, counts, min_count)),
+            check_parts("captions", caption_parts(folder / CAPTIONS, counts)),
+            check("vocabulary", _word_table(vocabulary, counts.words, min_count)),
         ]
         for contract in contracts:
             write_text(folder / f"contract_{contract.name}.json", contract.to_json())
             log_contract(tracked, contract)
-        with atomic_write(folder / CAPTIONS) as temporary:
-            captions.drop(columns="splits_of_image").to_parquet(temporary, index=False)
         with atomic_write(folder / EXTRA_TEXT) as temporary:
             extra.to_parquet(temporary, index=False)
-        _write_vocabulary(folder, vocabulary, counts)
-        write_prepared_checksums(folder, vocabulary.tokenizer.files())
-        summary = _summary(captions, vocabulary, counts, wordless) | {"extra_sentences": len(extra)}
+        _write_vocabulary(folder, vocabulary, counts.words)
+        write_boxes(folder, relative_boxes(map(splits.assigned, iterate_records(source)), paths.RAW / "images"))
+        write_prepared_checksums(folder, [BOXES, *vocabulary.tokenizer.files()])
+        summary = _summary(counts, vocabulary, captions.num_wordless) | {"extra_sentences": len(extra)}
         write_json(folder / "summary.json", summary)
         tracked.metrics(summary)
 
@@ -82,15 +85,11 @@ def _write_vocabulary(folder: Path, vocabulary: Vocabulary, counts: Counter[str]
 
 
 def _check_usable(
-    captions: "pd.DataFrame",
-    vocabulary: Vocabulary,
-    counts: Counter[str],
-    settings: PrepareParams,
-    is_unsegmented_text: bool,
+    counts: CaptionCounts, vocabulary: Vocabulary, settings: PrepareParams, is_unsegmented_text: bool
 ) -> None:
     """Raises DataError for an empty split or vocabulary, which few images can lead to; warns of a low coverage, of
     captions whose words were not found, and of many captions that are cut."""
-    images = {split: int((captions.drop_duplicates("image")["split"] == split).sum()) for split in SPLITS}
+    images = counts.num_images()
     counted = ", ".join(f"{split} {count}" for split, count in images.items())
     if not all(images.values()):
         raise DataError(
@@ -108,19 +107,18 @@ def _check_usable(
             "most captions are one long word to the tokenizer %s: %s; %s", settings.tokenizer, HINT, _CHARACTERS
         )
         return
-    _warn_of_cut_captions(captions, settings)
-    _warn_of_lost_text(captions, vocabulary.tokenizer)
-    known = _known_share(vocabulary, counts)
+    _warn_of_cut_captions(counts, settings)
+    _warn_of_lost_text(counts, vocabulary.tokenizer)
+    known = _known_share(vocabulary, counts.words)
     if known < MIN_COVERAGE:
         _log.warning(
             "the vocabulary has %d of %d words, %.0f %% of the training tokens; lower prepare.min_count = %d",
-            len(vocabulary) - len(SPECIAL), len(counts), 100 * known, settings.min_count,
+            len(vocabulary) - len(SPECIAL), len(counts.words), 100 * known, settings.min_count,
         )  # fmt: skip
 
 
-def _warn_of_cut_captions(captions: "pd.DataFrame", settings: PrepareParams) -> None:
-    train = captions[captions["split"] == "train"]
-    cut = float((train["length"] > settings.max_words).mean())
+def _warn_of_cut_captions(counts: CaptionCounts, settings: PrepareParams) -> None:
+    cut = counts.num_cut / counts.num_train
     if cut > MAX_CUT:
         _log.warning(
             "%.0f %% of the training captions have more than prepare.max_words = %d tokens and are cut; raise it, and"
@@ -128,14 +126,11 @@ def _warn_of_cut_captions(captions: "pd.DataFrame", settings: PrepareParams) -> 
         )  # fmt: skip
 
 
-def _warn_of_lost_text(captions: "pd.DataFrame", tokenizer: Tokenizer) -> None:
+def _warn_of_lost_text(counts: CaptionCounts, tokenizer: Tokenizer) -> None:
     """Warns of a tokenizer that does not give captions back, because it drops accents or where words begin."""
     if tokenizer.has_words:
         return
-    train = captions[captions["split"] == "train"][:1000]
-    read = [
-        (text, tokenizer.join(tokens.split())) for text, tokens in zip(train["raw"], train["tokens_text"], strict=True)
-    ]
+    read = [(text, tokenizer.join(tokens.split())) for text, tokens in counts.sample]
     changed = [pair for pair in read if tokenizer.scoring.tokenize(pair[0]) != tokenizer.scoring.tokenize(pair[1])]
     if len(changed) > MAX_CHANGED * len(read):
         _log.warning(
@@ -149,26 +144,19 @@ def _known_share(vocabulary: Vocabulary, counts: Counter[str]) -> float:
     return sum(counts[word] for word in vocabulary.words[len(SPECIAL) :]) / counts.total()
 
 
-def _caption_table(records: Sequence[Record], tokenizer: Tokenizer) -> tuple["pd.DataFrame", int]:
-    """One row per caption with at least one token, and the number of captions without any."""
-    import pandas as pd
-
-    tokenized, wordless = tokenize_captions(records, tokenizer)
-    rows = [(*each[:3], " ".join(each.text.split()), " ".join(each.tokens), len(each.tokens)) for each in tokenized]
-    table = pd.DataFrame(rows, columns=["image", "split", "caption_id", "raw", "tokens_text", "length"])
-    table["splits_of_image"] = table.groupby("image")["split"].transform("nunique")
-    return table, wordless
-
-
-def _extra_captions(settings: PrepareParams, train: "pd.DataFrame", tokenizer: Tokenizer) -> "pd.DataFrame":
+def _extra_captions(
+    settings: PrepareParams, table: Path, counts: CaptionCounts, tokenizer: Tokenizer
+) -> "pd.DataFrame":
     """The sentences of ``extra_text``, one row each, with the training image that a sentence is paired with."""
     import pandas as pd
 
     rows = []
     if settings.extra_text:
         by_image: dict[str, list[list[str]]] = {}
-        for image, text in zip(train["image"], train["tokens_text"], strict=True):
-            by_image.setdefault(image, []).append(text.split())
+        for part in caption_parts(table, counts) if counts.num_train else ():
+            train = part[part["split"] == "train"]
+            for image, text in zip(train["image"], train["tokens_text"], strict=True):
+                by_image.setdefault(image, []).append(text.split())
         paired = pair_with_images(read_sentences(Path(settings.extra_text), tokenizer), by_image)
         rows = [(image, " ".join(words)) for image in sorted(paired) for words in paired[image]]
         _log.info("extra text: %d sentences for %d training images", len(rows), len(paired))
@@ -189,14 +177,14 @@ def _word_table(vocabulary: Vocabulary, counts: Counter[str], min_count: int) ->
     )
 
 
-def _summary(captions: "pd.DataFrame", vocabulary: Vocabulary, counts: Counter[str], wordless: int) -> dict[str, float]:
-    images = captions.groupby("split")["image"].nunique()
+def _summary(counts: CaptionCounts, vocabulary: Vocabulary, wordless: int) -> dict[str, float]:
+    images = counts.num_images()
     return {
-        **{f"images_{split}": int(images[split]) for split in ("train", "dev", "test")},
-        "captions": len(captions),
+        **{f"images_{split}": images[split] for split in SPLITS},
+        "captions": counts.num_captions,
         "captions_without_words": wordless,
         "vocabulary": len(vocabulary),
-        "words_in_train": len(counts),
-        "known_share_of_train_tokens": round(_known_share(vocabulary, counts), 6),
-        "mean_length": round(float(captions["length"].mean()), 6),
+        "words_in_train": len(counts.words),
+        "known_share_of_train_tokens": round(_known_share(vocabulary, counts.words), 6),
+        "mean_length": round(counts.num_tokens / counts.num_captions, 6),
     }

@@ -15,15 +15,16 @@ from wordgaze.core.device import pick_device
 from wordgaze.core.files import atomic_write, fingerprint, sha256, write_json
 from wordgaze.core.progress import counter
 from wordgaze.core.source import code_fingerprint
+from wordgaze.data.object_boxes import read_boxes
 from wordgaze.data.prepared import Prepared
+from wordgaze.distributed.launch import started_ranks
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.inference.folder_names import WEIGHTS
 from wordgaze.text.word_vectors import WordVectors, read_vectors
 from wordgaze.tracking.lineage import log_splits
 from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun, stage_run
-from wordgaze.training.distributed import Ranks
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.initial import with_words_of
-from wordgaze.training.launch import started_ranks
 from wordgaze.training.trainer import EpochMetrics
 from wordgaze.training.training_images import image_checksums, training_images
 from wordgaze.vision.feature_store import FeatureStore
@@ -102,6 +103,7 @@ def _task(stage: str, params: Params, settings: TrainParams, start: Path | None,
         start=start, vectors=vectors, image_folder=paths.RAW / "images",
         code=fingerprint(code_fingerprint(stage), params.fixes_kernels), dataset=params.dataset.name,
         seen=seen_images(stage, params, prepared, start) if ranks.is_first else None,
+        boxes=read_boxes(paths.PREPARED) if settings.attention_supervision else {},
     )  # fmt: skip
 
 

@@ -209,6 +209,12 @@ cup+holder bottle+opener knife+block flower+bed family+room baby+carriage couple
 _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
 
 
+def lexicon_of(nouns: Iterable[str]) -> Lexicon:
+    """COCO's names of objects with their synonyms where these cover all nouns, else the nouns themselves."""
+    names, coco = frozenset(nouns), coco_lexicon()
+    return coco if names <= coco.names else Lexicon(names)
+
+
 def coco_lexicon() -> Lexicon:
     """The 80 objects of COCO with everyday synonyms, and phrases in which the word of an object has another meaning.
 

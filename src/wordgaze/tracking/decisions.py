@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from wordgaze.core.files import stable_json
 from wordgaze.core.source import code_fingerprint
-from wordgaze.evaluation.results import Result
+from wordgaze.evaluation.result_types import Result
 from wordgaze.tracking.gate import GateRow
 from wordgaze.tracking.gate_data import GateIdentity
 from wordgaze.tracking.runs import COMMIT

@@ -9,7 +9,8 @@ from functools import cached_property
 from wordgaze.config.params import GateParams
 from wordgaze.core.errors import TrackingError
 from wordgaze.evaluation.comparison import Comparison
-from wordgaze.evaluation.results import SCORE_LABELS, OptionalValue, Result, ScoreDifference
+from wordgaze.evaluation.result_types import SCORE_LABELS, OptionalValue, Result
+from wordgaze.evaluation.results import ScoreDifference
 from wordgaze.metrics.failures import repeats
 from wordgaze.tracking.gate_captions import Candidate, gate_captions, seconds_per_image
 from wordgaze.tracking.gate_data import GateData

@@ -12,7 +12,7 @@ from wordgaze.data.datasets.folder import Folder
 from wordgaze.data.datasets.source import Found
 from wordgaze.data.prepared import Prepared
 from wordgaze.data.records import Record, Split, read_records
-from wordgaze.evaluation.results import Result
+from wordgaze.evaluation.result_types import Result
 from wordgaze.metrics.hallucination import Chair
 from wordgaze.text.objects import Lexicon, coco_lexicon
 from wordgaze.text.tokenizers import RULE_BASED, Tokenizer

@@ -2,7 +2,8 @@
 
 from pydantic import ValidationError
 
-from wordgaze.config.params import TrackingParams, read_yaml
+from wordgaze.config.params import TrackingParams
+from wordgaze.config.yaml_files import read_yaml
 from wordgaze.core import paths
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.settings import problems_of

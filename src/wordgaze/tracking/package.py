@@ -94,29 +94,29 @@ def signature(decode: "GenerationConfig") -> "ModelSignature":
     """The signature of the packaged model; see ``pyfunc_model`` for its columns."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array, Object, Property
+    from mlflow.types.schema import Array
 
     kinds = {str: "string", bool: "boolean", int: "long", float: "double"}
-    settings = decode.model_dump() | {"num_return_sequences": 1, "seed": 0, "attention": False}
+    settings = decode.model_dump() | {
+        "num_return_sequences": 1, "seed": 0, "attention": False, "on_error": "raise",
+    }  # fmt: skip
     params = [
         ParamSpec(name, "string", list(value), shape=(-1,))
         if isinstance(value, tuple)
         else ParamSpec(name, kinds[type(value)], value)
         for name, value in settings.items()
     ]
-    numbers = Array(DataType.double)
-    caption = [
-        Property("caption", DataType.string),
-        *(Property(name, DataType.double) for name in ("log_prob", "score", "probability")),
-        Property("words", Array(DataType.string)),
-        Property("word_log_probs", numbers),
-        Property("confidence", DataType.double, required=False),
-        Property("is_outlier", DataType.boolean, required=False),
-        Property("attention", Array(numbers), required=False),
-        Property("grid", Array(DataType.long), required=False),
+    # What every row has: Spark takes these columns from each prediction, and lacks none. Those that only some params
+    # add are not among them.
+    outputs = [
+        ColSpec(DataType.string, "caption", required=False),
+        *(ColSpec(DataType.double, name, required=False) for name in ("log_prob", "score", "probability")),
+        ColSpec(Array(DataType.string), "words"),
+        ColSpec(Array(DataType.double), "word_log_probs"),
+        ColSpec(DataType.double, "confidence", required=False),
+        ColSpec(DataType.boolean, "is_outlier", required=False),
+        ColSpec(DataType.string, "error", required=False),
     ]
-    outputs = [ColSpec(part.dtype, part.name, required=part.required) for part in caption]
-    outputs.append(ColSpec(Array(Object(caption)), "captions", required=False))
     return ModelSignature(Schema([ColSpec("string", "image")]), Schema([*outputs]), ParamSchema(params))
 
 

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from wordgaze.evaluation.results import OptionalValue, Result
+from wordgaze.evaluation.result_types import OptionalValue, Result
 from wordgaze.tracking.decisions import Decision, read_decisions
 from wordgaze.tracking.evaluation import SCORES_TAG
 from wordgaze.tracking.names import model_name

@@ -1,10 +1,11 @@
 """Training data: images with all their captions, in batches."""
 
 import math
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -22,6 +23,40 @@ class Example:
 
     image: str
     captions: tuple[tuple[int, ...], ...]
+
+
+class ExampleTable(Sequence[Example]):
+    """Examples in arrays, 4 bytes a token instead of 8 and more: the captions of one are made when it is read."""
+
+    def __init__(self, examples: Iterable[Example] = ()) -> None:
+        self.images: list[str] = []
+        self._tokens, self._caption_ends, self._ends = array("i"), array("q"), array("q")
+        for example in examples:
+            self.images.append(example.image)
+            for caption in example.captions:
+                self._tokens.extend(caption)
+                self._caption_ends.append(len(self._tokens))
+            self._ends.append(len(self._caption_ends))
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Example]: ...
+
+    def __getitem__(self, place: int | slice) -> Example | list[Example]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        number = range(len(self))[place]
+        captions = range(self._ends[number - 1] if number else 0, self._ends[number])
+        return Example(self.images[number], tuple(map(self._caption, captions)))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _caption(self, number: int) -> tuple[int, ...]:
+        start = self._caption_ends[number - 1] if number else 0
+        return tuple(self._tokens[start : self._caption_ends[number]])
 
 
 class BatchSize(NamedTuple):
@@ -114,11 +149,11 @@ class BatchLoader:
     Features that are larger than the memory are shuffled in windows: see :mod:`wordgaze.vision.feature_windows`.
     """
 
-    def __init__(self, examples: Sequence[Example], source: FeatureSource, batch_size: int, seed: int) -> None:
-        self.examples, self.source, self.batch_size, self.seed = examples, source, batch_size, seed
+    def __init__(self, examples: Iterable[Example], source: FeatureSource, batch_size: int, seed: int) -> None:
+        self.examples, self.source, self.batch_size, self.seed = ExampleTable(examples), source, batch_size, seed
         self.rank, self.world_size = 0, 1
         self.windows: FeatureWindows | None = None
-        self.shuffle_in(shards_per_window(source, [example.image for example in examples]))
+        self.shuffle_in(shards_per_window(source, self.examples.images))
 
     def divide(self, rank: int, world_size: int) -> None:
         """Makes the batches from now on the parts of this rank."""
@@ -130,7 +165,7 @@ class BatchLoader:
         store = self.windows.store if self.windows else self.source
         self.window, self.windows, self.source = window, None, store
         if window and isinstance(store, FeatureStore):
-            self.source = self.windows = FeatureWindows(store, [example.image for example in self.examples], window)
+            self.source = self.windows = FeatureWindows(store, self.examples.images, window)
 
     def __len__(self) -> int:
         return math.ceil(len(self.examples) / self.batch_size)

@@ -2,26 +2,30 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.core.errors import ParamsError
 from wordgaze.core.files import fingerprint, sha256
-from wordgaze.data.prepared import Prepared
+from wordgaze.data.object_boxes import TrainingBoxes
+from wordgaze.data.prepared import Prepared, captions_fingerprint
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.neighbours import MAX_TRAIN_IMAGES, NeighbourReranker
 from wordgaze.inference.caption_features import caption_features
 from wordgaze.inference.captioner_folder import CaptionerParts, save_captioner
 from wordgaze.inference.folder_names import TRAINING_IMAGES, WEIGHTS
-from wordgaze.metrics.cider import Cider
+from wordgaze.metrics.cider import cider_score
+from wordgaze.metrics.document_frequencies import document_frequencies
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.word_vectors import WordVectors
+from wordgaze.training.attention_supervision import AttentionSupervision
 from wordgaze.training.batches import BatchLoader, Example
 from wordgaze.training.confidence import fit_confidence, mean_features
-from wordgaze.training.distributed import Ranks
 from wordgaze.training.initial import continued_decoder
 from wordgaze.training.new_words import add_words
 from wordgaze.training.self_critical import SelfCriticalLoss
@@ -46,7 +50,8 @@ class TrainingTask:
     start: the captioner folder whose training continues, if any. vectors: word vectors to initialise the embedding
     with, for a decoder that is trained from scratch. image_folder: needed only to fine-tune the encoder.
     code: the fingerprint of the source code. dataset: the name of the data set, which the captioner states. seen: the
-    checksums of the images that the captioner is trained on, which it states too; None if they are unknown.
+    checksums of the images that the captioner is trained on, which it states too; None if they are unknown. boxes:
+    those of the objects in the training images, for ``attention_supervision``.
     """
 
     prepared: Prepared
@@ -61,20 +66,18 @@ class TrainingTask:
     code: str = ""
     dataset: str = ""
     seen: frozenset[str] | None = None
+    boxes: TrainingBoxes = field(default_factory=dict)
 
     def checksums(self) -> dict[str, str]:
         """Checksums of all that the weights depend on, by names that people know; ranks have to have the same."""
         settings = self.settings.model_dump(exclude={"checkpoint_seconds", "devices"})
-        data = [
-            self.prepared.captions["train"],
-            self.prepared.captions["dev"],
-            self.prepared.extra,
-            self.prepared.vocabulary.words,
-        ]
+        prepared = self.prepared
+        captions = (prepared.captions["train"], prepared.captions["dev"], prepared.extra)
+        data = [*map(captions_fingerprint, captions), prepared.vocabulary.words]
         values: dict[str, object] = {
             "source code": self.code,
             "params.yaml": [self.model.model_dump(), settings, self.max_words, self.seed],
-            "data/prepared": data,
+            "data/prepared": [*data, *([self.boxes] if self.boxes else [])],
             "data/features": self.store.fingerprint,
             "captioner to start from": sha256(self.start / WEIGHTS) if self.start else "",
             "word vectors": self.vectors.matrix.tolist() if self.vectors else [],
@@ -93,7 +96,7 @@ class TrainingTask:
         width = self.vectors.matrix.shape[1] if self.vectors else 0
         decoder = Decoder(self.model, self.store.spec.channels, len(self.prepared.vocabulary), width)
         if self.model.standardise:
-            images = [example.image for example in self.examples()]
+            images = self.images()
             step = max(1, len(images) // STANDARDISE_IMAGES)
             decoder.standardise(self.store.read(images[::step][:STANDARDISE_IMAGES]))
         if self.vectors:
@@ -111,53 +114,72 @@ class TrainingTask:
 
     def build_objective(self) -> Objective:
         """What training minimises."""
-        settings = self.settings
+        settings, attention = self.settings, self.build_attention_supervision()
         if not isinstance(settings, FinetuneParams) or settings.objective == "xe":
-            return Objective()
+            return Objective(attention=attention)
         vocabulary, references = self.prepared.vocabulary, self.prepared.captions["train"]
         self_critical = SelfCriticalLoss(vocabulary, references, settings, self.max_words)
-        return Objective(settings.cross_entropy_weight if settings.objective == "both" else 0.0, self_critical)
+        weight = settings.cross_entropy_weight if settings.objective == "both" else 0.0
+        return Objective(weight, self_critical, attention)
+
+    def build_attention_supervision(self) -> AttentionSupervision | None:
+        """The term that draws attention into the boxes of objects, if it is asked for.
+
+        Raises ParamsError where there are no boxes, or captions whose nouns cannot be matched with theirs.
+        """
+        weight, vocabulary = self.settings.attention_supervision, self.prepared.vocabulary
+        if not weight:
+            return None
+        if not self.boxes:
+            raise ParamsError(
+                f"attention_supervision is {weight:g}, and no training image has boxes of objects; set it to 0, or name"
+                " a file of boxes in dataset.boxes"
+            )
+        if not (vocabulary.tokenizer.is_english and vocabulary.tokenizer.has_words):
+            raise ParamsError(
+                f"attention_supervision is {weight:g}, and the nouns of boxes are found in English words alone, not in"
+                f" those of the tokenizer {vocabulary.tokenizer.name}; set it to 0"
+            )
+        return AttentionSupervision(vocabulary, self.boxes, self.store.spec.grid, weight)
 
     def known_captions(self) -> dict[str, list[list[str]]]:
         """The captions of the training images that a captioner knows after training, from all over the data set."""
-        every = sorted(self.prepared.captions["train"].items())
-        return dict(every[:: math.ceil(len(every) / MAX_TRAIN_IMAGES)])
+        train = self.prepared.captions["train"]
+        known = sorted(train)[:: max(1, math.ceil(len(train) / MAX_TRAIN_IMAGES))]
+        return {image: train[image] for image in known}
 
-    def examples(self) -> list[Example]:
-        """The training images with their captions as indices, ``max_train_images`` of them."""
-        train = sorted(self.prepared.captions["train"].items())
+    def images(self) -> list[str]:
+        """The training images, ``max_train_images`` of them."""
+        train = sorted(self.prepared.captions["train"])
         # A fixed stride picks the images from all over the data set, and makes each set a part of every larger one.
         order = sorted(range(len(train)), key=lambda i: (i * 7919) % len(train))
-        chosen = sorted(order[: self.settings.max_train_images or None])
-        encode = self.prepared.vocabulary.encode
-        return [
-            Example(image, tuple(tuple(encode(words, self.max_words)) for words in captions))
-            for image, captions in (train[i] for i in chosen)
-        ]
+        return [train[i] for i in sorted(order[: self.settings.max_train_images or None])]
 
-    def extra_examples(self) -> list[Example]:
-        """The sentences of ``prepare.extra_text`` with the images that stand for them; none for a reward, which needs
-        references of the image."""
+    def examples(self) -> Iterator[Example]:
+        """The training images with their captions as indices, and the sentences of ``prepare.extra_text`` with the
+        images that stand for them; without these for a reward, which needs references of the image."""
+        images = self.images()
+        for image in images:
+            yield self._example(image, self.prepared.captions["train"][image])
         if isinstance(self.settings, FinetuneParams) and self.settings.objective != "xe":
-            return []
-        chosen = {example.image for example in self.examples()}
+            return
+        for image in sorted(set(images).intersection(self.prepared.extra)):
+            for part in _in_parts(self.prepared.extra[image], EXTRA_PER_EXAMPLE):
+                yield self._example(image, part)
+
+    def _example(self, image: str, captions: Sequence[Sequence[str]]) -> Example:
         encode = self.prepared.vocabulary.encode
-        return [
-            Example(image, tuple(tuple(encode(words, self.max_words)) for words in part))
-            for image, sentences in sorted(self.prepared.extra.items())
-            if image in chosen
-            for part in _in_parts(sentences, EXTRA_PER_EXAMPLE)
-        ]
+        return Example(image, tuple(tuple(encode(words, self.max_words)) for words in captions))
 
     def dev_score(self, source: FeatureSource) -> Callable[[Decoder], float]:
         """Gives a function that computes the CIDEr of greedy captions of the dev images, read from ``source``."""
         images, references = self.prepared.references("dev", self.settings.max_dev_images)
-        cider, vocabulary = Cider(references), self.prepared.vocabulary
+        frequencies, vocabulary = document_frequencies(references), self.prepared.vocabulary
         greedy = GenerationConfig(strategy="greedy", max_new_tokens=self.max_words)
 
         def score(decoder: Decoder) -> float:
             captions = caption_features(decoder, vocabulary, source, images, greedy, DEV_BATCH_SIZE)
-            return cider.score([best.words for best, *_ in captions])
+            return cider_score([best.words for best, *_ in captions], references, frequencies)
 
         return score
 
@@ -181,7 +203,7 @@ def fit(
         images, encoder = task.image_folder, finetuned.encoder
         assert images, "an encoder is trained from images"
         inputs, features = ImagePixels(images, encoder), ImageFeatures(images, encoder)
-    batches = BatchLoader([*task.examples(), *task.extra_examples()], inputs, task.settings.batch_size, task.seed)
+    batches = BatchLoader(task.examples(), inputs, task.settings.batch_size, task.seed)
     if ranks:  # a rank with less memory must not shuffle in other windows
         batches.shuffle_in(ranks.from_first(lambda: batches.window))
     trainer = Trainer(

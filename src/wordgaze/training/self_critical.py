@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from wordgaze.config.params import FinetuneParams
+from wordgaze.core.lazy_sequence import LazySequence
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
 from wordgaze.generation.outputs import Caption
 from wordgaze.metrics.base import Tokens
 from wordgaze.metrics.bleu import Bleu
-from wordgaze.metrics.cider import Cider, document_frequencies
+from wordgaze.metrics.cider import Cider
+from wordgaze.metrics.document_frequencies import document_frequencies
 from wordgaze.metrics.failures import dangles, repeats
 from wordgaze.models.decoder import Decoder, DecoderOutput
 from wordgaze.text.function_words import FUNCTION_WORDS
@@ -91,7 +93,8 @@ class Reward:
 
     def __init__(self, references: Mapping[str, Sequence[Tokens]], bleu_weight: float) -> None:
         self.references, self.bleu_weight = references, bleu_weight
-        self.frequencies = document_frequencies([self._with_end(image) for image in references])
+        images = list(references)
+        self.frequencies = document_frequencies(LazySequence(len(images), lambda i: self._with_end(images[i])))
 
     def __call__(self, images: Sequence[str], samples: Sequence[Sequence[Caption]]) -> Tensor:
         """The rewards (B, K) of K samples for each of B images."""

@@ -15,6 +15,7 @@ from wordgaze.core.out_of_memory import free_memory
 from wordgaze.models.cuda_graphs import GraphedRecurrence
 from wordgaze.models.decoder import Decoder, DecoderOutput, Recurrence
 from wordgaze.models.kernels.packing import BatchPart
+from wordgaze.training.attention_supervision import AttentionSupervision
 from wordgaze.training.batches import Batch
 from wordgaze.training.losses import LossOutput, captioning_loss, sum_outputs
 from wordgaze.training.random_state import random_state, set_random_state
@@ -26,10 +27,12 @@ Term = Callable[[Tensor, Batch, float | None], LossOutput]
 
 @dataclass(frozen=True)
 class Objective:
-    """What training minimises: ``cross_entropy_weight`` times the captioning loss, plus ``self_critical``, if any."""
+    """What training minimises: ``cross_entropy_weight`` times the captioning loss, to which ``attention`` adds a term,
+    if any, plus ``self_critical``, if any."""
 
     cross_entropy_weight: float = 1.0
     self_critical: SelfCriticalLoss | None = None
+    attention: AttentionSupervision | None = None
 
 
 class TrainStep:
@@ -124,7 +127,12 @@ class TrainStep:
         else:
             place = part._replace(captions=part.captions.to(features.device)) if part else None
             output = self._forward(features, captions, "cross_entropy", place)
-        return captioning_loss(output, self.params, baseline, batch.shares())
+        loss = captioning_loss(output, self.params, baseline, batch.shares())
+        if self.objective.attention is None:
+            return loss
+        supervised = self.objective.attention.loss(output, batch)
+        metrics = {**loss.metrics, "attention_loss": float(supervised.detach())}
+        return LossOutput(loss.loss + supervised, metrics, loss.reward)
 
     def _self_critical(self, loss: SelfCriticalLoss, features: Tensor, batch: Batch, _: float | None) -> LossOutput:
         def forward(features: Tensor, captions: Tensor) -> DecoderOutput:

@@ -20,10 +20,11 @@ from torch import Tensor
 from wordgaze.config.params import TrainParams
 from wordgaze.core.device import pick_device, pick_dtype
 from wordgaze.core.errors import ModelError
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.models.decoder import Decoder
 from wordgaze.training.batches import Batch, BatchLoader
 from wordgaze.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
-from wordgaze.training.distributed import DataParallel, Ranks
+from wordgaze.training.distributed import DataParallel
 from wordgaze.training.losses import update_baseline
 from wordgaze.training.random_state import random_state, set_random_state
 from wordgaze.training.train_step import Objective, TrainStep

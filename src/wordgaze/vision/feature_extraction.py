@@ -1,6 +1,7 @@
 """Computes the features of image files, batch by batch, and writes them to shards."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor
 from wordgaze.config.params import FeaturesParams
 from wordgaze.core.device import pick_device, pick_dtype
 from wordgaze.core.parallel import available_cpus, map_ahead
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.vision.decoding_process import decode_reduced
 from wordgaze.vision.encoders import CPU_BATCH, Encoder
 from wordgaze.vision.feature_shards import ShardFolder, write_shards
@@ -36,16 +38,19 @@ def extract_features(
     pictures: PictureKeys,
     folder: Path,
     previous: Sequence[ShardFolder] = (),
+    ranks: Ranks | None = None,
 ) -> int:
     """Writes the features of ``pictures``, files of ``image_folder``, to shards in ``folder``.
 
     Features that are there, or in ``previous``, are not computed again. On a CPU each core opens and encodes a few
-    images at a time. On a GPU the images of a batch are opened by all cores. Raises ImageError for an image that cannot
-    be read, or that has changed since its key was computed. Returns how many pictures were computed.
+    images at a time. On a GPU the images of a batch are opened by all cores. Several ranks divide the shards and the
+    cores. Raises ImageError for an image that cannot be read, or that has changed since its key was computed, and
+    DistributedError if a rank was lost. Returns how many pictures were computed.
     """
+    ranks = ranks or Ranks()
     device = pick_device(settings.device)
     fast: list[Encoder] = []
-    extract = _with_cores if device.type == "cpu" else _with_gpu
+    extract = _with_cores if device.type == "cpu" else partial(_with_gpu, threads=ranks.share_of(available_cpus()))
     size = settings.batch_size or (CPU_BATCH if device.type == "cpu" else _GPU_BATCH)
 
     @torch.inference_mode()
@@ -53,9 +58,14 @@ def extract_features(
         if not fast:  # which takes a second or more, and may not be needed
             fast.append(encoder.optimised(device, pick_dtype(settings.precision, device)))
         files = [_ImageFile(image_folder / name, key) for name, key in zip(names, keys, strict=True)]
-        return torch.cat(list(extract(fast[0], files, size))).contiguous()
+        features = []
+        for batch in extract(fast[0], files, size):
+            ranks.check()
+            features.append(batch)
+        return torch.cat(features).contiguous()
 
-    return write_shards(folder, pictures, settings.dtype, encode, previous)
+    with ranks.divided_threads():
+        return write_shards(folder, pictures, settings.dtype, encode, previous, ranks)
 
 
 def computed_by(settings: FeaturesParams) -> dict[str, str]:
@@ -101,9 +111,9 @@ def _with_cores(encoder: Encoder, files: Sequence[_ImageFile], size: int) -> Ite
         torch.set_num_threads(threads)  # of threads that start later: they take the number that was set last
 
 
-def _with_gpu(encoder: Encoder, files: Sequence[_ImageFile], size: int) -> Iterator[Tensor]:
+def _with_gpu(encoder: Encoder, files: Sequence[_ImageFile], size: int, threads: int) -> Iterator[Tensor]:
     # Decoded images wait as uint8: at most those of two batches, and at most PIXEL_MEMORY bytes.
     ahead = max(1, min(2 * size, PIXEL_MEMORY // (3 * encoder.spec.image_size**2)))
-    pixels = map_ahead(lambda file: _pixels(encoder, file), files, available_cpus(), ahead)
+    pixels = map_ahead(lambda file: _pixels(encoder, file), files, threads, ahead)
     for batch in iter(lambda: list(islice(pixels, size)), []):
         yield _features(encoder, batch, size)

@@ -21,12 +21,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wordgaze.config.params import FeatureDtype
-from wordgaze.core.checksums import check_file, read_checksums, read_tensors, write_checksums
+from wordgaze.core.checksums import CHECKSUMS, check_file, read_checksums, read_tensors, write_checksums
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import atomic_write, sha256, write_tensors
 from wordgaze.core.progress import track
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.vision.picture_keys import KEY_BYTES, PictureKeys, ShardNumber
 from wordgaze.vision.quantisation import quantise
+from wordgaze.vision.shard_objects import ShardObjects
 
 GRIDS, PICTURES, NORM = "features", "pictures", "norm"
 
@@ -40,38 +42,51 @@ Encode = Callable[[Sequence[str], Sequence[bytes]], Tensor]
 
 
 class ShardFolder:
-    """The shards of a folder that were computed before, of whatever pictures, with their checksums."""
+    """The shards of a folder that were computed before, of whatever pictures, with their checksums.
 
-    def __init__(self, folder: Path, checksums: Mapping[str, str]) -> None:
-        self.folder, self.checksums = folder, dict(checksums)
+    objects: where the shards are that the folder itself does not have.
+    """
+
+    def __init__(self, folder: Path, checksums: Mapping[str, str], objects: ShardObjects | None = None) -> None:
+        self.folder, self.checksums, self.objects = folder, dict(checksums), objects
         self._totals = sorted({shard.total for name in checksums if (shard := ShardNumber.of_name(name))})
         self._damaged: set[str] = set()
 
     @classmethod
-    def open(cls, folder: Path) -> "ShardFolder":
-        """The shards that are in a folder's SHA256SUMS; none, with a warning, if that is damaged.
+    def open(cls, folder: Path, objects: ShardObjects | None = None) -> "ShardFolder":
+        """The shards that are in a folder's SHA256SUMS, or in the lists of several ranks; a damaged list has none, with
+        a warning.
 
         A shard without a checksum is not there either: the process ended before it wrote that.
         """
-        try:
-            listed = read_checksums(folder, remedy=_AGAIN)
-        except DataError as error:
-            _log.warning("%s", error)
-            listed = {}
-        is_there = {name for name in listed if ShardNumber.of_name(name) and (folder / name).exists()}
-        return cls(folder, {name: listed[name] for name in sorted(is_there)})
+        listed: dict[str, str] = {}
+        for file in (CHECKSUMS, *(path.name for path in _lists_of_ranks(folder))):
+            try:
+                listed |= read_checksums(folder, remedy=_AGAIN, file=file)
+            except DataError as error:
+                _log.warning("%s", error)
+        is_there = {name for name in listed if ShardNumber.of_name(name) and (objects or (folder / name).exists())}
+        return cls(folder, {name: listed[name] for name in sorted(is_there)}, objects)
 
     def overlapping(self, shard: ShardNumber) -> list[str]:
         """The names of the shards that may have pictures of ``shard``."""
         return [name for name in self._names_of(shard) if name not in self._damaged]
 
+    def path(self, name: str) -> Path:
+        """The file of a shard. Raises DataError if it is an object that cannot be read."""
+        path = self.folder / name
+        return self.objects.fetch(self.checksums[name]) if self.objects and not path.exists() else path
+
     def keys(self, name: str) -> NDArray[np.uint8]:
         """The keys of a shard's pictures (N, KEY_BYTES); none, with a warning, if it cannot be read."""
         try:
-            with safe_open(self.folder / name, "pt") as file:
+            with safe_open(self.path(name), "pt") as file:
                 keys: NDArray[np.uint8] = file.get_tensor(PICTURES).numpy()
             if keys.ndim != 2 or keys.shape[1] != KEY_BYTES or keys.dtype != np.uint8:
                 raise ValueError(f"its keys have the shape {keys.shape}")
+        except DataError as error:
+            self._warn(name, f"{error}; {_AGAIN}")
+            return np.empty((0, KEY_BYTES), np.uint8)
         except (OSError, SafetensorError, ValueError) as error:
             self._warn(name, f"{self.folder / name} cannot be read ({error}); {_AGAIN}")
             return np.empty((0, KEY_BYTES), np.uint8)
@@ -80,7 +95,7 @@ class ShardFolder:
     def is_undamaged(self, name: str) -> bool:
         """Whether a shard fits its checksum; a warning says if not."""
         try:
-            check_file(self.folder / name, self.checksums[name], _AGAIN)
+            check_file(self.path(name), self.checksums[name], _AGAIN)
         except DataError as error:
             self._warn(name, str(error))
         return name not in self._damaged
@@ -88,7 +103,7 @@ class ShardFolder:
     def read(self, name: str) -> dict[str, Tensor]:
         """The tensors of a shard, in a mapped file; none, with a warning, if it is damaged."""
         try:
-            return read_tensors(self.folder / name, self.checksums[name], _AGAIN)
+            return read_tensors(self.path(name), self.checksums[name], _AGAIN)
         except DataError as error:
             self._warn(name, str(error))
             return {}
@@ -107,13 +122,12 @@ class ShardFolder:
 
 @dataclass
 class _Plan:
-    """A shard that is to be written, and where the rows of its pictures are. whole: a file that is that shard."""
+    """A shard that is to be written, and where the rows of its pictures are. whole: the folder that has that shard."""
 
     shard: ShardNumber
     names: list[str]
     keys: list[bytes]
-    whole: Path | None = None
-    checksum: str = ""
+    whole: ShardFolder | None = None
     rows: dict[bytes, tuple[dict[str, Tensor], int]] = field(default_factory=dict)
 
     def missing(self) -> list[int]:
@@ -132,30 +146,55 @@ def write_shards(
     dtype: FeatureDtype,
     encode: Encode,
     previous: Sequence[ShardFolder] = (),
+    ranks: Ranks | None = None,
 ) -> int:
     """Writes the shards of ``pictures`` to ``folder``, which may hold some of them, or others, from before.
 
     Only the features of pictures are computed that are neither there nor in ``previous``. Shards are written
     atomically, so a call after an interruption computes what is missing. A damaged shard counts as missing, with a
     warning. The checksums of the shards are in SHA256SUMS afterwards. Returns how many pictures were computed.
+
+    Of several ranks, which share the folder, each writes every so many-th shard and a list of checksums of its own, so
+    that what is done is kept for any number of ranks.
     """
+    ranks = ranks or Ranks()
     folder.mkdir(parents=True, exist_ok=True)
+    ranks.from_first(lambda: _merge_lists(folder))
     own = ShardFolder.open(folder)
-    sources, checksums, shards = [own, *previous], dict(own.checksums), list(pictures.shards())
+    sources, shards = [own, *previous], list(pictures.shards())[ranks.rank :: ranks.world_size]
+    checksums = dict(own.checksums) if ranks.is_first else {}
+    file = CHECKSUMS if ranks.is_first else f"{CHECKSUMS}.{ranks.rank}"
     computed = 0
-    _report(pictures, sources)
-    together = max(1, _TOGETHER * len(shards) // max(1, len(pictures.keys)))
+    if ranks.is_first:
+        _report(pictures, sources)
+    together = max(1, _TOGETHER * len(shards) * ranks.world_size // max(1, len(pictures.keys)))
     for start in track(range(0, len(shards), together), "features: shards"):
         plans = [_planned(pictures, shard, rows, sources) for shard, rows in shards[start : start + together]]
         computed += _compute(plans, dtype, encode)
-        replaced = {plan.shard.name for plan in plans if plan.whole != folder / plan.shard.name} & set(checksums)
+        replaced = {plan.shard.name for plan in plans if plan.whole is not own} & set(checksums)
         if replaced:
             checksums = {name: value for name, value in checksums.items() if name not in replaced}
-            write_checksums(folder, checksums, checksums)
+            write_checksums(folder, checksums, checksums, file)
         for plan in plans:
             checksums[plan.shard.name] = _write(plan, folder / plan.shard.name)
+        write_checksums(folder, checksums, checksums, file)
+    total = sum(ranks.all_gather(computed))
+    ranks.from_first(lambda: _merge_lists(folder))
+    return total
+
+
+def _lists_of_ranks(folder: Path) -> list[Path]:
+    """The lists of checksums that ranks other than the first have written."""
+    return sorted(folder.glob(f"{CHECKSUMS}.*"))
+
+
+def _merge_lists(folder: Path) -> None:
+    """Puts the checksums of all ranks, of this run or of one that was interrupted, into SHA256SUMS."""
+    if lists := _lists_of_ranks(folder):
+        checksums = ShardFolder.open(folder).checksums
         write_checksums(folder, checksums, checksums)
-    return computed
+        for path in lists:
+            path.unlink()
 
 
 def _report(pictures: PictureKeys, sources: Sequence[ShardFolder]) -> None:
@@ -178,7 +217,7 @@ def _planned(pictures: PictureKeys, shard: ShardNumber, rows: slice, sources: Se
             stored = source.keys(name)
             if name == shard.name and np.array_equal(stored, keys):
                 if source.is_undamaged(name):
-                    plan.whole, plan.checksum = source.folder / name, source.checksums[name]
+                    plan.whole = source
                     return plan
                 continue
             found = {bytes(key): row for row, key in enumerate(stored)}
@@ -226,9 +265,9 @@ def _write(plan: _Plan, path: Path) -> str:
     if plan.whole is None:
         write_tensors(path, plan.tensors())
         return sha256(path)
-    if plan.whole != path:
-        _copy(plan.whole.resolve(), path)
-    return plan.checksum
+    if plan.whole.folder != path.parent:
+        _copy(plan.whole.path(path.name).resolve(), path)
+    return plan.whole.checksums[path.name]
 
 
 def _copy(source: Path, target: Path) -> None:

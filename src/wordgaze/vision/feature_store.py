@@ -7,6 +7,8 @@ index.parquet         image, shard, row
 shard-*.safetensors   the features: see :mod:`wordgaze.vision.feature_shards`
 SHA256SUMS            the checksums of these files; while they are computed, those of the complete shards
 
+The shards may be at an address instead, which the manifest states: see :mod:`wordgaze.vision.shard_objects`.
+
 The same pictures give the same files, whether they were computed at once or some were added later: see
 :mod:`wordgaze.vision.picture_keys`. A shard is checked when the first row of it is read: 0.6 s for each gigabyte, once
 in a process.
@@ -25,16 +27,19 @@ from wordgaze.config.params import FeatureDtype
 from wordgaze.core.checksums import CHECKSUMS, check_file, read_checksums, read_tensors, write_checksums
 from wordgaze.core.errors import DataError
 from wordgaze.core.files import read_json, sha256, write_json
+from wordgaze.core.parallel import map_ahead
 from wordgaze.vision.encoders import EncoderSpec
 from wordgaze.vision.feature_index import INDEX, FeatureIndex
 from wordgaze.vision.feature_shards import GRIDS, ShardFolder
 from wordgaze.vision.picture_keys import PictureKeys, ShardNumber
 from wordgaze.vision.quantisation import dequantise, stored_dtype
+from wordgaze.vision.shard_objects import ShardObjects
 
 ENCODER, TAGGER = "encoder.safetensors", "tagger.safetensors"
 _MANIFEST = "manifest.json"
 _OLD_INDEX = "index.json"  # of version 0.2 and before
 _REPEAT = "run dvc repro -f -s features"
+_READERS = 8  # threads that read shards from an address
 
 
 def write_manifest(
@@ -44,10 +49,12 @@ def write_manifest(
     pictures: PictureKeys,
     dtype: FeatureDtype,
     computed_by: Mapping[str, str],
+    address: str = "",
 ) -> None:
     """Writes index, manifest and the checksums of all files, from those of the shards that are known.
 
-    ``computed_by`` is all that decides the features of a picture besides the encoder and the dtype.
+    ``computed_by`` is all that decides the features of a picture besides the encoder and the dtype. ``address`` is that
+    of the shards, if they are to be read from there.
     """
     FeatureIndex(pictures.names, *pictures.places()).write(folder)
     manifest = {
@@ -57,6 +64,7 @@ def write_manifest(
         "shape": [len(pictures.keys), spec.grid[0] * spec.grid[1], spec.channels],
         "shards": pictures.num_shards,
         "computed_by": dict(computed_by),
+        **({"address": address} if address else {}),
     }
     write_json(folder / _MANIFEST, manifest)
     names = {shard.name for shard, _ in pictures.shards()}
@@ -65,9 +73,10 @@ def write_manifest(
     write_checksums(folder, [*shards, *other], shards)
 
 
-def files_of_store(folder: Path) -> list[Path]:
-    """The files of a complete store, without others that may be in its folder."""
-    return [folder / CHECKSUMS, *(folder / name for name in read_checksums(folder, remedy=_REPEAT))]
+def files_of_store(folder: Path, address: str = "") -> list[Path]:
+    """The files of a complete store, without others that may be in its folder, and without shards at an address."""
+    names = [name for name in read_checksums(folder, remedy=_REPEAT) if not (address and ShardNumber.of_name(name))]
+    return [folder / CHECKSUMS, *(folder / name for name in names)]
 
 
 def shards_computed_by(
@@ -83,9 +92,10 @@ def shards_computed_by(
     try:
         manifest = read_json(folder / _MANIFEST, _REPEAT)
         is_equal = all(manifest.get(name) == value for name, value in expected.items())
+        objects = ShardObjects(str(manifest["address"])) if manifest.get("address") else None
     except (DataError, OSError, AttributeError):
-        is_equal = False
-    return ShardFolder.open(folder) if is_equal else ShardFolder(folder, {})
+        return ShardFolder(folder, {})
+    return ShardFolder.open(folder, objects) if is_equal else ShardFolder(folder, {})
 
 
 class FeatureSource(Protocol):
@@ -125,6 +135,7 @@ class FeatureStore:
             raise DataError(f"{folder / _MANIFEST} is not a manifest ({reason}); {_REPEAT}") from error
         self.shape: tuple[int, int, int] = (rows, cells, channels)
         self._encoder_sha256 = self._checksums.get(ENCODER) or manifest.get("weights_sha256") or None
+        self.objects = ShardObjects(str(manifest["address"])) if manifest.get("address") else None
         self._open: dict[int, dict[str, Tensor]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,9 +166,23 @@ class FeatureStore:
         Raises DataError for an image that has none or whose features are not finite, and for a damaged shard.
         """
         shards, rows = self.find(images)
-        for shard in set(shards.tolist()) - self._open.keys():
-            self._open[shard] = self.open_shard(shard)
+        wanted = set(shards.tolist())
+        if new := sorted(wanted - self._open.keys()):
+            self._open |= zip(new, map_ahead(self.open_shard, new, self.readers, self.readers), strict=True)
+            self._close_all_but(wanted)
         return self.gather(images, shards, rows, self._open)
+
+    @property
+    def readers(self) -> int:
+        """The number of threads that open shards at the same time."""
+        return _READERS if self.objects else 1
+
+    def _close_all_but(self, wanted: set[int]) -> None:
+        """Closes shards that are no longer in the cache, whose place on the disk is free only then."""
+        if self.objects:
+            names = {shard: ShardNumber(shard, self.num_shards).name for shard in self._open.keys() - wanted}
+            for shard in [each for each, name in names.items() if not self.objects.has(self._checksums[name])]:
+                del self._open[shard]
 
     def find(self, images: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The shard and the row of each image. Raises DataError for an image that has none."""
@@ -195,11 +220,23 @@ class FeatureStore:
         Not a slice of safetensors, which loses a few bytes of memory for each row that is read.
         """
         path = self.folder / ShardNumber(shard, self.num_shards).name
-        if self._checksums and path.name not in self._checksums:
+        if (self._checksums or self.objects) and path.name not in self._checksums:
             raise DataError(f"{self.folder} has no checksum of {path.name}; {_REPEAT}")
-        tensors = read_tensors(path, self._checksums.get(path.name), _REPEAT)
+        tensors = self._tensors(path)
         features, scale = tensors.get(GRIDS), tensors.get("scale")
         is_right = features is not None and (features.shape[1:], features.dtype) == (self.shape[1:], self._stored_dtype)
         if not is_right or (scale is None) != (self.dtype == "bf16"):
             raise DataError(f"{path} does not hold the features that {_MANIFEST} states; {_REPEAT}")
         return {name: tensor for name, tensor in tensors.items() if name in (GRIDS, "scale")}
+
+    def _tensors(self, path: Path) -> dict[str, Tensor]:
+        """The tensors of a shard of the folder, or of the address; what is damaged in the cache is read once more."""
+        expected = self._checksums.get(path.name)
+        if not self.objects or not expected or path.exists():
+            return read_tensors(path, expected, _REPEAT)
+        cached = self.objects.fetch(expected)
+        try:
+            return read_tensors(cached, expected, _REPEAT)
+        except DataError:
+            self.objects.discard(expected)
+            return read_tensors(self.objects.fetch(expected), expected, _REPEAT)

@@ -16,6 +16,7 @@ from torch import Tensor
 from wordgaze.core.memory import machine_memory
 from wordgaze.core.parallel import map_ahead
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore
+from wordgaze.vision.shard_objects import cache_bytes
 
 _SHARE = 0.5  # of the machine's memory for features: more than that is read in windows
 _WINDOWS = 3  # in memory at the same time, at most
@@ -76,7 +77,9 @@ class FeatureWindows:
             del self._loaded[shard]
         if self._following is None:
             shards = self._order[first * self.window :]
-            self._following = map_ahead(self._loaded_shard, shards, 1, self.window + 1)  # one of them is asked for
+            self._following = map_ahead(
+                self._loaded_shard, shards, self.store.readers, self.window + 1
+            )  # one of them is asked for
         end = min((last + 1) * self.window, len(self._order))
         while self._order[end - 1] not in self._loaded:
             shard, tensors = next(self._following)
@@ -92,18 +95,20 @@ class FeatureWindows:
 
 def shards_per_window(source: FeatureSource, images: Sequence[str]) -> int:
     """The number of shards in a window, for features of images that are stored and take more than half of the machine's
-    memory; 0 for others."""
+    memory, or more than the cache of an address; 0 for others."""
     if not isinstance(source, FeatureStore):
         return 0
-    count, limit = len(set(images)), int(machine_memory() * _SHARE)
+    count, limit, name = len(set(images)), int(machine_memory() * _SHARE), "half of the memory"
+    if source.objects and cache_bytes() < limit:
+        limit, name = cache_bytes(), "WORDGAZE_FEATURE_CACHE_GB"
     size = source.bytes_per_picture * count
     if size <= limit:
         return 0
     shard_bytes = source.bytes_per_picture * source.shape[0] / source.num_shards
     window = max(1, int(limit / _WINDOWS / shard_bytes))
     _log.info(
-        "the features of %s training images take %.1f GB, more than half of the memory; they are shuffled in windows of"
-        " %s of %s files, which take %.1f GB of memory at most", f"{count:,}", size / 1e9, window, source.num_shards,
+        "the features of %s training images take %.1f GB, more than %s; they are shuffled in windows of %s of %s files,"
+        " which take %.1f GB of memory at most", f"{count:,}", size / 1e9, name, window, source.num_shards,
         _WINDOWS * window * shard_bytes / 1e9,
     )  # fmt: skip
     return window

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from wordgaze.core.errors import ImageError
 from wordgaze.core.parallel import available_cpus, map_ahead
 from wordgaze.core.progress import track
+from wordgaze.distributed.ranks import Ranks
 from wordgaze.vision.decoding_process import decode_safely
 
 KEY_BYTES = 32
@@ -106,14 +107,19 @@ class PictureKeys:
         return np.searchsorted(numbers, np.arange(self.num_shards, dtype=np.uint64), "right")
 
 
-def read_keys(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
-    """The keys of the image files of a folder (N, KEY_BYTES). Raises ImageError for a file that cannot be read."""
-    keys = np.empty((len(names), KEY_BYTES), np.uint8)
-    threads = available_cpus()
-    read = map_ahead(lambda name: _key(folder / name), names, threads, _AHEAD * threads)
-    for number, key in enumerate(track(read, "features: checksums", len(names))):
+def read_keys(folder: Path, names: Sequence[str], ranks: Ranks | None = None) -> NDArray[np.uint8]:
+    """The keys of the image files of a folder (N, KEY_BYTES), of which each rank reads its part.
+
+    Raises ImageError for a file that cannot be read.
+    """
+    ranks = ranks or Ranks()
+    first, end = (len(names) * number // ranks.world_size for number in (ranks.rank, ranks.rank + 1))
+    keys = np.empty((end - first, KEY_BYTES), np.uint8)
+    threads = ranks.share_of(available_cpus())
+    read = map_ahead(lambda name: _key(folder / name), names[first:end], threads, _AHEAD * threads)
+    for number, key in enumerate(track(read, "features: checksums", len(keys))):
         keys[number] = np.frombuffer(key, np.uint8)
-    return keys
+    return np.concatenate(ranks.all_gather(keys))
 
 
 def read_picture(path: Path, key: bytes) -> bytes:

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from tests.data.datasets.tiny import TWO, coco, images, packed, pictures, table, write
 from wordgaze.core.errors import CaptionsError
 from wordgaze.data.datasets.caption_files import read_captions_of
+from wordgaze.data.datasets.fetch import NotThereError
 from wordgaze.data.datasets.folder import Folder
 from wordgaze.data.datasets.source import Source, is_litter, is_picture
 from wordgaze.data.readers.captions import ById
@@ -206,6 +207,38 @@ def test_the_shards_of_webdataset_are_one_data_set(tmp_path: Path, form: str) ->
     assert sorted(str(record.split) for record in records) == ["dev", "train", "train"]
     for record in records:
         assert (tmp_path / "raw" / "images" / record.image).read_text() == record.captions[0]
+
+
+def test_a_pattern_chooses_the_shards(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for number in range(3):
+        name = f"{number:03}"
+        tar(tmp_path / "mine" / f"train-{number:06}.tar", {f"{name}.jpg": name, f"{name}.txt": f"train {number}"})
+        rows = {"image": [{"bytes": name.encode(), "path": f"{name}.jpg"}], "caption": [f"row {number}"]}
+        parquet.write_table(pa.table(rows), tmp_path / "mine" / f"part-{number}.parquet")
+    assert [r.captions for r in collect(tmp_path / "mine" / "train-00000[12].tar")] == [("train 1",), ("train 2",)]
+    assert images(tmp_path / "mine" / "raw") == {"001.jpg": b"001", "002.jpg": b"002"}
+    assert [r.captions for r in collect(tmp_path / "mine" / "part-*.parquet")] == [(f"row {n}",) for n in range(3)]
+    assert [r.captions for r in collect(tmp_path / "mine" / "*-2.parquet")] == [("row 2",)]
+    with pytest.raises(NotThereError, match=r"mine/test-\*\.tar: no file of .*mine matches the pattern; check"):
+        collect(tmp_path / "mine" / "test-*.tar")
+    odd = tmp_path / "mine" / "odd[1].tar"  # a file of that name is not a pattern
+    tar(odd, {"a.jpg": "a", "a.txt": "odd"})
+    assert [r.captions for r in collect(odd)] == [("odd",)]
+
+
+def test_a_bad_member_of_a_shard_costs_itself_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for number in range(2):
+        members = {
+            f"{number}{n}.{form}": text
+            for n in range(3)
+            for form, text in (("jpg", "p"), ("json", '{"caption": "a dog"}'))
+        }
+        tar(tmp_path / "mine" / f"train-{number}.tar", members | {f"{number}1.json": "{broken", f"{number}2.cls": "7"})
+    captions = read(tmp_path / "mine")
+    assert [*captions] == ["train-0/00.jpg", "train-0/02.jpg", "train-1/10.jpg", "train-1/12.jpg"]
+    assert ["is broken JSON" in fault.reason for fault in captions.faults] == [True, True]
 
 
 def test_parquet_files_with_pictures_are_table_and_archive(tmp_path: Path) -> None:

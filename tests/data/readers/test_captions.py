@@ -6,12 +6,15 @@ import string
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.data.readers.captions import ColumnNames, read_captions, read_references
+from wordgaze.data.readers.captions.content import CaptionFile
+from wordgaze.data.readers.captions.entries import read_content
 from wordgaze.data.readers.captions.names import is_missing
 
 DOG, SEA = "a dog runs .", "the sea, at night"
@@ -244,3 +247,16 @@ def test_references_written_as_json_read_back_the_same(
     }
     for name, text in written.items():
         assert read_references(write(folder, name, text)) == references
+
+
+def test_rows_of_parquet_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordgaze.data.readers.captions.parquet._ROWS", 2)
+    path = tmp_path / "captions.parquet"
+    pd.DataFrame(
+        {"image": [f"{n // 2}.jpg" for n in range(7)], "caption": [f"a dog {n}" for n in range(7)]}
+    ).to_parquet(path)
+    content = read_content(CaptionFile(path))
+    assert (len(content.rows), content.rows[6].number, [row.number for row in content.rows[2:4]]) == (7, 7, [3, 4])
+    assert read_references(path) == {
+        "0.jpg": ["a dog 0", "a dog 1"], "1.jpg": ["a dog 2", "a dog 3"], "2.jpg": ["a dog 4", "a dog 5"], "3.jpg": ["a dog 6"]
+    }  # fmt: skip

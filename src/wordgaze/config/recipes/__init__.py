@@ -19,7 +19,8 @@ from rich.table import Table
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from wordgaze.config.params import load_params, parse_params, parse_yaml, read_yaml
+from wordgaze.config.params import load_params, parse_params
+from wordgaze.config.yaml_files import parse_yaml, read_yaml
 from wordgaze.core import paths
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.files import write_text

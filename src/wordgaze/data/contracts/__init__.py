@@ -9,9 +9,11 @@ without a project folder, progress bars or network access.
 """
 
 import difflib
+import gc
 import math
 import textwrap
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from wordgaze.core.errors import ContractError
 from wordgaze.core.files import stable_json, write_text
+from wordgaze.data.contracts.parts import OF_ROW, MergedValidation, WholeColumns
 
 if TYPE_CHECKING:
     import pandas
@@ -71,23 +74,64 @@ def check(name: str, table: "pandas.DataFrame", folder: Path = CONTRACTS) -> Con
     Raises ContractError if the contract is invalid, if the table has no rows or lacks a column of the contract, and if
     expectations are violated: the message lists all of them, with the first violating rows.
     """
+    return _check(name, [table], folder, lambda _: True)
+
+
+def check_parts(name: str, parts: "Iterable[pandas.DataFrame]", folder: Path = CONTRACTS) -> ContractReport:
+    """As :func:`check`, of a table that is too large for the memory and comes in parts, with the same report.
+
+    Expectations that are about a row alone are checked part by part. For the others, such as uniqueness, the columns
+    that they name are held as a whole.
+    """
+    return _check(name, parts, folder, _is_of_row)
+
+
+def _check(
+    name: str, parts: "Iterable[pandas.DataFrame]", folder: Path, is_of_part: Callable[[Entry], bool]
+) -> ContractReport:
     file = folder / f"{name}.yaml"
     entries = _read(file)
     expectations = [_expectation(file, number, entry) for number, entry in enumerate(entries, start=1)]
-    if len(table) == 0:
+    of_part = [each for each, entry in zip(expectations, entries, strict=True) if is_of_part(entry)]
+    of_all = [each for each, entry in zip(expectations, entries, strict=True) if not is_of_part(entry)]
+    columns = sorted(_columns([entry for entry in entries if not is_of_part(entry)]))
+    merged, whole = MergedValidation(SHOWN_ROWS), WholeColumns(columns)
+    for part in parts:
+        if len(part):
+            _require_columns(file, entries, part)
+            numbered = part.reset_index(drop=True)
+            merged.add(_validate(name, numbered, file, of_part), numbered)
+            whole.add(part)
+            gc.collect()  # great-expectations refers to the table in cycles, which would wait for their collection
+    if not merged.rows:
         raise ContractError(f"{file}: the table has 0 rows; find out why the stage wrote none, and run it again")
+    if of_all:
+        table = whole.table()
+        merged.join(_validate(name, table, file, of_all), table)
+    return _report(name, file, entries, merged)
+
+
+def _is_of_row(entry: Entry) -> bool:
+    """Whether an expectation is about a row alone. One with a parameter is about the number of all rows."""
+    name, arguments = entry
+    return name in OF_ROW and not any(isinstance(value, dict) and "$PARAMETER" in value for value in arguments.values())
+
+
+def _require_columns(file: Path, entries: list[Entry], table: "pandas.DataFrame") -> None:
     missing = sorted(_columns(entries) - set(table.columns))
     if missing:
         raise ContractError(
             f"{file}: the table has no column {', '.join(missing)}, only {', '.join(map(str, table.columns))}; "
             "make the stage write it, or change the contract"
         )
-    table = table.reset_index(drop=True)
-    validation = _validate(name, table, file, expectations)
+
+
+def _report(name: str, file: Path, entries: list[Entry], merged: MergedValidation) -> ContractReport:
+    validation = merged.validation()
     results = _in_order(validation)
-    report = ContractReport(name, len(table), tuple(map(_outcome, entries, results)), validation)
+    report = ContractReport(name, merged.rows, tuple(map(_outcome, entries, results)), validation)
     violations = [
-        _violation(outcome, result, table)
+        _violation(outcome, result, merged)
         for outcome, result in zip(report.expectations, results, strict=True)
         if not outcome["success"]
     ]
@@ -192,25 +236,24 @@ def _outcome(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _violation(outcome: dict[str, Any], result: dict[str, Any], table: "pandas.DataFrame") -> str:
+def _violation(outcome: dict[str, Any], result: dict[str, Any], merged: MergedValidation) -> str:
     call, details = _call(outcome["expectation"], outcome["arguments"]), result["result"]
     numbers = details.get("partial_unexpected_index_list")
     if numbers:
-        rows = ", ".join(f"row {number} {_row(table, number)}" for number in numbers)
-        return f"{call} fails in {details['unexpected_count']} of {len(table)} rows: {rows}"
+        rows = ", ".join(f"row {number} {_row(merged.row(number))}" for number in numbers)
+        return f"{call} fails in {details['unexpected_count']} of {merged.rows} rows: {rows}"
     if not details:
-        return f"{call} cannot be evaluated on {len(table)} rows: {_exception(result['exception_info'])}"
+        return f"{call} cannot be evaluated on {merged.rows} rows: {_exception(result['exception_info'])}"
     values = {
         "observed": details.get("observed_value"),
         "unexpected": details.get("partial_unexpected_list"),
         "missing": details.get("partial_missing_list"),
     }
     shown = ", ".join(f"{key} {value}" for key, value in values.items() if value not in (None, []))
-    return f"{call} fails over {len(table)} rows: {shown}"
+    return f"{call} fails over {merged.rows} rows: {shown}"
 
 
-def _row(table: "pandas.DataFrame", number: int) -> str:
-    [values] = table.iloc[[number]].to_dict("records")
+def _row(values: dict[str, Any]) -> str:
     return "(" + ", ".join(f"{column}={_short(value)}" for column, value in values.items()) + ")"
 
 

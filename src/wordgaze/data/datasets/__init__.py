@@ -4,6 +4,7 @@ from pathlib import Path
 
 from wordgaze.config.params import DatasetParams, PrepareParams
 from wordgaze.data.datasets.base import Collected, DataSet, Subset
+from wordgaze.data.datasets.boxed import WithBoxes
 from wordgaze.data.datasets.coco import Coco
 from wordgaze.data.datasets.corrected import WithCorrections
 from wordgaze.data.datasets.flickr8k import Flickr8k
@@ -16,9 +17,11 @@ def open_dataset(params: DatasetParams, prepare: PrepareParams, cache: Path) -> 
     """The data set ``params.name``, restricted to the maximum numbers of images in ``params``.
 
     Downloads are stored in ``cache``. ``prepare`` has the shares of dev and test for a data set without official
-    splits, which the maximum numbers per split require. The images of ``params.corrections`` are added.
+    splits, which the maximum numbers per split require. The boxes of ``params.boxes`` and the images of
+    ``params.corrections`` are added.
     """
     dataset = _named_dataset(params, prepare, cache)
+    dataset = WithBoxes(dataset, params.boxes) if params.boxes else dataset
     return WithCorrections(dataset, params.corrections, cache, prepare) if params.corrections else dataset
 
 

@@ -209,11 +209,12 @@ def _sidecars(source: Source, columns: ColumnNames) -> ById[list[str]] | None:
     of_picture = {path: text for path, text in pairs if text is not None} or _texts_elsewhere(source, pictures)
     if not of_picture:
         return None
-    content = CaptionContent("a text for each picture", Path(source.address), ": {}", [], image="image")
+    rows: list[CaptionRow] = []
+    content = CaptionContent("a text for each picture", Path(source.address), ": {}", rows, image="image")
     data = _read_all([*of_picture.values()])
     for number, (path, text) in enumerate(of_picture.items()):
         try:
-            content.rows.append(CaptionRow(number, {**sidecar_values(text.label, data[text]), "image": str(path)}))
+            rows.append(CaptionRow(number, {**sidecar_values(text.label, data[text]), "image": str(path)}))
         except CaptionsError as error:
             content.faults.append(Fault(str(text.label), str(error).removeprefix(f"{text.label} ")))
     captions = references_of(content, columns, strict=False)

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from wordgaze.vision.formats import EXTENSIONS
 
 _log = logging.getLogger(__name__)
 
+_WILDCARDS = frozenset("*?[")
 _LITTER_PREFIXES = (".", "~$")  # hidden files and ._ of macOS, locks of Office
 _LITTER = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "lost+found"}
@@ -58,9 +60,11 @@ class Found:
 class Source:
     """The files of a folder or an address (``http(s)://``, ``file://``), and those in its archives.
 
-    ``address`` may also be a single archive. A folder is listed; an address of the web cannot be, so ``names`` are the
-    files to request there. Downloads are stored in ``cache`` and made when :meth:`find` needs them. They are verified
-    by ``pinned``, checksums by base name, or if that is None by the ``SHA256SUMS`` at the address, if there is one.
+    ``address`` may also be a single archive, or a pattern such as ``shards/train-*.tar`` of the files of a folder that
+    are used, if there is no file of that name. A folder is listed; an address of the web cannot be, so ``names`` are
+    the files to request there. Downloads are stored in ``cache`` and made when :meth:`find` needs them. They are
+    verified by ``pinned``, checksums by base name, or if that is None by the ``SHA256SUMS`` at the address, if there is
+    one.
     """
 
     def __init__(
@@ -71,6 +75,9 @@ class Source:
         self._single = is_archive(self.address)
         base, _, name = self.address.rpartition("/") if self._single else (self.address, "", "")
         local = local_path(self.address)
+        self._pattern = ""
+        if local is not None and is_pattern(local):
+            local, self._pattern, self._single = local.parent, local.name, False
         if local is not None:
             self._single = self._single and not local.is_dir()
             base, name = (str(local.parent), local.name) if self._single else (str(local), "")
@@ -154,7 +161,13 @@ class Source:
         assert self._folder is not None
         if not self._folder.is_dir():
             raise NotThereError(f"{self._folder}: there is no such folder; check dataset.source")
-        return [Found(self._folder, PurePosixPath(path)) for path in _walk(self._folder, "", {self._folder.resolve()})]
+        found = [Found(self._folder, PurePosixPath(path)) for path in _walk(self._folder, "", {self._folder.resolve()})]
+        if not self._pattern:
+            return found
+        matching = [file for file in found if fnmatchcase(str(file.path), self._pattern) and len(file.path.parts) == 1]
+        if not matching:
+            raise NotThereError(f"{self.address}: no file of {self._folder} matches the pattern; check dataset.source")
+        return matching
 
     @cached_property
     def _sums(self) -> Mapping[str, str]:
@@ -169,6 +182,11 @@ class Source:
             if self._single:
                 raise
             return None
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path is a pattern of file names, such as ``train-*.tar``, and not a file of that name."""
+    return not _WILDCARDS.isdisjoint(path.name) and not path.exists()
 
 
 def is_picture(path: PurePosixPath) -> bool:

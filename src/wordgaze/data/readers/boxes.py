@@ -31,6 +31,11 @@ _NO_NOUNS = {
 }  # fmt: skip
 
 
+def boxes_of_path(path: Path) -> Boxes:
+    """The boxes of a COCO instances file, or of a folder of Flickr30k Entities; see the two functions below."""
+    return flickr30k_boxes(path) if path.is_dir() else coco_boxes(path)
+
+
 def coco_boxes(path: Path) -> Boxes:
     """The boxes of a COCO instances file (``instances_val2017.json``) by the ``file_name`` of the images, in its order.
 

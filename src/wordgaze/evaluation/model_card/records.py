@@ -79,8 +79,8 @@ def _locked() -> tuple[dict[str, object], dict[str, str]]:
     """All parameters and the checksums of all outputs in dvc.lock; nothing where it or ruamel.yaml is missing."""
     if not _LOCK.is_file() or importlib.util.find_spec("ruamel") is None:
         return {}, {}
-    from wordgaze.config.params import read_yaml
     from wordgaze.config.recipes import flatten
+    from wordgaze.config.yaml_files import read_yaml
 
     lock: Any = read_yaml(_LOCK)
     stages = list(lock.get("stages", {}).values())

@@ -12,7 +12,7 @@ from pathlib import Path
 from wordgaze.core import paths
 from wordgaze.core.files import stable_json
 from wordgaze.evaluation.model_card.records import StageCost, TrainingRecords
-from wordgaze.evaluation.results import SCORE_LABELS, ConfidenceInterval
+from wordgaze.evaluation.result_types import SCORE_LABELS, ConfidenceInterval
 from wordgaze.inference.captioner_folder import CaptionerCard
 from wordgaze.inference.folder_names import CARD, MODEL_CARD, WEIGHTS
 from wordgaze.text.tokenizers import STORED

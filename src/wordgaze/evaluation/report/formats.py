@@ -4,7 +4,7 @@ import math
 import re
 from typing import TypeGuard
 
-from wordgaze.evaluation.results import ConfidenceInterval
+from wordgaze.evaluation.result_types import ConfidenceInterval
 
 
 def is_known(value: float | None) -> TypeGuard[float]:

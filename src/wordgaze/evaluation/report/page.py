@@ -12,7 +12,8 @@ from jinja2 import Template
 from wordgaze.evaluation.report import formats, sections
 from wordgaze.evaluation.report.template import page_template
 from wordgaze.evaluation.report.training_curves import TrainingCurve
-from wordgaze.evaluation.results import SCORE_LABELS, EvaluationDetails, EvaluationReport, ScoreSummary
+from wordgaze.evaluation.result_types import SCORE_LABELS
+from wordgaze.evaluation.results import EvaluationDetails, EvaluationReport, ScoreSummary
 
 if TYPE_CHECKING:
     from PIL import Image

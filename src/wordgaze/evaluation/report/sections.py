@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from wordgaze.evaluation.grounding_results import GroundingDetails, GroundingScores
 from wordgaze.evaluation.report.charts import (
     Bar,
     ReliabilityPoint,
@@ -14,17 +15,14 @@ from wordgaze.evaluation.report.charts import (
     risk_coverage_diagram,
 )
 from wordgaze.evaluation.report.formats import is_known, number, percent
+from wordgaze.evaluation.result_types import SCORE_LABELS, ConfidenceInterval
 from wordgaze.evaluation.results import (
     MAIN_SCORES,
-    SCORE_LABELS,
     Calibration,
     CaptionConfidence,
     ConfidenceDetails,
-    ConfidenceInterval,
     CoveragePoint,
     EvaluationDetails,
-    GroundingDetails,
-    GroundingScores,
     GroupScores,
     ReliabilityBin,
     Scores,

@@ -3,7 +3,7 @@
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -135,7 +135,7 @@ class CaptionContent:
     layout: str
     path: Path
     row_place: str
-    rows: list[CaptionRow]
+    rows: Sequence[CaptionRow]
     image: str = ""
     caption: str = ""
     faults: list[Fault] = field(default_factory=list)

@@ -66,7 +66,8 @@ def _fits_lines(file: CaptionFile) -> bool:
 
 
 def _read_lines(file: CaptionFile) -> CaptionContent:
-    content = CaptionContent("JSON lines", file.path, ":{}", [])
+    rows: list[CaptionRow] = []
+    content = CaptionContent("JSON lines", file.path, ":{}", rows)
     for number, line in numbered_lines(file.text):
         try:
             value = json.loads(line)
@@ -74,7 +75,7 @@ def _read_lines(file: CaptionFile) -> CaptionContent:
             reason = f"broken JSON at {_where(error)}; correct it there"
             content.faults.append(Fault(content.place(number), reason))
             continue
-        _add(content, number, value)
+        _add(content, rows, number, value)
     return content
 
 
@@ -90,15 +91,16 @@ def _read_document(file: CaptionFile) -> CaptionContent:
     if document is None:
         raise NoCaptionsError(f"{file.path}: JSON of unknown structure; write a list of objects with image and caption")
     objects = document.objects(file, value)
-    content = CaptionContent(document.layout, file.path, objects.place, [], objects.image, objects.caption)
+    rows: list[CaptionRow] = []
+    content = CaptionContent(document.layout, file.path, objects.place, rows, objects.image, objects.caption)
     for number, each in enumerate(objects.values):
-        _add(content, number, each)
+        _add(content, rows, number, each)
     return content
 
 
-def _add(content: CaptionContent, number: int, value: Any) -> None:
+def _add(content: CaptionContent, rows: list[CaptionRow], number: int, value: Any) -> None:
     if isinstance(value, dict):
-        content.rows.append(CaptionRow(number, value))
+        rows.append(CaptionRow(number, value))
     else:
         content.faults.append(Fault(content.place(number), f"is not an object but {shown(value)}; correct it"))
 

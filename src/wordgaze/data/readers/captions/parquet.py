@@ -1,9 +1,11 @@
 """Parquet tables, as wordgaze and Hugging Face datasets write them, with or without the pictures themselves."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.data.readers.captions.content import CaptionContent, CaptionFile, CaptionLayout, CaptionRow
@@ -17,6 +19,7 @@ _SUFFIX = ".parquet"
 _MAGIC = b"PAR1"
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
 _BATCH = 256  # rows, of which the pictures are in memory
+_ROWS = 4096  # rows without pictures that are in memory
 
 
 def opened(file: CaptionFile) -> "ParquetFile":
@@ -96,28 +99,64 @@ def _fits(file: CaptionFile) -> bool:
 
 
 def _read(file: CaptionFile) -> CaptionContent:
+    with opened(file) as parquet, _errors_of(file):
+        embedded = picture_column(parquet)
+        names = picture_names(parquet, embedded) if embedded else []
+        rows = _ParquetRows(file, parquet.metadata.num_rows, parquet.schema_arrow.names, embedded, names)
+    layout = "Parquet with embedded pictures" if embedded else "Parquet"
+    return CaptionContent(layout, file.path, ": row {}", rows)
+
+
+class _ParquetRows(Sequence[CaptionRow]):
+    """The rows of a table, which are read a few at a time whenever they are iterated.
+
+    ``embedded`` is the column with pictures, in whose place each row has a name of ``names``.
+    """
+
+    def __init__(
+        self, file: CaptionFile, count: int, columns: Sequence[str], embedded: str, names: Sequence[str]
+    ) -> None:
+        self._file, self._count, self._embedded, self._names = file, count, embedded, names
+        self._columns = [name for name in columns if name != embedded]
+
+    def __iter__(self) -> Iterator[CaptionRow]:
+        names = iter(self._names)
+        for number, values in enumerate(self._values(), start=1):
+            yield CaptionRow(number, {self._embedded: next(names), **values} if self._embedded else values)
+
+    @overload
+    def __getitem__(self, place: int) -> CaptionRow: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[CaptionRow]: ...
+
+    def __getitem__(self, place: int | slice) -> CaptionRow | list[CaptionRow]:
+        if isinstance(place, slice):
+            start, stop, step = place.indices(self._count)
+            return list(islice(self, start, stop, step))
+        return next(islice(self, range(self._count)[place], None))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _values(self) -> Iterator[dict[str, Any]]:
+        if not self._columns:  # a table of pictures alone
+            yield from ({} for _ in range(self._count))
+            return
+        with opened(self._file) as parquet, _errors_of(self._file):
+            for batch in parquet.iter_batches(batch_size=_ROWS, columns=self._columns):
+                yield from batch.to_pylist()
+
+
+@contextmanager
+def _errors_of(file: CaptionFile) -> Iterator[None]:
+    """A broken table as CaptionsError."""
     import pyarrow as pa
 
-    with opened(file) as parquet:
-        try:
-            embedded, rows = _rows(parquet)
-        except (pa.ArrowException, OSError, ValueError, ArithmeticError, LookupError) as error:  # also of broken text
-            raise CaptionsError(f"{file.path} is broken ({_reason(error)}); write it again") from error
-    layout = "Parquet with embedded pictures" if embedded else "Parquet"
-    return CaptionContent(
-        layout, file.path, ": row {}", [CaptionRow(number, row) for number, row in enumerate(rows, start=1)]
-    )
-
-
-def _rows(parquet: "ParquetFile") -> tuple[str, list[dict[str, Any]]]:
-    """The column with embedded pictures, and the values of each row, with the name of its picture."""
-    embedded = picture_column(parquet)
-    table = parquet.read(columns=[name for name in parquet.schema_arrow.names if name != embedded])
-    names = picture_names(parquet, embedded) if embedded else []
-    rows: list[dict[str, Any]] = table.to_pylist() if table.num_columns else [{} for _ in names]
-    if embedded:
-        rows = [{embedded: name, **row} for name, row in zip(names, rows, strict=True)]
-    return embedded, rows
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, ArithmeticError, LookupError) as error:  # also of broken text
+        raise CaptionsError(f"{file.path} is broken ({_reason(error)}); write it again") from error
 
 
 PARQUET_LAYOUT = CaptionLayout("Parquet", _fits, _read)

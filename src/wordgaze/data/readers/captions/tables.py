@@ -102,7 +102,8 @@ def _read(file: CaptionFile) -> CaptionContent:
     spaced = f"{dialect.delimiter} " in _first_lines(file.text)[0]  # blanks may then precede quotes
     rows = _rows(file.text, dialect.delimiter, spaced, mended)[dialect.skipped :]
     between = dialect.delimiter + " " * spaced
-    content = CaptionContent(str(dialect), file.path, ":{}", [], mended=mended)
+    found: list[CaptionRow] = []
+    content = CaptionContent(str(dialect), file.path, ":{}", found, mended=mended)
     header = _header(rows[0][1] if rows else [], dialect)
     surplus_to_last = _may_join(header, rows)
     for number, cells in rows[dialect.has_header :]:
@@ -115,7 +116,7 @@ def _read(file: CaptionFile) -> CaptionContent:
             reason = f"has {len(cells)} columns instead of {len(header)}; put captions in quotes"
             content.faults.append(Fault(content.place(number), reason))
             continue
-        content.rows.append(CaptionRow(number, dict(zip(header, cells, strict=True))))
+        found.append(CaptionRow(number, dict(zip(header, cells, strict=True))))
     return content
 
 

@@ -22,14 +22,15 @@ def _reader(name: str, layout: str, pattern: re.Pattern[str], form: str) -> Capt
         return bool(pattern.fullmatch(file.first_line.strip()))
 
     def read(file: CaptionFile) -> CaptionContent:
-        content = CaptionContent(layout, file.path, ":{}", [])
+        rows: list[CaptionRow] = []
+        content = CaptionContent(layout, file.path, ":{}", rows)
         for number, line in numbered_lines(file.text):
             match = pattern.fullmatch(line.strip())
             if match is None:
                 reason = f"is not {form}: {shown(line)}; correct the line"
                 content.faults.append(Fault(content.place(number), reason))
             else:
-                content.rows.append(CaptionRow(number, {"image": match[1].strip(), "caption": match[2].strip()}))
+                rows.append(CaptionRow(number, {"image": match[1].strip(), "caption": match[2].strip()}))
         return content
 
     return CaptionLayout(name, fits, read)

@@ -1,7 +1,7 @@
-"""Starts the ranks of a training, or joins those that torchrun has started, and ends them together.
+"""Starts the ranks of a stage, or joins those that torchrun has started, and ends them together.
 
 The process that runs a stage is rank 0. Where the stage is to use several devices, it starts the other ranks itself, as
-processes that run the same training and write nothing; they meet on the loopback interface. Where RANK and WORLD_SIZE
+processes that do their part of the same work; they meet on the loopback interface. Where RANK and WORLD_SIZE
 are in the environment, as torchrun, Slurm scripts and Kubernetes operators set them, each process is one of the ranks
 already, and they meet at MASTER_ADDR and MASTER_PORT.
 """
@@ -20,15 +20,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
-from wordgaze.config.params import TrainParams
+from wordgaze.core import progress
 from wordgaze.core.device import pick_device
 from wordgaze.core.errors import DistributedError, ParamsError, WordgazeError
 from wordgaze.core.interruption import check_interruption
-from wordgaze.training.distributed import AGAIN, Ranks
+from wordgaze.distributed.ranks import AGAIN, Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -44,9 +44,19 @@ _log = logging.getLogger(__name__)
 RankMain = Callable[[Ranks], None]
 
 
+class Placement(Protocol):
+    """The settings that say where a stage runs: on which kind of device, and on how many of them."""
+
+    @property
+    def device(self) -> Literal["auto", "cpu", "cuda"]: ...
+
+    @property
+    def devices(self) -> int | Literal["auto"]: ...
+
+
 @contextmanager
-def started_ranks(settings: TrainParams, main: RankMain) -> Iterator[Ranks]:
-    """Yields this process's place among the ranks of a training. ``main`` is called in each process that is started.
+def started_ranks(settings: Placement, main: RankMain) -> Iterator[Ranks]:
+    """Yields this process's place among the ranks of a stage. ``main`` is called in each process that is started.
 
     If the block ends with an exception, all ranks that were started here are ended. Raises ParamsError and
     DistributedError if the environment of another launcher cannot be used.
@@ -69,7 +79,7 @@ def started_ranks(settings: TrainParams, main: RankMain) -> Iterator[Ranks]:
     ranks.leave()
 
 
-def count_ranks(settings: TrainParams, device: torch.device) -> int:
+def count_ranks(settings: Placement, device: torch.device) -> int:
     """The number of ranks that a stage starts: ``auto`` is one for each GPU, and one on a CPU. N are at most as many as
     there are GPUs."""
     wanted = settings.devices
@@ -167,6 +177,7 @@ def _use_device(device: torch.device, local_rank: int) -> None:
 
 def _only_errors() -> None:
     """The first rank alone tells what is done."""
+    progress.hide()
     logging.getLogger("wordgaze").setLevel(logging.ERROR)
 
 
@@ -255,11 +266,11 @@ class _Workers:
             code = process.exitcode
             if code is not None and code < 0:
                 return (
-                    f"rank {rank} of the training was ended by {signal.Signals(-code).name}; {AGAIN}, with fewer"
-                    " devices if memory ran out"
+                    f"rank {rank} was ended by {signal.Signals(-code).name}; {AGAIN}, with fewer devices if memory ran"
+                    " out"
                 )
             if code not in (None, 0, _LOST):
-                return f"rank {rank} of the training ended with exit code {code}; {AGAIN}"
+                return f"rank {rank} ended with exit code {code}; {AGAIN}"
         return ""
 
     def _guard(self, ranks: Ranks) -> None:
@@ -269,14 +280,14 @@ class _Workers:
             since = ranks.waiting_since
             has_failed = any(process.exitcode for process in self._processes)
             if has_failed and since is not None and time.monotonic() - max(since, first_ended) > _GRACE:
-                print(f"wordgaze: {ranks.failure() or f'a rank of the training ended; {AGAIN}'}", file=sys.stderr)
+                print(f"wordgaze: {ranks.failure() or f'a rank has ended; {AGAIN}'}", file=sys.stderr)
                 for process in self._processes:
                     process.kill()
                 os._exit(1)
 
 
 def _run_worker(main: RankMain, rank: int, world_size: int, port: int, device: str) -> None:
-    """Runs the training as a rank other than the first, whose end ends this process too."""
+    """Does the work of a rank other than the first, whose end ends this process too."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _only_errors()
     ranks = Ranks(rank, world_size, world_size, _store(_LOOPBACK, port, False, RENDEZVOUS_TIMEOUT))
