@@ -71,7 +71,7 @@ def add(project: Path, photographs: Sequence[Path]) -> None:
 
 def repro(project: Path) -> str:
     """The seconds of the stage features, after the images have been read again."""
-    run(project, "repro", "--quiet", "--force", "--single-item", "download")
+    run(project, "repro", "--quiet", "--force", "download")
     started, before = time.perf_counter(), cpu_seconds()
     run(project, "repro", "--quiet", "features")
     return f"{time.perf_counter() - started:6.1f} s, {cpu_seconds() - before:6.1f} s of CPU"
