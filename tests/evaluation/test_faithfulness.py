@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from wordgaze.core.errors import DataError
 from wordgaze.evaluation.faithfulness import COVERING_ORDERS, measure_faithfulness
@@ -11,15 +10,6 @@ from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 
 GENERATION = GenerationConfig(num_beams=2, min_new_tokens=2, max_new_tokens=4)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "album"
-    folder.mkdir()
-    for number in range(3):
-        Image.linear_gradient("L").resize((48, 32)).rotate(90 * number).convert("RGB").save(folder / f"{number}.png")
-    return folder
 
 
 def test_areas_of_all_orders_are_probabilities_with_intervals(tiny_captioner: Captioner, pictures: Path) -> None:
@@ -32,6 +22,14 @@ def test_areas_of_all_orders_are_probabilities_with_intervals(tiny_captioner: Ca
             assert 0 < area.low <= area.value <= area.high < 1
     assert result == measure_faithfulness([pictures], tiny_captioner, GENERATION, max_images=2)
     assert result.orders["random"] != result.orders["centre"]
+
+
+def test_an_image_that_cannot_be_read_does_not_cost_the_others(
+    tiny_captioner: Captioner, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (pictures / "0.png").write_bytes(b"not an image")
+    assert measure_faithfulness([pictures], tiny_captioner, GENERATION, max_images=3).num_images == 2
+    assert "0.png: " in caplog.text and "; it is left out" in caplog.text
 
 
 def test_captions_of_function_words_are_refused(tiny_captioner: Captioner, pictures: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 from wordgaze.core.errors import DataError
 from wordgaze.evaluation.ground import ground_pictures
@@ -23,17 +22,8 @@ GENERATION = GenerationConfig(num_beams=2, min_new_tokens=2, max_new_tokens=4)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Three images; two of them have boxes that cover their left half."""
-    folder = tmp_path / "album"
-    folder.mkdir()
-    for number in range(3):
-        Image.linear_gradient("L").resize((48, 32)).rotate(90 * number).convert("RGB").save(folder / f"{number}.png")
-    return folder
-
-
-@pytest.fixture
 def boxes(tmp_path: Path) -> Path:
+    """Boxes that cover the left half of two of the images."""
     path = tmp_path / "instances.json"
     annotations = [
         {"id": 10 * image + n, "image_id": image, "category_id": n, "bbox": [0, 0, 24, 32], "iscrowd": 0}
@@ -94,6 +84,15 @@ def test_batches_do_not_change_the_scores(pictures: Path, boxes: Path, tiny_capt
     check(one_by_one)
     assert one_by_one.scores.mass.attention == pytest.approx(together.scores.mass.attention, abs=1e-4)
     assert (one_by_one.num_words, one_by_one.scores.pointing) == (together.num_words, together.scores.pointing)
+
+
+def test_an_image_that_cannot_be_read_does_not_cost_the_others(
+    pictures: Path, boxes: Path, tiny_captioner: Captioner, caplog: pytest.LogCaptureFixture
+) -> None:
+    (pictures / "0.png").write_bytes((pictures / "0.png").read_bytes()[:60])
+    result = ground_pictures([pictures], boxes, tiny_captioner, GENERATION)
+    assert result.num_images == 1
+    assert "0.png: " in caplog.text and "; it is left out" in caplog.text
 
 
 def test_images_without_boxes_are_refused(pictures: Path, boxes: Path, tiny_captioner: Captioner) -> None:

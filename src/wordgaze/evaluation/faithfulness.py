@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from wordgaze.core.errors import DataError
 from wordgaze.core.progress import track
+from wordgaze.evaluation.readable_images import readable_images
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 from wordgaze.inference.occlusion import CoveredImage, Curves, Maps, deletion_insertion, occlusion_maps
 from wordgaze.metrics.base import Floats
 from wordgaze.metrics.grounding import centre_attention
 from wordgaze.metrics.intervals import Interval, bootstrap
-from wordgaze.vision.decoding_process import decode_reduced
 from wordgaze.vision.image_files import find_images
 
 COVERING_ORDERS = ("attention", "occlusion", "centre", "random")
@@ -53,12 +54,14 @@ def measure_faithfulness(
 ) -> FaithfulnessResult:
     """The deletion and insertion areas of the content words of captions of ``pictures`` (files and folders).
 
-    At most ``max_images`` images are drawn by ``seed``. Raises DataError if no caption has a content word.
+    At most ``max_images`` images are drawn by ``seed``; those that cannot be read are left out. Raises DataError if
+    no caption has a content word.
     """
     paths = list(find_images(pictures))
     draw = np.random.default_rng(seed)
     chosen = sorted(draw.permutation(len(paths))[:max_images].tolist())
-    rows = [_statistics(paths[n], captioner, generation, draw) for n in track(chosen, "images explained")]
+    images = readable_images(paths[n] for n in track(chosen, "images explained"))
+    rows = [_statistics(image.picture, captioner, generation, draw) for _, image in images]
     statistics = np.array([row for row in rows if row[0]])
     if not len(statistics):
         raise DataError(f"no caption of the {len(chosen)} images has a word that is not a function word")
@@ -71,10 +74,9 @@ def measure_faithfulness(
 
 
 def _statistics(
-    path: Path, captioner: Captioner, generation: GenerationConfig, draw: np.random.Generator
+    image: Image.Image, captioner: Captioner, generation: GenerationConfig, draw: np.random.Generator
 ) -> list[float]:
     """The number of content words of an image's caption, and the sum of each area over them."""
-    image = decode_reduced(path, None, str(path)).picture
     caption = captioner.caption(image, generation)[0]
     words = [n for n, word in enumerate(caption.words) if word not in captioner.vocabulary.function_words]
     random = draw.permutation(caption.attention[0].size if caption.words else 0)
