@@ -148,8 +148,9 @@ def draw(curves: dict[str, Curve], path: Path) -> None:
 
     figure, axes = pyplot.subplots(1, len(curves), figsize=(9, 3), layout="constrained")
     for axis, (name, curve) in zip(axes, curves.items(), strict=True):
-        axis.plot(curve[:, 0], curve[:, 1], linewidth=1)
-        axis.set(xlabel=name, ylabel="resident memory, MB", ylim=(0, None))
+        axis.plot(curve[:, 0], curve[:, 1], linewidth=1.5)
+        axis.set(xlabel=name, ylabel="resident memory, MB", ylim=(0, 1.3 * curve[:, 1].max()))
+        axis.locator_params("x", nbins=5)
     figure.savefig(path, dpi=110)
 
 

@@ -143,7 +143,7 @@ class Campaign:
             self.fresh()
         shutil.rmtree(self.room / "tmp", ignore_errors=True)
         (self.room / "tmp").mkdir()
-        aside = shutil.ignore_patterns("__pycache__", ".scratch", ".git", ".dvc", "tests")
+        aside = shutil.ignore_patterns("__pycache__", ".scratch", ".git", ".dvc", "tests", "mlartifacts")
         shutil.copytree(self.finished, project, ignore=aside, symlinks=True, dirs_exist_ok=True)
         for output in OUTPUTS[command]:
             path = project / output

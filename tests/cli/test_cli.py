@@ -16,6 +16,7 @@ import wordgaze
 from tests.cli.conftest import CHECKOUT, Refused, Run, files
 from wordgaze import cli
 from wordgaze.cli import main
+from wordgaze.core.errors import TrackingError
 
 LIGHT = """
 import sys
@@ -47,7 +48,7 @@ def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) ->
     commands = re.findall(r"^(?:│ |  )([a-z][a-z0-9_-]*) ", out, re.MULTILINE)
     assert commands == [
         *("caption", "explain", "compare", "look", "caption-many"),
-        *("score", "document-frequencies", "ground", "faithfulness", "spread", "summary"),
+        *("score", "audit", "document-frequencies", "ground", "faithfulness", "spread", "summary"),
         *("data", "learning-curve"),
         *("app", "serve", "corrections", "watch", "select"),
         *("export", "conformance"),
@@ -242,3 +243,19 @@ def test_a_signal_before_the_command_begins_has_its_exit_code(
     finally:
         signal.signal(number, before)
     assert ended.value.code == code
+
+
+def test_an_error_while_cleaning_up_after_a_signal_keeps_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(**_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise TrackingError("database is locked") from None
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 143
+    assert capsys.readouterr().err == "wordgaze: database is locked\n"

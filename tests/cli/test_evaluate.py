@@ -1,7 +1,9 @@
-"""``wordgaze score``, ``ground``, ``faithfulness`` and ``spread``."""
+"""``wordgaze score``, ``audit``, ``ground``, ``faithfulness`` and ``spread``."""
 
 import json
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import Refused, Run
 from tests.evaluation.reports import BEAM, evaluation_report
@@ -38,6 +40,49 @@ def test_a_part_or_a_split_of_the_references_is_scored(run: Run, refused: Refuse
     assert (code, err) == (0, "")
     assert "truth.csv, 2 images" in out and "left out" not in out
     assert "leave out --split" in refused("score", "captions.csv", "truth.csv", *columns, "--split", "dev")
+
+
+def test_a_file_of_captions_is_audited(run: Run, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordgaze.evaluation.score.toolkit_meteor", lambda systems, references: {"captions": 0.123})
+    rows = "image,what,split\n1.jpg,a dog runs,test\n2.jpg,a red car,test\n3.jpg,a [b]cat[/b],train\n"
+    Path("truth.csv").write_text(rows)
+    Path("captions.csv").write_text("image,mine\n1,<start> a dog\x1b[31m \u202eruns\n1,a dog\n9,a [b]bird[/b]\n")
+    columns = ("--column", "mine", "--reference-column", "what")
+    code, out, err = run("audit", "captions.csv", "truth.csv", *columns, "--split", "test", "-o", "audit.json")
+    assert (code, err) == (0, "")
+    lines = {line.split(":")[1].split("│")[0].strip(): line for line in out.splitlines() if "warning: " in line}
+    assert "│ 1 of 2 " in lines["images without a caption"] and "2.jpg" in lines["images without a caption"]
+    assert "9: a [b]bird[/b]" in lines["captions of images that the references lack"]
+    assert "1: <start> a dog\ufffd[31m \ufffdruns" in lines["captions with markers such as <start>"]
+    assert "remove them" in lines["captions with markers such as <start>"]
+    assert out.count("0.123") == 4  # of the rows by PTB, not of tokens between blanks
+    assert "\x1b" not in out and "\u202e" not in out
+    assert "not found: " in out and "captions cut at one length" in out
+    assert "give the training captions with --training" in out
+    for row in (
+        "the file as it is (2)",
+        "images with a caption alone (1)",
+        "without markers (1)",
+        "tokens between blanks",
+    ):
+        assert row in out
+    findings = {each["check"]: each for each in json.loads(Path("audit.json").read_text())["findings"]}
+    assert findings["repeated_captions"]["text"] == "<start> a dog\x1b[31m \u202eruns | a dog"
+    code, out, err = run("audit", "captions.csv", "truth.csv", *columns, "--training", "truth.csv")
+    assert (code, err) == (0, "")
+    assert "captions that are a training caption" not in out and "--training" not in out
+    assert refused("audit", "captions.csv", "truth.csv", *columns, "-o", "audit.html") == (
+        "audit.html is not a valid name of an audit; end it with .json"
+    )
+    assert "nowhere.csv cannot be read" in refused("audit", "captions.csv", "nowhere.csv")
+
+
+def test_an_audit_that_matches_nothing_says_so(run: Run) -> None:
+    Path("truth.csv").write_text("image,caption\n1,a dog runs\n")
+    Path("captions.csv").write_text("image,caption\nx,a dog runs\n")
+    code, out, err = run("audit", "captions.csv", "truth.csv")
+    assert (code, err) == (0, "")
+    assert "nothing is scored: no caption is of an image of the references" in out
 
 
 def test_attention_is_measured_against_a_file_of_boxes(

@@ -1,14 +1,18 @@
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import wordgaze
 from wordgaze.core.errors import TrackingError
+from wordgaze.core.interruption import Terminated, handle_termination, release_termination
 from wordgaze.tracking.runs import find_stage_run, stage_run
-from wordgaze.tracking.store import open_store
+from wordgaze.tracking.store import open_store, translate_errors
 
 FOUR = """
 import os
@@ -176,3 +180,16 @@ def test_an_address_is_reported_without_its_password(fresh_project: Path, monkey
         open_store()
     assert "nonsense://example.org/mlflow" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_locked_database_after_a_signal_is_the_signal_and_not_an_error(project: Path) -> None:
+    """A signal within a transaction may leave it open, so that whatever cleans up finds the database locked."""
+    handle_termination()
+    try:
+        with pytest.raises(Terminated), stage_run("prepare", {}) as run, translate_errors("package the captioner"):
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise sqlite3.OperationalError("database is locked")
+    finally:
+        release_termination()
+    assert run.client.get_run(run.run_id).info.status == "KILLED"

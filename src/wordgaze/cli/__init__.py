@@ -178,5 +178,7 @@ def _missing(error: ModuleNotFoundError) -> str:
 
 
 def _fail(message: str, code: int = 1) -> None:
+    """Prints the message and ends. After a signal its exit code is kept: the error then comes from the cleaning up, as
+    where the signal has interrupted a transaction, and a scheduler must not take it for a failure of the work."""
     print(f"wordgaze: {printable(message)}", file=sys.stderr)
-    sys.exit(code)
+    sys.exit(exit_status(code))

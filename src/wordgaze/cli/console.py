@@ -1,4 +1,4 @@
-"""Tables on the console: scores after a run, scored files, runs side by side, grounding, strategies side by side."""
+"""Tables on the console: scores after a run, scored and audited files, runs, grounding and strategies side by side."""
 
 import csv
 import math
@@ -20,6 +20,7 @@ from wordgaze.evaluation.result_types import SCORE_LABELS, ConfidenceInterval
 from wordgaze.evaluation.results import EvaluationReport, ScoredFiles, ScoreSummary
 
 if TYPE_CHECKING:
+    from wordgaze.evaluation.audit.results import AuditFinding, CaptionAudit
     from wordgaze.evaluation.faithfulness import FaithfulnessResult
     from wordgaze.generation.outputs import Caption
     from wordgaze.inference.comparison import ComparedStrategy
@@ -32,6 +33,9 @@ NEXT = """Next steps:
   mlflow ui --backend-store-uri sqlite:///mlflow.db
     then open http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning
   wordgaze caption IMAGE.jpg --model models/stage2 --attention out.png"""
+
+_WIDE = 300  # columns of a file or a pipe: each finding of an audit is one line
+_LONGEST_EXAMPLE = 72
 
 _ATTENTION = {
     "attention": "the captioner's attention",
@@ -72,6 +76,56 @@ def print_scores(scored: ScoredFiles) -> None:
         cider = pair.differences.cider
         shown = f"{_signed(cider.value)} [{_signed(cider.low)}, {_signed(cider.high)}], p = {_score(cider.p)}"
         console.print(f"{_shown(pair.system)} against {_shown(pair.base)}: CIDEr {_shown(shown)}")
+
+
+def print_audit(audit: "CaptionAudit") -> None:
+    """Prints the findings of an audit, one a line where there is room, what was not found, and the scores."""
+    console = open_console(_WIDE)
+    captions = f"{count_noun(audit.num_captions, 'caption')} of {audit.captions}"
+    title = f"{captions}, {count_noun(audit.num_images, 'image')} of {audit.references}"
+    table = Table(title=_shown(title), title_justify="left")
+    for name in ("finding", "number", "example", "what to do"):
+        table.add_column(name)
+    part = None
+    for finding in audit.findings:
+        if not finding.count:
+            continue
+        if finding.part != part:
+            table.add_section()
+            part = finding.part
+        number = f"{finding.count:,} of {finding.total:,}"
+        cells = (f"{finding.level}: {finding.label}", number, _example(finding), finding.advice)
+        table.add_row(*map(_shown, cells), style="yellow" if finding.level == "warning" else None)
+    console.print(table)
+    absent = ", ".join(each.label for each in audit.findings if not each.count and each.level == "warning")
+    if absent:
+        console.print(f"not found: {_shown(absent)}", soft_wrap=True)
+    if audit.training is None:
+        console.print("training images are not looked for; give the training captions with --training")
+    numbers = ", ".join(f"{number} ({count:,})" for number, count in audit.references_per_image.items())
+    console.print(f"references per image (images): {numbers}", soft_wrap=True)
+    if audit.scores:
+        console.print(_protocol_table(audit))
+    else:
+        console.print("nothing is scored: no caption is of an image of the references")
+
+
+def _protocol_table(audit: "CaptionAudit") -> Table:
+    present = {name for row in audit.scores for name, _ in row.scores.items()}
+    names = [name for name in SCORE_LABELS if name in present]
+    table = Table(title=f"scores, tokenizer {audit.tokenizer}", title_justify="left")
+    _add_score_columns(table, names, "what is scored (images)")
+    for row in audit.scores:
+        table.add_row(
+            _shown(f"{row.label} ({row.num_images:,})"), *(_score(getattr(row.scores, name)) for name in names)
+        )
+    return table
+
+
+def _example(finding: "AuditFinding") -> str:
+    """The image and the beginning of its text."""
+    example = ": ".join(filter(None, (finding.image, finding.text)))
+    return example if len(example) <= _LONGEST_EXAMPLE else f"{example[: _LONGEST_EXAMPLE - 1]}…"
 
 
 def print_spread(reports: Sequence[Path]) -> None:
@@ -172,9 +226,9 @@ def _shown(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def open_console() -> Console:
-    """A terminal has its own width; a file or a pipe has room for every column."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+def open_console(width: int = 140) -> Console:
+    """A terminal has its own width; a file or a pipe has ``width``, so that there is room for every column."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
 def _word_probabilities(caption: "Caption") -> str:
@@ -193,10 +247,10 @@ def _score_table(summary: ScoreSummary, title: str) -> Table:
     return table
 
 
-def _add_score_columns(table: Table, names: Sequence[str]) -> None:
-    table.add_column("captions by")
+def _add_score_columns(table: Table, names: Sequence[str], label: str = "captions by") -> None:
+    table.add_column(label)
     for name in names:
-        table.add_column(SCORE_LABELS[name], justify="right")
+        table.add_column(SCORE_LABELS[name], justify="right", min_width=len("0.000"))
 
 
 def _measured(report: EvaluationReport) -> tuple[object, ...]:

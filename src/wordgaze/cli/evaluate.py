@@ -1,4 +1,4 @@
-"""The commands that measure captions and attention: score, ground, faithfulness, spread and summary."""
+"""The commands that measure captions and attention: score, audit, ground, faithfulness, spread and summary."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,6 +82,58 @@ def score(
         typer.echo(f"left out: {count_noun(scored.num_left_out, 'image')} with references and without a caption")
     if output is not None:
         typer.echo(f"the report is {output}")
+
+
+@app.command(rich_help_panel=PANEL)
+def audit(
+    captions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CAPTIONS", help="Captions: a table, JSON lines, COCO results or a token file.", show_default=False
+        ),
+    ],
+    references: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REFERENCES",
+            help="References: a table, JSON lines, COCO or Karpathy's JSON, or tokens.",
+            show_default=False,
+        ),
+    ],
+    training: Annotated[
+        Path | None,
+        typer.Option(
+            help="The training captions, in which leaks are looked for; of a file with splits, those of train."
+        ),
+    ] = None,
+    column: Annotated[str, typer.Option(help="The column or key of the captions.", show_default="by name")] = "",
+    reference_column: Annotated[
+        str,
+        typer.Option(help="The column or key of the references and training captions.", show_default="by name"),
+    ] = "",
+    image_column: Annotated[
+        str, typer.Option(help="The column or key of the images, in all files.", show_default="by name")
+    ] = "",
+    split: Annotated[str, typer.Option(help="Audit the images of this split of the references.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the audit to this .json file.")] = None,
+    tokenizer: Annotated[
+        str,
+        typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters."),
+    ] = "auto",
+) -> None:
+    """Say what is wrong with a file of captions, and what each fault changes in its scores.
+
+    Looks for images without a caption, leaks of training images, markers, other faults of texts and references, and
+    prints the scores by several protocols. The exit code is 0, whatever is found.
+    """
+    from wordgaze.cli.console import print_audit
+    from wordgaze.evaluation.audit.run import audit_captions
+    from wordgaze.evaluation.score import ScoreSelection
+
+    selection = ScoreSelection(column, reference_column, image_column, split)
+    print_audit(audit_captions(captions, references, training, selection, output, tokenizer))
+    if output is not None:
+        typer.echo(f"the audit is {output}")
 
 
 @app.command("document-frequencies", rich_help_panel=PANEL)

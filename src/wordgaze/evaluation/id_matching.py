@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from wordgaze.core.errors import CaptionsError
@@ -13,7 +14,7 @@ from wordgaze.data.readers.captions.names import SPLITS_BY_NAME
 _log = logging.getLogger(__name__)
 
 V = TypeVar("V")
-_View: TypeAlias = dict[str, str]  # the names of images in one column, each with the id of the image
+NamesView: TypeAlias = dict[str, str]  # the names of images in one column, each with the id of the image
 _SHOWN = 3  # ids in a message
 
 
@@ -41,7 +42,7 @@ def matched(
     Raises CaptionsError if a caption has no references, if two captions have the same references, or if references have
     no caption, unless ``partial``; ``way_out`` says how to allow that.
     """
-    pairing = _pairing(captions, references)
+    pairing = pair_ids(captions, references)
     targets = {key: pairing.targets[key] for key in captions if key in pairing.targets}
     taken: dict[str, str] = {}
     for key, target in targets.items():
@@ -58,7 +59,7 @@ def matched(
         _log.warning(
             "%d captions are matched by the end of their paths, such as %s",
             len(pairing.uncertain),
-            pairing.uncertain[0],
+            next(iter(pairing.uncertain.values())),
         )
     ids = list(targets.values())
     return MatchedIds(ids, list(captions.values()), [references[key] for key in ids], len(missing))
@@ -82,12 +83,10 @@ def of_split(references: ById[list[str]], split: str, name: str) -> ById[list[st
     return result
 
 
-def without_other_splits(
-    captions: ById[str], references: ById[list[str]], all_references: ById[list[str]]
-) -> ById[str]:
+def without_other_splits(captions: ById[V], references: ById[list[str]], all_references: ById[list[str]]) -> ById[V]:
     """The captions without those of images in other splits, whose number is logged."""
-    targets = _pairing(captions, all_references).targets
-    result: ById[str] = ById()
+    targets = pair_ids(captions, all_references).targets
+    result: ById[V] = ById()
     result.aliases = captions.aliases
     result.update(
         {
@@ -105,16 +104,16 @@ def _split_name(name: str) -> str:
     return SPLITS_BY_NAME.get(name.casefold(), name)
 
 
-class _Pairing(NamedTuple):
+class IdPairing(NamedTuple):
     """The id in the references for each caption that has one.
 
     ``ambiguous`` says of the first caption that fits several references which they are, and ``uncertain`` names the
-    pairs of which only the ends of the paths are equal.
+    pairs of which only the ends of the paths are equal, by the id of the caption.
     """
 
     targets: dict[str, str]
     ambiguous: str = ""
-    uncertain: tuple[str, ...] = ()
+    uncertain: Mapping[str, str] = MappingProxyType({})
 
     @property
     def size(self) -> tuple[int, int]:
@@ -122,10 +121,10 @@ class _Pairing(NamedTuple):
         return len(set(self.targets.values())), len(self.targets)
 
 
-def _pairing(captions: Mapping[str, Any], references: Mapping[str, Any]) -> _Pairing:
+def pair_ids(captions: Mapping[str, Any], references: Mapping[str, Any]) -> IdPairing:
     """The largest of the pairings by two columns."""
-    best = _Pairing({})
-    for pair in (_equal, _alike):
+    best = IdPairing({})
+    for pair in (_equal, pair_names):
         for view in _views(references):
             for names in _views(captions):
                 found = pair(names, view)
@@ -136,22 +135,23 @@ def _pairing(captions: Mapping[str, Any], references: Mapping[str, Any]) -> _Pai
     return best
 
 
-def _views(values: Mapping[str, Any]) -> list[_View]:
+def _views(values: Mapping[str, Any]) -> list[NamesView]:
     own = {key: key for key in values}
     return [own, *(values.aliases.values() if isinstance(values, ById) else ())]
 
 
-def _equal(names: _View, view: _View) -> _Pairing:
-    return _Pairing({key: view[name] for name, key in names.items() if name in view})
+def _equal(names: NamesView, view: NamesView) -> IdPairing:
+    return IdPairing({key: view[name] for name, key in names.items() if name in view})
 
 
-def _alike(names: _View, view: _View) -> _Pairing:
+def pair_names(names: NamesView, view: NamesView) -> IdPairing:
+    """The pairs of one column of captions and one of references, as the names of pictures are compared."""
     targets = _equal(names, view).targets
     keys: dict[PurePosixPath, set[str]] = {}
     for name, key in view.items():
         keys.setdefault(PurePosixPath(name), set()).add(key)
     index = PictureIndex(keys)
-    ambiguous, uncertain = "", []
+    ambiguous, uncertain = "", {}
     for name, key in names.items():
         if key in targets:
             continue
@@ -163,8 +163,8 @@ def _alike(names: _View, view: _View) -> _Pairing:
         if match is not None and len(keys[match.path]) == 1:
             [targets[key]] = keys[match.path]
             if match.dropped and len(match.path.parts) > len(PurePosixPath(name).parts) - match.dropped:
-                uncertain.append(f"{name!r} with {str(match.path)!r}")
-    return _Pairing(targets, ambiguous, tuple(uncertain))
+                uncertain[key] = f"{name!r} with {str(match.path)!r}"
+    return IdPairing(targets, ambiguous, uncertain)
 
 
 def _difference(

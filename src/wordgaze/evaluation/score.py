@@ -4,7 +4,7 @@ import logging
 import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
@@ -119,6 +119,16 @@ class ScoreSelection:
     split: str = ""
     partial: bool = False
 
+    @property
+    def caption_columns(self) -> ColumnNames:
+        """The columns of a file of captions."""
+        return ColumnNames(self.image_column, self.column, "--image-column", "--column")
+
+    @property
+    def reference_columns(self) -> ColumnNames:
+        """The columns of a file of references."""
+        return ColumnNames(self.image_column, self.reference_column, "--image-column", "--reference-column")
+
 
 def score_files(
     captions: Path,
@@ -164,7 +174,7 @@ def score_files(
             tokenizer=chosen.name,
             cider_document_frequencies=counted,
             system=system,
-            scores=_with_toolkit(comparison, chosen),
+            scores=scores_with_toolkit(comparison, chosen),
             baselines=Baselines.model_validate(human),
         ),
         details=_details(comparison, system),
@@ -192,15 +202,13 @@ def _matched_files(
     files: Mapping[str, Path], references: Path, selection: ScoreSelection
 ) -> tuple[ById[list[str]], dict[str, MatchedIds]]:
     """The references, and the captions of each system matched with them."""
-    of_captions = ColumnNames(selection.image_column, selection.column, "--image-column", "--column")
-    of_references = replace(of_captions, caption=selection.reference_column, caption_option="--reference-column")
-    truths = all_truths = read_references(references, columns=of_references)
+    truths = all_truths = read_references(references, columns=selection.reference_columns)
     if selection.split:
         truths = of_split(all_truths, selection.split, str(references))
     way_out = "score the images that have one with --partial"
     aligned = {}
     for name, path in files.items():
-        captions = read_captions(path, of_captions)
+        captions = read_captions(path, selection.caption_columns)
         if selection.split:
             captions = without_other_splits(captions, truths, all_truths)
         aligned[name] = matched(captions, truths, selection.partial, way_out)
@@ -269,7 +277,7 @@ def _other_name(captions: Path, against: Path) -> str:
     return against.stem if against.stem != captions.stem else str(against)
 
 
-def _with_toolkit(comparison: Comparison, tokenizer: Tokenizer) -> dict[str, Scores]:
+def scores_with_toolkit(comparison: Comparison, tokenizer: Tokenizer) -> dict[str, Scores]:
     """The scores with the METEOR of the COCO toolkit, where its tables are installed and the captions are English."""
     meteor = toolkit_meteor(comparison.systems, comparison.references) if tokenizer.is_english else {}
     return {

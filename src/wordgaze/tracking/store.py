@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from wordgaze.core import paths
 from wordgaze.core.errors import TrackingError
+from wordgaze.core.interruption import check_interruption
 from wordgaze.core.scratch import writable_scratch
 from wordgaze.tracking.database import MEND, database_address, path_of_address, prepare_database, probe_reading, reading
 from wordgaze.tracking.experiment import find_experiment
@@ -126,7 +127,8 @@ def lock() -> FileLock:
 
 @contextmanager
 def translate_errors(action: str, remedy: str = WRITABLE) -> Iterator[None]:
-    """Raises errors of MLflow, of the database and of the disk as TrackingError, in one line.
+    """Raises errors of MLflow, of the database and of the disk as TrackingError, in one line. After Ctrl-C or SIGTERM
+    they follow from it, and its exception is raised.
 
     ``action`` completes "MLflow cannot …"; ``remedy`` is the way out. Warnings that MLflow raises about its own code
     do not concern a user and are dropped.
@@ -139,6 +141,7 @@ def translate_errors(action: str, remedy: str = WRITABLE) -> Iterator[None]:
             warnings.filterwarnings("ignore", module="mlflow")
             yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        check_interruption()  # a signal in a transaction may leave the database locked for what cleans up after it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         way_out = next((better for part, better in _REMEDIES.items() if part in reason), remedy)
         line = f"MLflow cannot {action} ({address()}): {reason}; {way_out}"

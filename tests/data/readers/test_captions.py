@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wordgaze.core.errors import CaptionsError
-from wordgaze.data.readers.captions import ColumnNames, read_captions, read_references
+from wordgaze.data.readers.captions import ColumnNames, read_as_written, read_captions, read_references
 from wordgaze.data.readers.captions.content import CaptionFile
 from wordgaze.data.readers.captions.entries import read_content
 from wordgaze.data.readers.captions.names import is_missing
@@ -53,6 +53,22 @@ def write(folder: Path, name: str, content: str | bytes | Any) -> Path:
 )
 def test_captions_of_every_format_read_the_same(tmp_path: Path, name: str, content: Any) -> None:
     assert read_captions(write(tmp_path, name, content)) == SAID
+
+
+def test_texts_are_read_as_written(tmp_path: Path) -> None:
+    rows = [
+        {"image_id": 1, "caption": " <start> a dog <end>"},
+        {"image_id": 2, "caption": ""},
+        {"image_id": 1, "caption": "a dog"},
+        {"image_id": 3, "caption": None},
+    ]
+    found = read_as_written(write(tmp_path, "a.json", rows), several=False)
+    assert found == {"1": ["<start> a dog <end>", "a dog"], "2": [""]}
+    assert [fault.reason for fault in found.faults] == [
+        "'3': caption is None, which is not a caption; correct or remove it"
+    ]
+    table = write(tmp_path, "b.csv", "image,caption_0,caption_1\na.jpg,a dog,\nb.jpg,a cat,the cat endseq\n")
+    assert read_as_written(table, several=True) == {"a.jpg": ["a dog", ""], "b.jpg": ["a cat", "the cat endseq"]}
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ __all__ = [
     "ColumnNames",
     "NoCaptionsError",
     "decoded",
+    "read_as_written",
     "read_captions",
     "read_references",
     "references_of",
@@ -79,6 +80,23 @@ def read_references(
     markers such as ``<unk>`` are removed. Raises CaptionsError if the layout is unknown or no row can be used.
     """
     return references_of(read_content(CaptionFile(path, data)), columns, strict=strict)
+
+
+def read_as_written(path: Path, columns: ColumnNames = _ANY, *, several: bool) -> ById[list[str]]:
+    """The texts of each id as the file has them: markers, blank texts and all texts of a repeated id.
+
+    ``several`` prefers columns with several captions, as references are read. Rows that :func:`read_captions` and
+    :func:`read_references` refuse are ``faults``. Raises CaptionsError if the layout is unknown or no row can be used.
+    """
+    found: ById[list[str]] = ById()
+    entries = CaptionEntries(read_content(CaptionFile(path)), columns, strict=False, several=several, as_written=True)
+    for place, key, texts, split in entries:
+        found.setdefault(key, []).extend(texts)
+        found.places.setdefault(key, place)
+        if split:
+            found.splits.setdefault(key, {}).setdefault(split, place)
+    entries.finish(found)
+    return found
 
 
 def references_of(content: CaptionContent, columns: ColumnNames = _ANY, *, strict: bool = True) -> ById[list[str]]:

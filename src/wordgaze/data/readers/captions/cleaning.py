@@ -20,11 +20,11 @@ MAX_CAPTION_CHARACTERS = 5_000
 
 _NAMES = "start|end|pad|s|bos|eos|sos|cls|sep|startseq|endseq|startoftext|endoftext|im_start|im_end|image"
 # Marks of the beginning and the end of a sequence, of padding, and of the place of the image in a conversation.
-_MARKERS = re.compile(
+SEQUENCE_MARKER = re.compile(
     rf"(?i:<\s*+(?:/\s*+)?(?:{_NAMES})\s*+/?>|<\|\s*+(?:{_NAMES})\s*+\|>)|\[(?:CLS|SEP|PAD|BOS|EOS|SOS|START|END)\]"
     r"|^\s*startseq\b|\bendseq\s*$"
 )
-_UNKNOWN = re.compile(r"(?i:<\s*+(?:unk|unknown|mask)\s*+>)|\[(?:UNK|MASK)\]")
+UNKNOWN_MARKER = re.compile(r"(?i:<\s*+(?:unk|unknown|mask)\s*+>)|\[(?:UNK|MASK)\]")
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _TAG = re.compile(r"</?(?:p|br|b|i|u|em|strong|span|div|a|li|ul|ol|font|sub|sup|h[1-6])(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-f]+|[a-z]+);", re.IGNORECASE)
@@ -113,6 +113,24 @@ def clean_caption(value: Any, strict: bool, mended: Counter[str]) -> str | None:
     return text
 
 
+def written_caption(value: Any) -> str:
+    """A caption as it is written, with its markers, without blanks around it.
+
+    Raises NotACaptionError, with the reason, for what cannot be scored.
+    """
+    clean_caption(value, True, Counter())
+    return str(value).strip()
+
+
+def without_markers(text: str, marker: re.Pattern[str] = SEQUENCE_MARKER) -> str:
+    """The text without these markers; a text that has none is not changed."""
+    if marker.search(text):
+        text = " ".join(marker.sub(" ", text).split())
+    while len(text) <= MAX_CAPTION_CHARACTERS and marker.search(text):  # what is left may be a marker again
+        text = " ".join(marker.sub(" ", text).split())
+    return text
+
+
 def _mended(text: str, strict: bool, mended: Counter[str]) -> str:
     text = text.strip()
     if not _SUSPECT.search(text):
@@ -125,12 +143,10 @@ def _mended(text: str, strict: bool, mended: Counter[str]) -> str:
     if not strict and (_TAG.search(text) or _ENTITY.search(text)):
         text = " ".join(html.unescape(_TAG.sub(" ", text)).split())
         mended[HTML] += 1
-    for marker in (_MARKERS,) if strict else (_MARKERS, _UNKNOWN):  # after HTML, in which they can be written too
+    for marker in (SEQUENCE_MARKER,) if strict else (SEQUENCE_MARKER, UNKNOWN_MARKER):  # after HTML
         if marker.search(text):
             mended[MARKERS] += 1
-            text = " ".join(marker.sub(" ", text).split())
-        while len(text) <= MAX_CAPTION_CHARACTERS and marker.search(text):  # what is left may be a marker again
-            text = " ".join(marker.sub(" ", text).split())
+            text = without_markers(text, marker)
     if not strict and _BREAKS.search(text):
         text = " ".join(filter(None, (part.strip() for part in _BREAKS.split(text))))
         mended[LINE_BREAKS] += 1

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from wordgaze.core.errors import CaptionsError
-from wordgaze.data.readers.captions.cleaning import SURROGATES, NotACaptionError, caption_texts, clean_caption
+from wordgaze.data.readers.captions.cleaning import (
+    SURROGATES,
+    NotACaptionError,
+    caption_texts,
+    clean_caption,
+    written_caption,
+)  # fmt: skip
 from wordgaze.data.readers.captions.columns import Columns, choose_columns, finest
 from wordgaze.data.readers.captions.content import (
     ById,
@@ -56,11 +62,13 @@ class CaptionEntries:
     """The entries of a file, and with them the other names of its images.
 
     With ``strict``, for files to be scored, a row that cannot be used raises CaptionsError; otherwise it is a fault.
-    ``several`` prefers columns with several captions.
+    ``several`` prefers columns with several captions. ``as_written`` keeps markers, and blank captions among several.
     """
 
-    def __init__(self, content: CaptionContent, wanted: ColumnNames, strict: bool, several: bool) -> None:
-        self.content, self.strict = content, strict
+    def __init__(
+        self, content: CaptionContent, wanted: ColumnNames, strict: bool, several: bool, as_written: bool = False
+    ) -> None:
+        self.content, self.strict, self.as_written = content, strict, as_written
         self.faults: list[Fault] = []
         for fault in content.faults:
             self._fault(fault)
@@ -137,9 +145,13 @@ class CaptionEntries:
         ]
         if len(values) > 1:
             values = [
-                value for value in values if value is not None and value == value and str(value).strip()
+                value
+                for value in values
+                if value is not None and value == value and (self.as_written or str(value).strip())
             ] or values[:1]
         try:
+            if self.as_written:
+                return list(map(written_caption, values))
             cleaned = [clean_caption(value, self.strict, self.content.mended) for value in values]
         except NotACaptionError as error:
             raise _RowError(f"{key!r}: {group[0]} is {error}; correct or remove it") from error
