@@ -399,6 +399,7 @@ def test_a_captioner_answers_with_its_own_settings_but_for_those_that_were_chang
     page.get_by_role("button", name="Settings").click()
     expect(page.get_by_label("Name objects")).not_to_be_checked()
     setting(page, "Max words").fill("3")
+    expect(page.get_by_label("range slider for Max words")).to_have_value("3")  # on a busy machine not at once
     choose(page, "sure")
     expect(page.locator(".wg-row")).to_have_count(3)
     expect(page.locator(".wg-waiting")).to_have_count(0)
