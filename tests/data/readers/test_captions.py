@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from wordgaze.core.errors import CaptionsError
 from wordgaze.data.readers.captions import ColumnNames, read_as_written, read_captions, read_references
+from wordgaze.data.readers.captions.cleaning import SEQUENCE_MARKER
 from wordgaze.data.readers.captions.content import CaptionFile
 from wordgaze.data.readers.captions.entries import read_content
 from wordgaze.data.readers.captions.names import is_missing
@@ -226,10 +227,10 @@ def test_long_references_in_one_cell_are_read(tmp_path: Path) -> None:
     assert csv.field_size_limit() == limit
 
 
-TEXT = (
+TEXT = (  # what means itself: neither a missing value, nor a marker such as <pad>, nor a list of captions
     st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
     .map(str.strip)
-    .filter(lambda text: not is_missing(text))
+    .filter(lambda text: not (is_missing(text) or SEQUENCE_MARKER.search(text) or text.startswith(("['", '["'))))
 )
 NAMES = st.text(string.ascii_letters + string.digits + "_-#. äß", min_size=1, max_size=12).map(str.strip).filter(bool)
 REFERENCES = st.dictionaries(NAMES, st.lists(TEXT, min_size=1, max_size=3).filter(any), min_size=1, max_size=5)
