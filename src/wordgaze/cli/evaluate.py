@@ -20,31 +20,39 @@ PANEL = "Evaluation"
 
 app = typer.Typer()
 
+CaptionsFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CAPTIONS", help="Captions: a table, JSON lines, COCO results or a token file.", show_default=False
+    ),
+]
+ReferencesFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="REFERENCES",
+        help="References: a table, JSON lines, COCO or Karpathy's JSON, or tokens.",
+        show_default=False,
+    ),
+]
+CaptionColumn = Annotated[str, typer.Option(help="The column or key of the captions.", show_default="by name")]
+ImageColumn = Annotated[
+    str, typer.Option(help="The column or key of the images, in all files.", show_default="by name")
+]
+ScoringTokenizer = Annotated[
+    str, typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters.")
+]
+
 
 @app.command(rich_help_panel=PANEL)
 def score(
-    captions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CAPTIONS", help="Captions: a table, JSON lines, COCO results or a token file.", show_default=False
-        ),
-    ],
-    references: Annotated[
-        Path,
-        typer.Argument(
-            metavar="REFERENCES",
-            help="References: a table, JSON lines, COCO or Karpathy's JSON, or tokens.",
-            show_default=False,
-        ),
-    ],
+    captions: CaptionsFile,
+    references: ReferencesFile,
     against: Annotated[Path | None, typer.Option(help="The captions of another system for the same images.")] = None,
-    column: Annotated[str, typer.Option(help="The column or key of the captions.", show_default="by name")] = "",
+    column: CaptionColumn = "",
     reference_column: Annotated[
         str, typer.Option(help="The column or key of the references.", show_default="by name")
     ] = "",
-    image_column: Annotated[
-        str, typer.Option(help="The column or key of the images, in all files.", show_default="by name")
-    ] = "",
+    image_column: ImageColumn = "",
     split: Annotated[str, typer.Option(help="Score the images of this split of the references.")] = "",
     partial: Annotated[bool, typer.Option("--partial", help="Leave out references that have no caption.")] = False,
     output: Annotated[
@@ -55,10 +63,7 @@ def score(
         int | None,
         typer.Option(min=0, help="The number of best and of worst captions in the page.", show_default="10"),
     ] = None,
-    tokenizer: Annotated[
-        str,
-        typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters."),
-    ] = "auto",
+    tokenizer: ScoringTokenizer = "auto",
     document_frequencies: Annotated[
         Path | None,
         typer.Option(
@@ -86,40 +91,23 @@ def score(
 
 @app.command(rich_help_panel=PANEL)
 def audit(
-    captions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CAPTIONS", help="Captions: a table, JSON lines, COCO results or a token file.", show_default=False
-        ),
-    ],
-    references: Annotated[
-        Path,
-        typer.Argument(
-            metavar="REFERENCES",
-            help="References: a table, JSON lines, COCO or Karpathy's JSON, or tokens.",
-            show_default=False,
-        ),
-    ],
+    captions: CaptionsFile,
+    references: ReferencesFile,
     training: Annotated[
         Path | None,
         typer.Option(
             help="The training captions, in which leaks are looked for; of a file with splits, those of train."
         ),
     ] = None,
-    column: Annotated[str, typer.Option(help="The column or key of the captions.", show_default="by name")] = "",
+    column: CaptionColumn = "",
     reference_column: Annotated[
         str,
         typer.Option(help="The column or key of the references and training captions.", show_default="by name"),
     ] = "",
-    image_column: Annotated[
-        str, typer.Option(help="The column or key of the images, in all files.", show_default="by name")
-    ] = "",
+    image_column: ImageColumn = "",
     split: Annotated[str, typer.Option(help="Audit the images of this split of the references.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the audit to this .json file.")] = None,
-    tokenizer: Annotated[
-        str,
-        typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters."),
-    ] = "auto",
+    tokenizer: ScoringTokenizer = "auto",
 ) -> None:
     """Say what is wrong with a file of captions, and what each fault changes in its scores.
 
@@ -152,10 +140,7 @@ def document_frequencies(
     ] = "",
     image_column: Annotated[str, typer.Option(help="The column or key of the images.", show_default="by name")] = "",
     split: Annotated[str, typer.Option(help="Count in the references of this split.")] = "",
-    tokenizer: Annotated[
-        str,
-        typer.Option(help="auto (by the script of the references), ptb (English), unicode, unicode-tr, characters."),
-    ] = "auto",
+    tokenizer: ScoringTokenizer = "auto",
 ) -> None:
     """Count the n-grams of references, by which `wordgaze score` weighs those of CIDEr."""
     from wordgaze.data.readers.captions import ColumnNames
