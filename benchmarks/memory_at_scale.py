@@ -125,7 +125,7 @@ def evaluate(num_captions: int) -> None:
     spec = SimpleNamespace(grid=GRID)
     captioner: Any = SimpleNamespace(
         decoder=SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32, word_table=lambda: None),
-        vocabulary=prepared.vocabulary, tuned=False, parts=NO_PARTS, encoder=SimpleNamespace(spec=spec),
+        vocabulary=prepared.vocabulary, parts=NO_PARTS, encoder=SimpleNamespace(spec=spec),
     )  # fmt: skip
     stage.write_reports(stage.evaluate(captioner, prepared, FeatureStore(paths.FEATURES), params), params)
 

@@ -1,10 +1,12 @@
 """The seconds of a whole recipe, from photographs to scores, without DVC and MLflow.
 
-    python benchmarks/whole_recipe.py PROJECT [--recipe flickr8k_best] [--device cuda] [--work FOLDER] [--rehearse]
+    python benchmarks/whole_recipe.py PROJECT [--recipe flickr8k_best] [--set finetune.blocks=0 …] [--device cuda]
+        [--work FOLDER] [--rehearse]
 
 PROJECT is a folder with ``data/raw`` and ``data/prepared``, as the stages ``download`` and ``prepare`` leave them. What
 is computed goes to ``--work``, by default a temporary folder. The scores are those of stage ``evaluate`` on the test
-split. With ``--rehearse`` every split has a few images and a training has one epoch: it shows that everything runs.
+split. ``--set`` changes further parameters. With ``--rehearse`` every split has a few images and a training has one or
+two epochs: it shows that everything runs.
 """
 
 import argparse
@@ -14,16 +16,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.config.params import Params, TrainParams, parse_params
-from wordgaze.config.recipes import load_recipe
+from wordgaze.config.recipes import load_recipe, parse_setting
 from wordgaze.core import paths
 from wordgaze.core.device import pick_device
 from wordgaze.core.files import sha256, write_tensors
@@ -33,11 +35,13 @@ from wordgaze.distributed.launch import started_ranks
 from wordgaze.distributed.ranks import Ranks
 from wordgaze.inference.captioner import Captioner
 from wordgaze.stages.evaluate import evaluate
+from wordgaze.training.finetune import FinetuneTask, finetune
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.trainer import EpochMetrics
-from wordgaze.vision.encoders import build_encoder
+from wordgaze.vision.encoders import Encoder, build_encoder
 from wordgaze.vision.feature_extraction import extract_features
 from wordgaze.vision.feature_store import TAGGER, FeatureStore, write_manifest
+from wordgaze.vision.finetuned_encoder import load_finetuned, write_encoder
 from wordgaze.vision.picture_keys import PictureKeys, read_keys
 from wordgaze.vision.tagger import Tagger
 
@@ -61,15 +65,16 @@ class Clock:
         return result
 
 
-def params_of(recipe: str, device: str, precision: str, rehearse: bool) -> Params:
-    """The default parameters with those of the recipe."""
-    values: dict[str, dict[str, object]] = {}
-    everywhere = {f"{stage}.{key}": value for stage in ("features", "train_stage1", "train_stage2")
+def params_of(recipe: str, extra: dict[str, object], device: str, precision: str, rehearse: bool) -> Params:
+    """The default parameters with those of the recipe, and further ones."""
+    values: dict[str, Any] = {}
+    everywhere = {f"{stage}.{key}": value for stage in ("finetune", "features", "train_stage1", "train_stage2")
                   for key, value in (("device", device), ("precision", precision))}  # fmt: skip
-    once = {f"{stage}.epochs": 1 for stage in ("train_stage1", "train_stage2")} if rehearse else {}
-    for key, value in (load_recipe(recipe).settings | everywhere | once).items():
-        section, _, name = key.partition(".")
-        values.setdefault(section, {})[name] = value
+    epochs = {"finetune": 2, "train_stage1": 1, "train_stage2": 1}
+    once = {f"{stage}.epochs": number for stage, number in epochs.items()} if rehearse else {}
+    for key, value in (load_recipe(recipe).settings | extra | everywhere | once).items():
+        *sections, name = key.split(".")
+        reduce(lambda found, section: found.setdefault(section, {}), sections, values)[name] = value
     return parse_params(values, f"recipe {recipe}")
 
 
@@ -79,13 +84,37 @@ def smaller(prepared: Prepared) -> Prepared:
     return Prepared(captions, prepared.raw, prepared.vocabulary, prepared.extra)
 
 
-def compute_features(prepared: Prepared, params: Params) -> None:
+def finetune_encoder(prepared: Prepared, params: Params) -> None:
+    main = partial(finetune_as, prepared, params)
+    with started_ranks(params.finetune, main) as ranks:
+        main(ranks)
+
+
+def finetune_as(prepared: Prepared, params: Params, ranks: Ranks) -> None:
+    """Trains the encoder as one of the ranks."""
+    task = FinetuneTask(
+        prepared, paths.RAW / "images", new_encoder(params), params.model, params.finetune, params.prepare.max_words,
+        params.seed,
+    )  # fmt: skip
+    ranks.join(task.checksums(), pick_device(params.finetune.device))
+    finetune(task, Path("scratch") / "finetune", partial(show, "finetune", ranks), lambda done, total: None, ranks)
+    if ranks.is_first:
+        write_encoder(paths.FINETUNED_ENCODER, task.encoder.cpu().state_dict(), {"blocks": params.finetune.blocks})
+
+
+def new_encoder(params: Params) -> Encoder:
     settings = params.features
-    encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
+    return build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
+
+
+def compute_features(prepared: Prepared, params: Params) -> None:
+    settings, encoder = params.features, new_encoder(params)
+    if params.finetune.blocks:
+        load_finetuned(paths.FINETUNED_ENCODER, encoder)
     paths.FEATURES.mkdir(parents=True)
     weights = paths.FEATURES / "encoder.safetensors"
     write_tensors(weights, encoder.state_dict())
-    tagger = Tagger.from_networks(encoder.spec, settings.weights)
+    tagger = None if params.finetune.blocks else Tagger.from_networks(encoder.spec, settings.weights)
     write_tensors(paths.FEATURES / TAGGER, tagger.tensors() if tagger else {})
     images = sorted(image for of_split in prepared.captions.values() for image in of_split)
     pictures = PictureKeys.of(images, read_keys(paths.RAW / "images", images), settings.shard_size)
@@ -105,17 +134,18 @@ def train_as(
     ranks: Ranks,
 ) -> None:  # fmt: skip
     """Trains as one of the ranks."""
-
-    def on_epoch(row: EpochMetrics) -> None:
-        values = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "learning_rate")
-        if ranks.is_first:
-            print(f"  {stage}: {values}", flush=True)
-
     task = TrainingTask(
         prepared, FeatureStore(paths.FEATURES), params.model, settings, params.prepare.max_words, params.seed, start
     )
     ranks.join(task.checksums(), pick_device(settings.device))
-    fit(task, Path("scratch") / stage, folder, on_epoch, lambda done, total: None, ranks)
+    fit(task, Path("scratch") / stage, folder, partial(show, stage, ranks), lambda done, total: None, ranks)
+
+
+def show(stage: str, ranks: Ranks, row: EpochMetrics) -> None:
+    """Prints a row of a training curve, once."""
+    values = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "learning_rate")
+    if ranks.is_first:
+        print(f"  {stage}: {values}", flush=True)
 
 
 @contextmanager
@@ -137,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("project", type=Path)
     parser.add_argument("--recipe", default="flickr8k_best")
+    parser.add_argument("--set", dest="extra", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--work", type=Path, help="a folder that does not exist yet; by default a temporary one")
@@ -144,11 +175,13 @@ def main() -> None:
     args = parser.parse_args()
     if not all((args.project / folder).is_dir() for folder in (paths.RAW, paths.PREPARED)):
         parser.error(f"{args.project} has no {paths.RAW} and {paths.PREPARED}; run dvc repro prepare there")
-    params = params_of(args.recipe, args.device, args.precision, args.rehearse)
+    params = params_of(args.recipe, dict(map(parse_setting, args.extra)), args.device, args.precision, args.rehearse)
     prepared = Prepared.load(args.project / paths.PREPARED)
     prepared = smaller(prepared) if args.rehearse else prepared
     clock, started = Clock(), time.perf_counter()
     with working_folder(args.project, args.work):
+        if params.finetune.blocks:
+            clock("finetune", lambda: finetune_encoder(prepared, params))
         clock("features", lambda: compute_features(prepared, params))
         clock("train_stage1", lambda: train(prepared, params, "train_stage1", None, paths.STAGE1))
         clock("train_stage2", lambda: train(prepared, params, "train_stage2", paths.STAGE1, paths.STAGE2))

@@ -36,6 +36,7 @@ LARGE, MARGIN = 1 << 30, 1 << 20  # bytes: a disk that holds everything; what a 
 STAGES = {
     "download": ["data/raw"],
     "prepare": ["data/prepared"],
+    "finetune": ["models/encoder"],
     "features": ["data/features"],
     "train_stage1": ["models/stage1", "reports/train_stage1.csv", "reports/train_stage1.json"],
     "train_stage2": ["models/stage2", "reports/train_stage2.csv", "reports/train_stage2.json"],
@@ -246,10 +247,11 @@ def lose_power(project: Path, flushed: Path, started: Path, draw: random.Random)
 
 def finish(root: Path, room: Path) -> None:
     """A project of this checkout with tiny parameters, in which every stage has run once."""
-    from tests.conftest import write_project
+    from tests.conftest import change_params, write_project
 
     root.mkdir(parents=True)
     write_project(root)
+    change_params(root / "params.yaml", {"finetune": {"blocks": 1, "epochs": 2, "checkpoint_seconds": 0.0}})
     campaign = Campaign(root, room, 0)
     (room / "tmp").mkdir(exist_ok=True)
     for command in [*STAGES, "register"]:

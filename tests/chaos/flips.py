@@ -131,7 +131,7 @@ class TinyProject:
 
     def _task(self) -> TrainingTask:
         prepared, store = Prepared.load(self.root / "prepared"), FeatureStore(self.root / "features")
-        return TrainingTask(prepared, store, SIZES, PARAMS, 6, 1, image_folder=self.root / "images")
+        return TrainingTask(prepared, store, SIZES, PARAMS, 6, 1)
 
     def _interrupt(self, task: TrainingTask) -> None:
         def on_step(done: int, total: int) -> None:

@@ -54,7 +54,7 @@ def test_help_lists_the_captioning_commands_first_and_every_command(run: Run) ->
         *("export", "conformance"),
         *("register", "promote", "models", "pack", "card", "retrain"),
         *("init", "offline-plots", "fingerprint", "doctor", "recipe"),
-        *("check_params", "download", "prepare", "features", "train_stage1", "train_stage2", "evaluate"),
+        *("check_params", "download", "prepare", "finetune", "features", "train_stage1", "train_stage2", "evaluate"),
     ]
     assert run("--help") == (code, out, err)
 

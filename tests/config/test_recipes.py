@@ -97,7 +97,7 @@ def test_dvc_s_command_line_makes_the_same_parameters(name: str, capsys: pytest.
     words = shlex.split(command)
     assert words[:3] == ["dvc", "exp", "run"]
     assert words[3::2] == ["-S"] * len(words[4::2])
-    assert any("train_stage2.finetune_blocks" in line for line in shown)
+    assert any("finetune.blocks" in line for line in shown)
     by_command = run_by_dvc(words[4::2])
     paths.PARAMS.write_bytes(before)
     by_all_keys = run_by_dvc(overrides(load_recipe(name)))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.generation.tiny import model, pictures
-from wordgaze.config.params import FinetuneParams
+from wordgaze.config.params import Stage2Params
 from wordgaze.core.errors import ParamsError
 from wordgaze.generation.config import MAX_TEMPERATURE, MIN_TEMPERATURE, GenerationConfig, parse_generation_config
 from wordgaze.generation.generate import generate
@@ -61,10 +61,10 @@ def test_the_constructor_raises_an_error_of_wordgaze(values: dict[str, Any], mes
 
 
 def test_samples_for_training_are_drawn_at_a_valid_temperature_too() -> None:
-    assert FinetuneParams(sample_temperature=MIN_TEMPERATURE).sample_temperature == MIN_TEMPERATURE
+    assert Stage2Params(sample_temperature=MIN_TEMPERATURE).sample_temperature == MIN_TEMPERATURE
     for temperature in (0.0, 1e-40, MAX_TEMPERATURE + 1):
         with pytest.raises(ValueError, match="sample_temperature"):
-            FinetuneParams(sample_temperature=temperature)
+            Stage2Params(sample_temperature=temperature)
 
 
 def floats(low: float, high: float) -> st.SearchStrategy[float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.generation.tiny import model, pictures, settings
 from tests.gpu.conftest import DEVICE
 from tests.models import variants
-from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.config.params import Stage2Params, TrainParams
 from wordgaze.core.device import pick_dtype
 from wordgaze.generation.generate import generate
 from wordgaze.inference.captioner import Captioner
@@ -65,7 +65,7 @@ def test_losses_and_gradients(name: str, objective: str) -> None:
     for device in (torch.device("cpu"), DEVICE):
         own = copy.deepcopy(decoder).to(device)
         own.train = lambda mode=True, own=own: own  # type: ignore[method-assign, misc]
-        critical = SelfCriticalLoss(VOCABULARY, REFERENCES, FinetuneParams(num_samples=3), 5)
+        critical = SelfCriticalLoss(VOCABULARY, REFERENCES, Stage2Params(num_samples=3), 5)
         weight = {"xe": 1.0, "scst": 0.0, "both": 0.5}[objective]
         step = TrainStep(
             own, None, TrainParams(), Objective(weight, critical if objective != "xe" else None), torch.float32

@@ -1,5 +1,6 @@
 """A training on a GPU learns, and gives the same bytes when it is repeated and when it is killed and resumed."""
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,13 @@ from safetensors.torch import save
 
 from tests.gpu.conftest import DEVICE
 from tests.training.test_trainer import EXAMPLES, SIZES, STEPS, Store, rewarding
-from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.config.params import TrainParams
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
 from wordgaze.training.batches import BatchLoader
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import FinetunedEncoder, Trainer
+from wordgaze.vision.augmentation import Augmentation
 from wordgaze.vision.encoders import build_encoder
 
 KINDS = {
@@ -88,9 +90,18 @@ def test_the_encoder_is_trained_too(tmp_path: Path) -> None:
             count = len(images)  # type: ignore[arg-type]
             return torch.randint(256, (count, 3, 64, 64), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
 
-    params = FinetuneParams(epochs=1, batch_size=4, device=DEVICE.type, finetune_blocks=1)  # type: ignore[arg-type]
-    finetuned = FinetunedEncoder(encoder, 1, 1e-2)
-    of = Trainer(decoder, BatchLoader(EXAMPLES, Pixels(), 4, 1), lambda _: 0.0, params, 1, tmp_path / "c", finetuned)
+    params = TrainParams(epochs=2, batch_size=4, device=DEVICE.type)  # type: ignore[arg-type]
+    scores = count()  # the last epoch is the best one; in the first the decoder is trained alone
+    finetuned = FinetunedEncoder(encoder, 1, 1e-2, Augmentation())
+    of = Trainer(
+        decoder,
+        BatchLoader(EXAMPLES, Pixels(), 4, 1),
+        lambda _: float(next(scores)),
+        params,
+        1,
+        tmp_path / "c",
+        finetuned,
+    )
     of.train(lambda row: None, lambda done, total: None)
     after = encoder.state_dict()
     assert any(not torch.equal(after[name].cpu(), before[name]) for name in before)

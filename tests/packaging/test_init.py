@@ -114,7 +114,7 @@ def test_a_changed_source_file_changes_the_stages_that_depend_on_it(
 
     assert changed("app/page.py") == set()
     assert changed("data/datasets/coco.py") == {"download", "prepare", "evaluate"}
-    assert changed("training/losses.py") == {"train_stage1", "train_stage2"}
+    assert changed("training/losses.py") == {"finetune", "train_stage1", "train_stage2"}
     assert changed("core/files.py") == set(before)
     (package / "core" / "__pycache__").mkdir()
     (package / "core" / "__pycache__" / "files.cpython-311.pyc").write_bytes(b"compiled")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import change_params
 from wordgaze.tracking.store import open_store
 from wordgaze.training.checkpoint import load_checkpoint
 
@@ -73,6 +74,22 @@ def test_a_training_killed_twice_ends_with_the_same_bytes(
     assert 1 not in epochs  # it went on, and did not start from the beginning
 
 
+def test_an_encoder_whose_training_is_killed_twice_ends_with_the_same_bytes(copied: "Callable[[], Project]") -> None:
+    """And its features, and what is trained on them, are those of a training that was not killed."""
+    ends = []
+    for counts in ((), (1, 4)):
+        project = copied()
+        changes = {"blocks": 1, "epochs": 2, "batch_size": 8, "checkpoint_seconds": 0.0, "device": "cpu"}
+        change_params(project.root / "params.yaml", {"finetune": changes})
+        for count in counts:
+            kill(project.start("finetune"), saves(project, count))
+        project.dvc("repro", "train_stage1")
+        assert not list(project.root.glob(".scratch/training-*"))
+        ends.append([contents(project.root / name) for name in ("models/encoder", "data/features", "models/stage1")])
+    assert ends[0] == ends[1]
+    assert "encoder.safetensors" in ends[0][0]
+
+
 def test_a_training_whose_code_has_changed_starts_from_the_beginning(copied: "Callable[[], Project]") -> None:
     project, steps = copied(), 15  # an epoch
 
@@ -117,7 +134,7 @@ from importlib import import_module
 from pathlib import Path
 sys.path.insert(0, "src")
 from wordgaze.config.params import load_params
-for stage in ("download", "prepare", "features", "train_stage1", "train_stage2"):
+for stage in ("download", "prepare", "finetune", "features", "train_stage1", "train_stage2"):
     import_module(f"wordgaze.stages.{stage}").run(load_params(Path("params.yaml")))
 """
 

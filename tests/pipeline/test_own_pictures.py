@@ -7,10 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.conftest import CHECKOUT, MINIATURE, Project, change_params
 from tests.docs.blocks import BLOCKS
 from wordgaze.data.datasets.scenes import Scenes
+from wordgaze.vision.encoders import build_encoder
 
 pytestmark = pytest.mark.slow
 
@@ -33,15 +36,14 @@ def album(tmp_path: Path) -> Path:
 
 
 def test_the_readme_s_commands_train_on_an_album_of_twenty_pictures(album: Path, tmp_path: Path) -> None:
-    """In a project of ``wordgaze init``, with a miniature decoder. The last block of the encoder is fine-tuned, so
-    evaluation has to compute its own features."""
+    """In a project of ``wordgaze init``, with a miniature decoder and an encoder whose last block is fine-tuned."""
     [block] = [each for each in BLOCKS if each.page.name == "README.md" and "test_own_pictures" in (each.reason or "")]
     check, init, run = block.code.replace("/path/to/my-images", shlex.quote(str(album))).splitlines()
     output = shell(tmp_path, f"{check}\n{init}")
     assert "images kept        20 of 20 images and rows" in output
     project = Project(tmp_path / "my-captioner")
     change_params(project.root / "params.yaml", {**MINIATURE, "dataset": {}, "prepare": {}})
-    change_params(project.root / "params.yaml", {"train_stage2": {"finetune_blocks": 1}})
+    change_params(project.root / "params.yaml", {"finetune": {"blocks": 1, "epochs": 2}})
     project.git("commit", "-qam", "miniature")
     assert "Ran experiment" in shell(project.root, run)
     report = json.loads((project.root / "reports/evaluation.json").read_text(encoding="utf-8"))
@@ -49,9 +51,19 @@ def test_the_readme_s_commands_train_on_an_album_of_twenty_pictures(album: Path,
     assert report["num_images"] >= 1
     assert "human" not in report["baselines"]  # the images have one caption each
     assert 0 <= report["scores"]["beam"]["bleu_1"] <= 1
-    cards = [json.loads((project.root / f"models/{name}/captioner.json").read_text()) for name in ("stage1", "stage2")]
-    assert [card["tuned"] for card in cards] == [False, True]
-    assert len(cards[1]["vocabulary"]) > 20
+    card = json.loads((project.root / "models/stage2/captioner.json").read_text())
+    assert len(card["vocabulary"]) > 20
+    tuned, packaged = (
+        load_file(project.root / "models/encoder/encoder.safetensors"),
+        build_encoder("timm/tf_efficientnet_lite0").state_dict(),
+    )
+    changed = [name for name, tensor in packaged.items() if not torch.equal(tensor, tuned[name])]
+    assert all(".conv_head." in name or ".bn2." in name for name in changed)
+    assert all(
+        torch.equal(tensor, tuned[name.removeprefix("encoder.")])
+        for name, tensor in load_file(project.root / "models/stage2/weights.safetensors").items()
+        if name.startswith("encoder.")
+    )
     assert len(list((project.root / "data/raw/images").iterdir())) == 20
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
@@ -20,15 +21,20 @@ from tests.stored_features import pictures_named
 from tests.training.test_train_step import UNEQUAL, gradients, train_step
 from tests.training.test_trainer import EXAMPLES, SIZES, Killed, Store, changed, minus_loss, nothing, rewarding
 from tests.vision.test_feature_shards import Encoder
+from wordgaze.config.params import FinetuneParams
 from wordgaze.core.errors import DataError, DistributedError, ModelError
+from wordgaze.data.prepared import Prepared
 from wordgaze.distributed.ranks import Ranks
 from wordgaze.models.decoder import Decoder
 from wordgaze.models.kernels.packing import BatchPart
+from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.training.batches import Batch, BatchLoader, part_bounds
 from wordgaze.training.distributed import DataParallel
+from wordgaze.training.finetune import FinetuneTask, finetune
 from wordgaze.training.train_step import Objective
 from wordgaze.training.trainer import Trainer
 from wordgaze.vision import feature_shards
+from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_shards import write_shards
 
 CPU = torch.device("cpu")
@@ -67,6 +73,21 @@ def curve(
     with suppress(Killed):
         trainer.train(nothing, on_step)
     return losses
+
+
+def finetuned(ranks: Ranks, folder: Path) -> list[float]:
+    """The loss of each epoch of the training of an encoder on images that are cropped and mirrored at random."""
+    captions: dict[str, Any] = {"train": {}, "dev": {}, "test": {}}
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for i in range(10):
+        Image.linear_gradient("L").rotate(36 * i).convert("RGB").save(folder / "images" / f"{i}.png")
+        captions["train" if i < 8 else "dev"][f"{i}.png"] = [["a", "slope"], ["slope"]][: 1 + i % 2]
+    prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, "a", "slope")))
+    encoder = build_encoder("timm/test_efficientnet", "random", image_size=64)
+    settings = FinetuneParams(blocks=2, epochs=4, batch_size=4, learning_rate=1e-2, device="cpu")
+    task = FinetuneTask(prepared, folder / "images", encoder, SIZES, settings, 6, 5)
+    curve = finetune(task, folder / "scratch", nothing, nothing, ranks)
+    return [row["train_loss"] for row in curve]
 
 
 def rewarded(ranks: Ranks, folder: Path) -> list[float]:

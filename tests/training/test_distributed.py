@@ -24,6 +24,7 @@ from tests.training.ranks import (
     differing,
     fail_as,
     features,
+    finetuned,
     one_step,
     resumed,
     rewarded,
@@ -49,6 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], A
         jobs["plain", n] = partial(curve, folder=folder / f"plain{n}", model=NO_DROPOUT)
         jobs["rewarded", n] = partial(rewarded, folder=folder / f"rewarded{n}")
         jobs["dropout", n] = partial(curve, folder=folder / f"dropout{n}", model={})
+        jobs["finetuned", n] = partial(finetuned, folder=folder / f"finetuned{n}")
         jobs["features", n] = partial(features, folder=folder / f"features{n}")
     jobs["some features", 4] = partial(features, folder=folder / "features", stop=2)
     jobs["more features", 2] = partial(features, folder=folder / "features", stop=3)
@@ -61,6 +63,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], A
     alone = Ranks()
     found["features", 1] = features(alone, folder / "features1")
     found["other features", 1] = features(alone, folder / "features")
+    found["finetuned", 1] = finetuned(alone, folder / "finetuned1")
     found["plain", 1] = curve(alone, folder / "plain1", NO_DROPOUT)
     found["dropout", 1] = curve(alone, folder / "dropout1", {})
     found["last quarter", 1] = resumed(alone, folder / "resumed")
@@ -77,6 +80,14 @@ def test_the_losses_of_all_steps_are_those_of_one_rank(
     assert len(results[model, 1]) == STEPS
     assert results[model, world_size] == pytest.approx(results[model, 1], abs=1e-5)
     assert results["plain", 1] != pytest.approx(results["dropout", 1], abs=1e-2)
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_an_encoder_is_trained_on_the_images_that_one_rank_would_draw(
+    world_size: int, results: dict[tuple[str, int], Any]
+) -> None:
+    assert len(results["finetuned", 1]) == 4
+    assert results["finetuned", world_size] == pytest.approx(results["finetuned", 1], abs=1e-4)
 
 
 def test_captions_are_sampled_by_the_place_of_an_image_in_its_batch(results: dict[tuple[str, int], Any]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.stored_features import write_features
-from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.config.params import Stage2Params, TrainParams
 from wordgaze.core.errors import ModelError
 from wordgaze.core.files import write_tensors
 from wordgaze.data.prepared import Prepared
@@ -53,7 +53,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> TrainingTask:
     write_features(folder, encoder.spec, names, lambda of: source.read(of).bfloat16(), shard_size=5)
     prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, *WORDS)))
     settings = TrainParams.model_validate(PLAIN)
-    return TrainingTask(prepared, FeatureStore(folder), SIZES, settings, 6, 1, image_folder=root / "images")
+    return TrainingTask(prepared, FeatureStore(folder), SIZES, settings, 6, 1)
 
 
 def trained(task: TrainingTask, folder: Path) -> dict[str, torch.Tensor]:
@@ -61,76 +61,43 @@ def trained(task: TrainingTask, folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "captioner" / "weights.safetensors")
 
 
-def tuned(task: TrainingTask, start: Path | None, blocks: int = 1, **more: Any) -> TrainingTask:
-    settings = FinetuneParams.model_validate(
-        {**PLAIN, "finetune_blocks": blocks, "finetune_learning_rate": 1e-2, **more}
-    )
-    return replace(task, settings=settings, start=start)
+def as_stage2(task: TrainingTask, start: Path | None, **more: Any) -> TrainingTask:
+    return replace(task, settings=Stage2Params.model_validate({**PLAIN, **more}), start=start)
 
 
-def test_the_encoder_stays_as_it_is_stored_unless_it_is_tuned(task: TrainingTask, tmp_path: Path) -> None:
+def test_the_encoder_is_that_of_the_features(task: TrainingTask, tmp_path: Path) -> None:
     weights = trained(task, tmp_path)
     stored = task.store.encoder_state()
     assert all(torch.equal(weights[f"encoder.{name}"], tensor) for name, tensor in stored.items())
-    assert not Captioner.load(tmp_path / "captioner", "cpu").tuned
 
 
 def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: TrainingTask, tmp_path: Path) -> None:
     trained(task, tmp_path)
     captioner = Captioner.load(tmp_path / "captioner", "cpu")
-    assert captioner.parts.neighbours and task.image_folder
-    images = [Image.open(task.image_folder / f"{i:02}.png").convert("RGB") for i in range(8)]
+    assert captioner.parts.neighbours
+    images = [Image.new("RGB", (40, 30), COLOURS[COLOURS_OF[i]]) for i in range(8)]
     known = captioner.parts.neighbours
     rows = nearest(known.embed(captioner.features(images)), known.vectors.float(), 1).tolist()
     assert [COLOURS_OF[place] for [place] in rows] == COLOURS_OF  # pictures of one colour are all the same
     params = GenerationConfig(strategy="neighbours", max_new_tokens=6)
     assert [len(of_one) for of_one in captioner.caption(images, params)] == [1] * 8
-    trained(tuned(task, None), tmp_path / "tuned")
-    assert (
-        Captioner.load(tmp_path / "tuned/captioner", "cpu").parts.neighbours is None
-    )  # its features are other ones now
 
 
 def test_a_captioner_knows_how_sure_it_is_of_its_captions(task: TrainingTask, tmp_path: Path) -> None:
-    assert task.image_folder
-    image = task.image_folder / "09.png"
+    image = Image.new("RGB", (40, 30), COLOURS["red"])
     weights = trained(task, tmp_path / "first")
     [best] = Captioner.load(tmp_path / "first/captioner", "cpu").caption(image)
     assert best.confidence is not None and 0 < best.confidence < 1
     again = trained(task, tmp_path / "second")
     parts = {name for name in weights if name.startswith("confidence.")}
     assert parts and all(torch.equal(weights[name], again[name]) for name in parts)
-    trained(tuned(task, tmp_path / "first/captioner"), tmp_path / "tuned")
-    [best] = Captioner.load(tmp_path / "tuned/captioner", "cpu").caption(image)
-    assert best.confidence is not None
-
-
-def test_tuning_trains_the_last_blocks_and_no_others(task: TrainingTask, tmp_path: Path) -> None:
-    trained(task, tmp_path / "first")
-    weights = trained(tuned(task, tmp_path / "first/captioner", blocks=2), tmp_path / "second")
-    stored = task.store.encoder_state()
-    changed = {name for name, tensor in stored.items() if not torch.equal(weights[f"encoder.{name}"], tensor)}
-    encoder = build_encoder("timm/test_efficientnet", "random", image_size=64)
-    encoder.unfreeze(2)
-    assert changed == {name for name, p in encoder.named_parameters() if p.requires_grad} != set()
-    assert Captioner.load(tmp_path / "second/captioner", "cpu").tuned
-
-
-def test_the_features_of_a_tuned_captioner_are_its_own(task: TrainingTask, tmp_path: Path) -> None:
-    trained(tuned(task, None, blocks=2), tmp_path)
-    captioner = Captioner.load(tmp_path / "captioner", "cpu")
-    assert task.image_folder
-    own = ImageFeatures(task.image_folder, captioner.encoder).read(["00.png", "01.png"])
-    images = [Image.open(task.image_folder / name).convert("RGB") for name in ("00.png", "01.png")]
-    torch.testing.assert_close(own, captioner.features(images))
-    assert not torch.allclose(own, task.store.read(["00.png", "01.png"]).float(), atol=1e-2)
 
 
 def test_standardised_channels_are_those_of_the_training_images(task: TrainingTask, tmp_path: Path) -> None:
     weights = trained(replace(task, model=SIZES.model_copy(update={"standardise": True})), tmp_path / "first")
     features = task.store.read([f"{i:02}.png" for i in range(8)]).float()
     torch.testing.assert_close(weights["decoder.feature_mean"], features.mean((0, 1)))
-    start = replace(tuned(task, tmp_path / "first/captioner", 0), model=SIZES.model_copy(update={"standardise": True}))
+    start = replace(as_stage2(task, tmp_path / "first/captioner"), model=SIZES.model_copy(update={"standardise": True}))
     assert torch.equal(trained(start, tmp_path / "second")["decoder.feature_mean"], weights["decoder.feature_mean"])
 
 
@@ -154,12 +121,11 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("blocks", [0, 2])
 @pytest.mark.parametrize("more", [{}, {"objective": "both", "bleu_weight": 0.5, "ema_decay": 0.9}])
 def test_a_training_that_was_killed_ends_with_the_same_bytes(
-    task: TrainingTask, tmp_path: Path, blocks: int, more: dict[str, Any]
+    task: TrainingTask, tmp_path: Path, more: dict[str, Any]
 ) -> None:
-    wanted = tuned(task, None, blocks, **more)
+    wanted = as_stage2(task, None, **more)
     trained(wanted, tmp_path / "whole")
 
     def kill(done: int, _: int) -> None:
@@ -203,7 +169,7 @@ def test_training_begins_with_the_word_vectors(task: TrainingTask, tmp_path: Pat
 def test_rewards_begin_with_the_score_that_the_first_training_ended_with(task: TrainingTask, tmp_path: Path) -> None:
     curves: list[list[EpochMetrics]] = []
     first, second = tmp_path / "first", tmp_path / "second"
-    for run, folder in ((task, first), (tuned(task, first, blocks=0, objective="scst"), second)):
+    for run, folder in ((task, first), (as_stage2(task, first, objective="scst"), second)):
         curves.append(fit(run, folder / "scratch", folder, lambda _: None, lambda _, __: None))
     before, after = curves
     assert [row["epoch"] for row in after] == [0, 1, 2]
@@ -222,7 +188,7 @@ def test_sentences_of_extra_text_are_trained_on_where_no_reward_is_computed(task
     added = [(example.image, len(example.captions)) for example in extended.examples()][len(task.images()) :]
     assert added == [(image, 5), (image, 2)]
     assert extended.key() != task.key()
-    scst = FinetuneParams.model_validate({**PLAIN, "objective": "scst"})
+    scst = Stage2Params.model_validate({**PLAIN, "objective": "scst"})
     assert list(replace(extended, settings=scst).examples()) == list(replace(task, settings=scst).examples())
 
 
@@ -237,7 +203,7 @@ def test_a_captioner_has_the_classifiers_of_its_encoder_and_the_nouns_that_no_ca
     first = replace(task, model=model, prepared=prepared)
     fit(first, tmp_path / "scratch2", tmp_path / "stage1", lambda _: None, lambda _, __: None)
     assert Captioner.load(tmp_path / "stage1").vocabulary == prepared.vocabulary  # a second stage continues from it
-    second = replace(first, start=tmp_path / "stage1", settings=FinetuneParams.model_validate(PLAIN))
+    second = replace(first, start=tmp_path / "stage1", settings=Stage2Params.model_validate(PLAIN))
     fit(second, tmp_path / "scratch3", tmp_path / "stage2", lambda _: None, lambda _, __: None)
     captioner = Captioner.load(tmp_path / "stage2")
     assert captioner.vocabulary.words[: len(prepared.vocabulary)] == prepared.vocabulary.words

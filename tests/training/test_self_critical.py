@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.models.variants import WORDS, decoder_of, pictures
-from wordgaze.config.params import FinetuneParams
+from wordgaze.config.params import Stage2Params
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
 from wordgaze.generation.outputs import Caption, FinishReason
@@ -31,7 +31,7 @@ TEMPERATURE = 0.8
 
 def critical(references: dict[str, list[list[str]]] = REFERENCES, longest: int = LONGEST) -> SelfCriticalLoss:
     return SelfCriticalLoss(
-        VOCABULARY, references, FinetuneParams(num_samples=4, sample_temperature=TEMPERATURE), longest
+        VOCABULARY, references, Stage2Params(num_samples=4, sample_temperature=TEMPERATURE), longest
     )
 
 

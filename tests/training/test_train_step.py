@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.config.params import Stage2Params, TrainParams
 from wordgaze.core import out_of_memory
 from wordgaze.core.errors import ModelError
 from wordgaze.generation.outputs import Caption
@@ -42,7 +42,7 @@ def objective(name: str) -> Objective:
         image: [[VOCABULARY.words[i] for i in words[:-1]] for words in captions]
         for image, captions in zip(UNEQUAL.images, CAPTIONS, strict=True)
     }
-    loss = SelfCriticalLoss(VOCABULARY, references, FinetuneParams(num_samples=2, bleu_weight=0.5), 6)
+    loss = SelfCriticalLoss(VOCABULARY, references, Stage2Params(num_samples=2, bleu_weight=0.5), 6)
     return {"xe": Objective(), "scst": Objective(0.0, loss), "both": Objective(0.3, loss)}[name]
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.config.params import Stage2Params, TrainParams
 from wordgaze.core.errors import ModelError
 from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
@@ -90,7 +90,7 @@ def rewarding(cross_entropy: float = 0.0) -> Objective:
     """Captions are sampled for the images of the examples and rewarded by the examples' captions."""
     vocabulary = Vocabulary((*SPECIAL, *"abcd"))
     references = {e.image: [[vocabulary.words[i] for i in caption[:-1]] for caption in e.captions] for e in EXAMPLES}
-    return Objective(cross_entropy, SelfCriticalLoss(vocabulary, references, FinetuneParams(num_samples=2), 5))
+    return Objective(cross_entropy, SelfCriticalLoss(vocabulary, references, Stage2Params(num_samples=2), 5))
 
 
 def nothing(*_: object) -> None:

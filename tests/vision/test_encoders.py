@@ -19,6 +19,7 @@ from wordgaze.vision import networks
 from wordgaze.vision.encoders import (
     CPU_BATCH,
     Encoder,
+    FrozenBlock,
     NetworkSpec,
     build_encoder,
     encoder_from_spec,
@@ -486,8 +487,29 @@ def test_a_frozen_encoder_has_nothing_to_learn_and_more_blocks_than_there_are_is
     assert learning(encoder) == {name.removeprefix("bodies.0.") for name, _ in encoder.named_parameters()}
     assert encoder.unfreeze(0) == []
     assert not encoder(pixels(64)).requires_grad
-    with pytest.raises(ModelError, match=r"finetune_blocks \(8\) is more than the 7 blocks of timm/test_efficientnet"):
+    with pytest.raises(ModelError, match=r"finetune.blocks \(8\) is more than the 7 blocks of timm/test_efficientnet"):
         encoder.unfreeze(8)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [(LITE0, 64), (TINY, 64), ("torchvision/resnet18", 64), ("timm/test_vit", 0)]
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_frozen_blocks_are_computed_faster_and_change_nothing(name: str, size: int, count: int) -> None:
+    encoder = lived_in(build_encoder(name, "random", size))
+    fast = encoder.frozen_before(count, torch.float32)
+    for each in (encoder, fast):
+        each.unfreeze(count)
+    names = [{n for n, p in each.named_parameters() if p.requires_grad} for each in (encoder, fast)]
+    assert names[0] == names[1] != set()
+    images = pixels(encoder.spec.image_size)
+    torch.testing.assert_close(fast(images), encoder(images), rtol=1e-3, atol=1e-4)
+    assert any(isinstance(module, FrozenBlock) for module in fast.modules()) == (name == LITE0)
+    assert learning(fast) == learning(encoder)
+    gradients = [{n: p.grad for n, p in each.named_parameters() if p.grad is not None} for each in (encoder, fast)]
+    largest = max(float(gradient.abs().max()) for gradient in gradients[0].values())
+    for parameter, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][parameter], gradient, rtol=1e-2, atol=1e-3 * largest)
 
 
 @pytest.mark.parametrize("name", [TINY, "torchvision/resnet18"])

@@ -12,13 +12,14 @@ STAGES = {
     "check_params": "Check params.yaml, before DVC deletes the outputs of another stage.",
     "download": "Download the data set, and leave out what cannot be used.",
     "prepare": "Clean the captions, split them by image, and count the vocabulary.",
+    "finetune": "Train the encoder by the captions, if finetune.blocks says so.",
     "features": "Encode the images to grids of features.",
     "train_stage1": "Train the decoder from scratch.",
     "train_stage2": "Continue the training from the best decoder of stage 1.",
     "evaluate": "Score the test split, and log the captioner as a model.",
 }
 
-_WITH_RANKS = ("features", "train_stage1", "train_stage2")
+_WITH_RANKS = ("finetune", "features", "train_stage1", "train_stage2")
 
 app = typer.Typer()
 

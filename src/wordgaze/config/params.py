@@ -217,15 +217,45 @@ class TrainParams(Settings):
     precision: Precision = "auto"
 
 
+class FinetuneParams(Settings):
+    """Stage ``finetune``: training of the encoder by the captions of the training images, before its features are
+    computed.
+
+    The last ``blocks`` blocks of each network are trained; 0 leaves the encoder as it is. ``learning_rate`` is theirs.
+    The decoder that is trained with them, at ``decoder_learning_rate``, is that of the section ``model``, and is not
+    kept. ``min_crop`` is the least fraction of an image's area that a random crop has, 1 for no crops;
+    ``horizontal_flip`` mirrors half of the images.
+    """
+
+    blocks: int = Field(0, ge=0)
+    epochs: int = Field(6, ge=2)
+    batch_size: Count = 32
+    learning_rate: float = Field(5e-4, gt=0, le=1)
+    decoder_learning_rate: float = Field(1e-3, gt=0, le=1)
+    min_crop: float = Field(0.7, gt=0, le=1)
+    horizontal_flip: bool = True
+    devices: Devices = "auto"
+    checkpoint_seconds: float = Field(120.0, ge=0)
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+    def training(self) -> TrainParams:
+        """The settings of the decoder's training."""
+        return TrainParams(
+            max_train_images=0, epochs=self.epochs, patience=self.epochs, batch_size=self.batch_size,
+            learning_rate=self.decoder_learning_rate, devices=self.devices, device=self.device,
+            checkpoint_seconds=self.checkpoint_seconds, precision=self.precision,
+        )  # fmt: skip
+
+
 class Stage1Params(TrainParams):
     """Stage ``train_stage1``: it trains a decoder from random weights, or continues the training of a captioner."""
 
     initial: InitialParams = InitialParams()
 
 
-class FinetuneParams(TrainParams):
-    """Stage ``train_stage2``: it can also optimise a reward of sampled captions (SCST, Rennie et al. 2017), and
-    fine-tune the last ``finetune_blocks`` blocks of the encoder."""
+class Stage2Params(TrainParams):
+    """Stage ``train_stage2``: it can also optimise a reward of sampled captions (SCST, Rennie et al. 2017)."""
 
     max_train_images: int = Field(0, ge=0)
     epochs: Count = 10
@@ -236,8 +266,6 @@ class FinetuneParams(TrainParams):
     sample_temperature: float = Field(0.5, ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     bleu_weight: Share = 0.0
     cross_entropy_weight: float = Field(0.1, ge=0)
-    finetune_blocks: int = Field(0, ge=0)
-    finetune_learning_rate: float = Field(1e-5, gt=0, le=1)
 
 
 class EvaluateParams(Settings):
@@ -303,10 +331,11 @@ class Params(Settings):
     reproducible: Literal["auto", "same_machine", "any_cpu"] = "auto"
     dataset: DatasetParams = DatasetParams()
     prepare: PrepareParams = PrepareParams()
+    finetune: FinetuneParams = FinetuneParams()
     features: FeaturesParams = FeaturesParams()
     model: DecoderConfig = DecoderConfig()
     train_stage1: Stage1Params = Stage1Params()
-    train_stage2: FinetuneParams = FinetuneParams()
+    train_stage2: Stage2Params = Stage2Params()
     generation: GenerationConfig = GenerationConfig()
     evaluate: EvaluateParams = EvaluateParams()
     tracking: TrackingParams = TrackingParams()

@@ -27,6 +27,10 @@ _GENERATION = {
     "required": "force_words",
 }
 _SECTIONS = {"decode": "generation"}
+_MOVED = {
+    "train_stage2.finetune_blocks": "finetune.blocks",
+    "train_stage2.finetune_learning_rate": "finetune.learning_rate",
+}
 _KEYS: dict[str, dict[str, str]] = {
     "dataset": {
         "train_images": "max_train_images",
@@ -65,6 +69,7 @@ _KEYS: dict[str, dict[str, str]] = {
 
 RENAMED: dict[str, str] = {
     **_SECTIONS,
+    **_MOVED,
     **{
         f"{section}.{old}": f"{_SECTIONS.get(section, section)}.{new}"
         for section, keys in _KEYS.items()

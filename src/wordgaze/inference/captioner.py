@@ -46,8 +46,7 @@ class Captioner:
 
     ``decoder``, ``vocabulary`` and ``encoder`` are what captions an image; ``parts`` holds what a captioner may have
     besides. ``generation_config`` are the decoding settings where none are given. ``dataset`` names the data set of the
-    training, "" if it is unknown. ``tuned`` says whether the encoder was trained too, so that stored features do not
-    fit it.
+    training, "" if it is unknown.
     """
 
     def __init__(
@@ -55,12 +54,11 @@ class Captioner:
         decoder: Decoder,
         vocabulary: Vocabulary,
         encoder: Encoder,
-        tuned: bool = False,
         parts: CaptionerParts = NO_PARTS,
         generation_config: GenerationConfig | None = None,
         dataset: str = "",
     ) -> None:
-        self.decoder, self.vocabulary, self.encoder, self.tuned = decoder, vocabulary, encoder, tuned
+        self.decoder, self.vocabulary, self.encoder = decoder, vocabulary, encoder
         self.parts, self.dataset = parts, dataset
         self.generation_config = generation_config or GenerationConfig()
 
@@ -102,7 +100,7 @@ class Captioner:
                 parts = CaptionerParts.load(lambda name: tensors_of(state, f"{name}."), vocabulary)
             except (KeyError, ValueError) as error:
                 raise broken_captioner(folder, error) from error
-        return cls(decoder.eval().to(where), vocabulary, fast, card.tuned, parts, card.generation, card.dataset)
+        return cls(decoder.eval().to(where), vocabulary, fast, parts, card.generation, card.dataset)
 
     @overload
     def caption(  # type: ignore[overload-overlap]  # a str is an iterable of str too, but it is one image

@@ -53,7 +53,8 @@ class CaptionerCard(BaseModel):
     """The contents of captioner.json. Since format 5 there are ``dtype``, ``encoder_weights`` and what follows it; a
     captioner with another tokenizer than ``ptb`` has format 6, which older versions of wordgaze refuse.
 
-    ``tuned``: the encoder was trained too, so that stored features are not those of this encoder. ``dtype``: how the
+    ``tuned``: the encoder was trained after the features were computed, as stage 2 could do once, so that stored
+    features are not those of this encoder; False of all that are written now. ``dtype``: how the
     weights are stored (``wordgaze.inference.precision``). ``encoder_weights``: for each network of the encoder the
     package with its weights, or None if they are in the folder. ``dataset``: the data set of the training, by its name
     in params.yaml; "" if unknown. ``generation``: the decoding settings unless others are given.
@@ -124,7 +125,6 @@ def save_captioner(
     spec: EncoderSpec,
     encoder_state: dict[str, Tensor],
     *,
-    tuned: bool = False,
     parts: CaptionerParts = NO_PARTS,
     dataset: str = "",
     generation: GenerationConfig | None = None,
@@ -138,7 +138,6 @@ def save_captioner(
         vocabulary=vocabulary.words,
         model=decoder.config.model_dump(),
         vector_size=decoder.vector_size,
-        tuned=tuned,
         encoder=spec,
         encoder_weights=(None,) * len(spec.networks),
         dataset=dataset,

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -25,7 +26,7 @@ from wordgaze.metrics.intervals import Interval, bootstrap, spread
 from wordgaze.models.decoder import Decoder
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.training.batches import BatchLoader
-from wordgaze.training.fit import CHECKPOINT, DEV_BATCH_SIZE, TrainingTask
+from wordgaze.training.fit import CHECKPOINT, DEV_BATCH_SIZE, DevScore, TrainingTask
 from wordgaze.training.trainer import Trainer
 from wordgaze.vision.feature_store import FeatureStore
 
@@ -197,8 +198,9 @@ def _trainer(task: TrainingTask, scratch: Path) -> Trainer:
     examples, settings = list(task.examples()), task.settings
     passes = ceil(MIN_BATCHES * settings.batch_size / len(examples))
     batches = BatchLoader(examples * passes, task.store, settings.batch_size, task.seed)
-    checkpoint = scratch / CHECKPOINT
-    return Trainer(task.build_decoder(), batches, task.dev_score(task.store), settings, task.seed, checkpoint)
+    dev_score, checkpoint = DevScore(task.prepared, settings.max_dev_images, task.max_words), scratch / CHECKPOINT
+    score = partial(dev_score, features=task.store)
+    return Trainer(task.build_decoder(), batches, score, settings, task.seed, checkpoint)
 
 
 def _score(decoder: Decoder, prepared: Prepared, store: FeatureStore, max_words: int) -> dict[str, Interval]:

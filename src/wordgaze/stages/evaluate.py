@@ -27,8 +27,7 @@ from wordgaze.metrics.noun_confusion import NounPair
 from wordgaze.tracking.evaluation import log_evaluation
 from wordgaze.tracking.runs import stage_run
 from wordgaze.vision.decoding_process import decode_safely
-from wordgaze.vision.feature_store import FeatureSource, FeatureStore
-from wordgaze.vision.sources import ImageFeatures
+from wordgaze.vision.feature_store import FeatureStore
 
 _NUM_EXAMPLES = 6  # best captions and worst captions on the page
 
@@ -50,13 +49,12 @@ def evaluate(captioner: Captioner, prepared: Prepared, store: FeatureStore, para
     """Captions the split with greedy and beam search and the strategy of the parameters, and evaluates them."""
     settings, split = params.evaluate, params.evaluate.split
     images, _ = prepared.references(split)
-    features: FeatureSource = ImageFeatures(paths.RAW / "images", captioner.encoder) if captioner.tuned else store
     captions = {
         name: StoredCaptions(
             caption_features(
                 captioner.decoder,
                 captioner.vocabulary,
-                features,
+                store,
                 images,
                 generation,
                 settings.batch_size,

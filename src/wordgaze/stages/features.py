@@ -1,4 +1,4 @@
-"""Stage ``features``: computes the feature grid of every image with a frozen encoder."""
+"""Stage ``features``: computes the feature grid of every image with the encoder, fine-tuned or as it is."""
 
 import logging
 import os
@@ -33,6 +33,7 @@ from wordgaze.vision.encoders import Encoder, EncoderSpec, build_encoder
 from wordgaze.vision.feature_extraction import computed_by, extract_features
 from wordgaze.vision.feature_shards import NORM
 from wordgaze.vision.feature_store import ENCODER, TAGGER, files_of_store, shards_computed_by, write_manifest
+from wordgaze.vision.finetuned_encoder import load_finetuned
 from wordgaze.vision.picture_keys import PictureKeys, read_keys
 from wordgaze.vision.shard_objects import ShardObjects
 from wordgaze.vision.tagger import Tagger
@@ -73,7 +74,8 @@ def _run_as_first(work: "_Work", ranks: Ranks, tracked: StageRun) -> None:
     ranks.join(work.checksums(), pick_device(settings.device))
     with shared_scratch(work.scratch) as folder:
         os.replace(work.weights, folder / ENCODER)
-        tagger = Tagger.from_networks(spec, settings.weights)
+        # The classifiers of the networks do not fit the features of other weights.
+        tagger = None if work.is_finetuned else Tagger.from_networks(spec, settings.weights)
         write_tensors(folder / TAGGER, tagger.tensors() if tagger else {})
         if settings.address:  # before hours of work, whether it can be written
             ShardObjects(settings.address).store(folder / TAGGER, sha256(folder / TAGGER))
@@ -94,7 +96,7 @@ class _Work:
     """The images, and all that the features of a picture depend on.
 
     how: the encoder, the checksum of its weights, the dtype, and what computes. weights: their file, a temporary one.
-    scratch: the name of the folder of unfinished work.
+    scratch: the name of the folder of unfinished work. is_finetuned: whether the weights are those of ``finetune``.
     """
 
     def __init__(self, params: Params, images: list[str]) -> None:
@@ -103,6 +105,9 @@ class _Work:
         self.encoder = build_encoder(
             settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths
         )
+        self.is_finetuned = params.finetune.blocks > 0
+        if self.is_finetuned:
+            load_finetuned(paths.FINETUNED_ENCODER, self.encoder)
         self.weights = _save_weights(self.encoder)
         made_by = {**computed_by(settings), "code": code_fingerprint("features")}
         made_by["kernels"] = "any_cpu" if params.fixes_kernels else "same_machine"

@@ -1,4 +1,4 @@
-"""What the two training stages share: inputs, tracking, curve, and the deletion of the checkpoint at the end."""
+"""What the training stages share: inputs, tracking, curve, and the deletion of the checkpoint at the end."""
 
 import csv
 import logging
@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from wordgaze.tracking.lineage import log_splits
 from wordgaze.tracking.runs import WEIGHTS_TAG, StageRun, stage_run
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.initial import with_words_of
-from wordgaze.training.trainer import EpochMetrics
+from wordgaze.training.trainer import EpochMetrics, OnEpoch, OnStep
 from wordgaze.training.training_images import image_checksums, training_images
 from wordgaze.vision.feature_store import FeatureStore
 
@@ -63,7 +64,8 @@ def _train_as(
     with stage_run(stage, sections) as run:
         log_splits(run, params.dataset.name, ["train", "dev"])
         run.metrics(task.vectors.metrics if task.vectors else {})
-        history = _fit(stage, task, scratch, folder, run, ranks)
+        training = partial(fit, task, scratch, folder, ranks=ranks)
+        history = followed(stage, settings.epochs, run, training)
         best = max(history, key=lambda row: row["dev_cider"])
         run.metrics({"dev/best_cider": best["dev_cider"], "dev/best_epoch": best["epoch"]})
         run.tag(WEIGHTS_TAG, sha256(folder / WEIGHTS))
@@ -100,19 +102,19 @@ def _task(stage: str, params: Params, settings: TrainParams, start: Path | None,
         _log.info("word vectors: %s", vectors.summary())
     return TrainingTask(
         prepared, store, params.model, settings, params.prepare.max_words, params.seed,
-        start=start, vectors=vectors, image_folder=paths.RAW / "images",
+        start=start, vectors=vectors,
         code=fingerprint(code_fingerprint(stage), params.fixes_kernels), dataset=params.dataset.name,
         seen=seen_images(stage, params, prepared, start) if ranks.is_first else None,
         boxes=read_boxes(paths.PREPARED) if settings.attention_supervision else {},
     )  # fmt: skip
 
 
-def _fit(
-    stage: str, task: TrainingTask, scratch: Path, folder: Path, run: StageRun, ranks: Ranks
+def followed(
+    stage: str, num_epochs: int, run: StageRun, training: Callable[[OnEpoch, OnStep], list[EpochMetrics]]
 ) -> list[EpochMetrics]:
-    """Trains, and logs the curve and the speed to the run."""
+    """Trains, shows the progress, and logs the curve and the speed to the run."""
     steps, started = 0, time.monotonic()
-    epochs = EpochLines(stage, task.settings.epochs)
+    epochs = EpochLines(stage, num_epochs)
     with counter(stage) as report:
 
         def on_epoch(row: EpochMetrics) -> None:
@@ -124,7 +126,7 @@ def _fit(
             steps += 1  # of this process: an interrupted training has done others before
             report(done, total)
 
-        history = fit(task, scratch, folder, on_epoch, on_step, ranks)
+        history = training(on_epoch, on_step)
     seconds = time.monotonic() - started
     run.metrics({"speed/seconds": seconds, "speed/steps_per_second": steps / seconds})
     return history

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _COPY = "## This copy"
-STAGES = ("download", "prepare", "features", "train_stage1", "train_stage2", "evaluate")
+STAGES = ("download", "prepare", "finetune", "features", "train_stage1", "train_stage2", "evaluate")
 
 
 class ModelCard(NamedTuple):

@@ -1,13 +1,14 @@
 """What both training stages do: from prepared captions and stored features to a captioner folder."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from wordgaze.config.params import FinetuneParams, TrainParams
+from wordgaze.config.params import Stage2Params, TrainParams
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.files import fingerprint, sha256
 from wordgaze.data.object_boxes import TrainingBoxes
@@ -30,11 +31,9 @@ from wordgaze.training.initial import continued_decoder
 from wordgaze.training.new_words import add_words
 from wordgaze.training.self_critical import SelfCriticalLoss
 from wordgaze.training.train_step import Objective
-from wordgaze.training.trainer import EpochMetrics, FinetunedEncoder, OnEpoch, OnStep, Trainer
+from wordgaze.training.trainer import EpochMetrics, OnEpoch, OnStep, Trainer
 from wordgaze.training.training_images import training_images_text
-from wordgaze.vision.encoders import encoder_from_spec
 from wordgaze.vision.feature_store import FeatureSource, FeatureStore
-from wordgaze.vision.sources import ImageFeatures, ImagePixels
 from wordgaze.vision.tagger import Tagger
 
 DEV_BATCH_SIZE = 128
@@ -48,10 +47,10 @@ class TrainingTask:
     """All that the weights of a training depend on.
 
     start: the captioner folder whose training continues, if any. vectors: word vectors to initialise the embedding
-    with, for a decoder that is trained from scratch. image_folder: needed only to fine-tune the encoder.
-    code: the fingerprint of the source code. dataset: the name of the data set, which the captioner states. seen: the
-    checksums of the images that the captioner is trained on, which it states too; None if they are unknown. boxes:
-    those of the objects in the training images, for ``attention_supervision``.
+    with, for a decoder that is trained from scratch. code: the fingerprint of the source code. dataset: the name of the
+    data set, which the captioner states. seen: the checksums of the images that the captioner is trained on, which it
+    states too; None if they are unknown. boxes: those of the objects in the training images, for
+    ``attention_supervision``.
     """
 
     prepared: Prepared
@@ -62,7 +61,6 @@ class TrainingTask:
     seed: int
     start: Path | None = None
     vectors: WordVectors | None = None
-    image_folder: Path | None = None
     code: str = ""
     dataset: str = ""
     seen: frozenset[str] | None = None
@@ -96,26 +94,16 @@ class TrainingTask:
         width = self.vectors.matrix.shape[1] if self.vectors else 0
         decoder = Decoder(self.model, self.store.spec.channels, len(self.prepared.vocabulary), width)
         if self.model.standardise:
-            images = self.images()
-            step = max(1, len(images) // STANDARDISE_IMAGES)
-            decoder.standardise(self.store.read(images[::step][:STANDARDISE_IMAGES]))
+            standardise(decoder, self.store, self.images())
         if self.vectors:
             with torch.no_grad():
                 decoder.embedding.weight.copy_(self.vectors.matrix)
         return decoder
 
-    def build_finetuned_encoder(self) -> FinetunedEncoder | None:
-        """The encoder, if it is trained too."""
-        settings = self.settings
-        if not isinstance(settings, FinetuneParams) or not settings.finetune_blocks:
-            return None
-        encoder = encoder_from_spec(self.store.spec, self.store.encoder_state())
-        return FinetunedEncoder(encoder, settings.finetune_blocks, settings.finetune_learning_rate)
-
     def build_objective(self) -> Objective:
         """What training minimises."""
         settings, attention = self.settings, self.build_attention_supervision()
-        if not isinstance(settings, FinetuneParams) or settings.objective == "xe":
+        if not isinstance(settings, Stage2Params) or settings.objective == "xe":
             return Objective(attention=attention)
         vocabulary, references = self.prepared.vocabulary, self.prepared.captions["train"]
         self_critical = SelfCriticalLoss(vocabulary, references, settings, self.max_words)
@@ -160,28 +148,37 @@ class TrainingTask:
         images that stand for them; without these for a reward, which needs references of the image."""
         images = self.images()
         for image in images:
-            yield self._example(image, self.prepared.captions["train"][image])
-        if isinstance(self.settings, FinetuneParams) and self.settings.objective != "xe":
+            yield example(self.prepared, image, self.prepared.captions["train"][image], self.max_words)
+        if isinstance(self.settings, Stage2Params) and self.settings.objective != "xe":
             return
         for image in sorted(set(images).intersection(self.prepared.extra)):
             for part in _in_parts(self.prepared.extra[image], EXTRA_PER_EXAMPLE):
-                yield self._example(image, part)
+                yield example(self.prepared, image, part, self.max_words)
 
-    def _example(self, image: str, captions: Sequence[Sequence[str]]) -> Example:
-        encode = self.prepared.vocabulary.encode
-        return Example(image, tuple(tuple(encode(words, self.max_words)) for words in captions))
 
-    def dev_score(self, source: FeatureSource) -> Callable[[Decoder], float]:
-        """Gives a function that computes the CIDEr of greedy captions of the dev images, read from ``source``."""
-        images, references = self.prepared.references("dev", self.settings.max_dev_images)
-        frequencies, vocabulary = document_frequencies(references), self.prepared.vocabulary
-        greedy = GenerationConfig(strategy="greedy", max_new_tokens=self.max_words)
+def standardise(decoder: Decoder, features: FeatureSource, images: Sequence[str]) -> None:
+    """Sets the mean and the deviation of each channel to those over some of the images."""
+    step = max(1, len(images) // STANDARDISE_IMAGES)
+    decoder.standardise(features.read(images[::step][:STANDARDISE_IMAGES]))
 
-        def score(decoder: Decoder) -> float:
-            captions = caption_features(decoder, vocabulary, source, images, greedy, DEV_BATCH_SIZE)
-            return cider_score([best.words for best, *_ in captions], references, frequencies)
 
-        return score
+def example(prepared: Prepared, image: str, captions: Sequence[Sequence[str]], max_words: int) -> Example:
+    """An image with its captions as indices, each truncated to ``max_words`` words."""
+    return Example(image, tuple(tuple(prepared.vocabulary.encode(words, max_words)) for words in captions))
+
+
+class DevScore:
+    """The CIDEr of greedy captions of the dev images, ``max_images`` of them, 0 for all."""
+
+    def __init__(self, prepared: Prepared, max_images: int, max_words: int) -> None:
+        self.images, self._references = prepared.references("dev", max_images)
+        self._frequencies, self._vocabulary = document_frequencies(self._references), prepared.vocabulary
+        self._greedy = GenerationConfig(strategy="greedy", max_new_tokens=max_words)
+
+    def __call__(self, decoder: Decoder, features: FeatureSource) -> float:
+        """The score of a decoder with the features of the images."""
+        captions = caption_features(decoder, self._vocabulary, features, self.images, self._greedy, DEV_BATCH_SIZE)
+        return cider_score([best.words for best, *_ in captions], self._references, self._frequencies)
 
 
 def _in_parts(sentences: Sequence[Sequence[str]], size: int) -> Iterator[Sequence[Sequence[str]]]:
@@ -196,44 +193,32 @@ def fit(
     Of several ranks the first one alone writes.
     """
     torch.manual_seed(task.seed)
-    decoder, finetuned = task.build_decoder(), task.build_finetuned_encoder()
-    inputs: FeatureSource = task.store
-    features: FeatureSource = task.store
-    if finetuned:
-        images, encoder = task.image_folder, finetuned.encoder
-        assert images, "an encoder is trained from images"
-        inputs, features = ImagePixels(images, encoder), ImageFeatures(images, encoder)
-    batches = BatchLoader(task.examples(), inputs, task.settings.batch_size, task.seed)
+    decoder, dev_score = task.build_decoder(), DevScore(task.prepared, task.settings.max_dev_images, task.max_words)
+    batches = BatchLoader(task.examples(), task.store, task.settings.batch_size, task.seed)
     if ranks:  # a rank with less memory must not shuffle in other windows
         batches.shuffle_in(ranks.from_first(lambda: batches.window))
     trainer = Trainer(
-        decoder, batches, task.dev_score(features), task.settings, task.seed, scratch / CHECKPOINT, finetuned,
-        task.build_objective(), ranks,
+        decoder, batches, partial(dev_score, features=task.store), task.settings, task.seed,
+        scratch / CHECKPOINT, objective=task.build_objective(), ranks=ranks,
     )  # fmt: skip
     history = trainer.train(on_epoch, on_step)
     if ranks is None or ranks.is_first:
-        _write_captioner(task, folder, decoder, features, finetuned)
+        _write_captioner(task, folder, decoder)
     return history
 
 
-def _write_captioner(
-    task: TrainingTask, folder: Path, decoder: Decoder, features: FeatureSource, finetuned: FinetunedEncoder | None
-) -> None:
+def _write_captioner(task: TrainingTask, folder: Path, decoder: Decoder) -> None:
     """Writes the trained decoder with all that a captioner has besides."""
-    state = finetuned.encoder.state_dict() if finetuned else task.store.encoder_state()
-    known, vocabulary, spec = task.known_captions(), task.prepared.vocabulary, task.store.spec
-    means = mean_features(features, list(known))
+    known, vocabulary, store = task.known_captions(), task.prepared.vocabulary, task.store
+    means = mean_features(store, list(known))
     dev = task.prepared.references("dev", task.settings.max_dev_images)
-    confidence = fit_confidence(decoder, vocabulary, features, means, list(known.values()), dev, task.max_words)
-    if finetuned:  # the classifiers do not fit its features, and neither do the stored ones
-        parts = CaptionerParts(confidence=confidence)
-    else:
-        neighbours = NeighbourReranker.fit(means, list(known.values()), vocabulary)
-        parts = CaptionerParts(neighbours, tagger=Tagger.load(task.store.tagger_state()), confidence=confidence)
+    confidence = fit_confidence(decoder, vocabulary, store, means, list(known.values()), dev, task.max_words)
+    neighbours = NeighbourReranker.fit(means, list(known.values()), vocabulary)
+    parts = CaptionerParts(neighbours, tagger=Tagger.load(store.tagger_state()), confidence=confidence)
     if task.model.new_words and task.start:  # the last stage: a training continues from the words of the captions
         decoder, vocabulary = add_words(decoder, vocabulary, task.model.new_words)
-    tuned = finetuned is not None
     documents = {} if task.seen is None else {TRAINING_IMAGES: training_images_text(task.seen)}
     save_captioner(
-        folder, decoder, vocabulary, spec, state, tuned=tuned, parts=parts, dataset=task.dataset, documents=documents
-    )
+        folder, decoder, vocabulary, store.spec, store.encoder_state(), parts=parts, dataset=task.dataset,
+        documents=documents,
+    )  # fmt: skip

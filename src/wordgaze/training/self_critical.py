@@ -6,7 +6,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from wordgaze.config.params import FinetuneParams
+from wordgaze.config.params import Stage2Params
 from wordgaze.core.lazy_sequence import LazySequence
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.generate import generate
@@ -40,7 +40,7 @@ class SelfCriticalLoss:
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, references: Mapping[str, Sequence[Tokens]], params: FinetuneParams, max_words: int
+        self, vocabulary: Vocabulary, references: Mapping[str, Sequence[Tokens]], params: Stage2Params, max_words: int
     ) -> None:
         self.vocabulary = vocabulary
         self.reward = Reward(references, params.bleu_weight)

@@ -20,6 +20,7 @@ from wordgaze.training.batches import Batch
 from wordgaze.training.losses import LossOutput, captioning_loss, sum_outputs
 from wordgaze.training.random_state import random_state, set_random_state
 from wordgaze.training.self_critical import SelfCriticalLoss
+from wordgaze.vision.augmentation import Augmentation
 from wordgaze.vision.encoders import Encoder
 
 Term = Callable[[Tensor, Batch, float | None], LossOutput]
@@ -38,14 +39,23 @@ class Objective:
 class TrainStep:
     """Computes the gradient of the objective for a batch.
 
-    The decoder, and the encoder if one is trained too, keep weights of fp32; the forward pass runs in ``dtype``.
+    The decoder, and the encoder if one is trained too, keep weights of fp32; the forward pass of the decoder runs in
+    ``dtype``. ``augmentation`` changes the pixels that the encoder is trained on; while ``trains_encoder`` is False,
+    the encoder has no gradient.
     """
 
     def __init__(
-        self, decoder: Decoder, encoder: Encoder | None, params: TrainParams, objective: Objective, dtype: torch.dtype
+        self,
+        decoder: Decoder,
+        encoder: Encoder | None,
+        params: TrainParams,
+        objective: Objective,
+        dtype: torch.dtype,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.decoder, self.encoder, self.params, self.objective = decoder, encoder, params, objective
-        self.dtype = dtype
+        self.dtype, self.augmentation = dtype, augmentation
+        self.trains_encoder = True
         # One of each for every term: the backward pass of the first term comes after the forward pass of the second.
         self._recurrences = self._graphs()
         self._parts = 1  # that a batch is divided into, so that the memory of a GPU is enough
@@ -96,8 +106,7 @@ class TrainStep:
 
     def _add_gradient(self, batch: Batch, baseline: float | None) -> LossOutput:
         """Adds the gradient of a batch, or of a part of one, to ``grad`` of the parameters."""
-        features = batch.features.to(self.decoder.device)
-        features = self.encoder(features) if self.encoder else features
+        features = self._features(batch)
         terms = [(weight, term(features, batch, baseline)) for weight, term in self._terms()]
         loss = torch.stack([weight * term.loss for weight, term in terms]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -105,6 +114,17 @@ class TrainStep:
         metrics["train_loss"] = sum(weight * term.metrics["train_loss"] for weight, term in terms)
         rewards = [term.reward for _, term in terms if term.reward]
         return LossOutput(loss.detach(), metrics, rewards[0] if rewards else None)
+
+    def _features(self, batch: Batch) -> Tensor:
+        """The features (B, L, D) of a batch: its own, or those of its pixels if the encoder is trained too."""
+        inputs = batch.features.to(self.decoder.device)
+        if self.encoder is None:
+            return inputs
+        if self.augmentation:
+            first, images = (batch.part.first, len(batch.part.captions)) if batch.part else (0, len(inputs))
+            inputs = self.augmentation(inputs, first, images)
+        with torch.set_grad_enabled(self.trains_encoder):
+            return self.encoder(inputs)  # type: ignore[no-any-return]
 
     def _modules(self) -> list[nn.Module]:
         return [self.decoder, *([self.encoder] if self.encoder else [])]

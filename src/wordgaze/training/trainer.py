@@ -28,9 +28,11 @@ from wordgaze.training.distributed import DataParallel
 from wordgaze.training.losses import update_baseline
 from wordgaze.training.random_state import random_state, set_random_state
 from wordgaze.training.train_step import Objective, TrainStep
+from wordgaze.vision.augmentation import Augmentation
 from wordgaze.vision.encoders import Encoder
 
 LOSS_STEPS = 20
+ENCODER_EPOCH = 1  # the first epoch, counted from 0, in which a fine-tuned encoder is trained
 MAX_LOSS = 2.0
 
 EpochMetrics = dict[str, float]
@@ -57,11 +59,17 @@ class TrainerState:
 
 @dataclass(frozen=True)
 class FinetunedEncoder:
-    """An encoder whose last blocks are trained too, with their own learning rate; batches then hold pixels."""
+    """An encoder whose last blocks are trained too, with their own learning rate; batches then hold pixels, which
+    ``augmentation`` changes.
+
+    In the first epoch the decoder is trained alone: the gradients of random weights would only harm the encoder. In the
+    second one the learning rate of the encoder rises.
+    """
 
     encoder: Encoder
     blocks: int
     learning_rate: float
+    augmentation: Augmentation
 
 
 class Trainer:
@@ -86,7 +94,8 @@ class Trainer:
         batches.divide(self.ranks.rank, self.ranks.world_size)
         self.optimizer = _build_optimizer(decoder, finetuned, params)
         dtype = pick_dtype(params.precision, self.device)
-        self.train_step = TrainStep(self.decoder, self.encoder, params, objective or Objective(), dtype)
+        augmentation = finetuned.augmentation if finetuned else None
+        self.train_step = TrainStep(self.decoder, self.encoder, params, objective or Objective(), dtype, augmentation)
         self.state = TrainerState()
         self.best: dict[str, Tensor] = {}
         self.ema = _copy(self._weights()) if params.ema_decay else {}
@@ -123,7 +132,10 @@ class Trainer:
     def update(self, step: DataParallel, batch: Batch) -> None:
         """Updates the weights by the gradient of one batch."""
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * self.lr_lambda(self.num_steps)
+            epochs = self.num_steps / len(self.batches) - group["first_epoch"]
+            ramp = min(1.0, max(0.0, epochs)) if group["first_epoch"] else 1.0
+            group["lr"] = group["peak"] * self.lr_lambda(self.num_steps) * ramp
+        self.train_step.trains_encoder = self.state.epoch >= ENCODER_EPOCH
         output = step(batch, self.state.baseline)
         self._check_number("loss", float(output.loss))
         norm = torch.nn.utils.clip_grad_norm_(self.train_step.parameters(), self.params.max_grad_norm)
@@ -256,9 +268,11 @@ class Trainer:
 
 def _build_optimizer(decoder: Decoder, finetuned: FinetunedEncoder | None, params: TrainParams) -> torch.optim.AdamW:
     """AdamW with one group of parameters per peak learning rate."""
-    groups = [{"params": [p for p in decoder.parameters() if p.requires_grad], "peak": params.learning_rate}]
+    own = [p for p in decoder.parameters() if p.requires_grad]
+    groups = [{"params": own, "peak": params.learning_rate, "first_epoch": 0}]
     if finetuned:
-        groups.append({"params": finetuned.encoder.unfreeze(finetuned.blocks), "peak": finetuned.learning_rate})
+        blocks = finetuned.encoder.unfreeze(finetuned.blocks)
+        groups.append({"params": blocks, "peak": finetuned.learning_rate, "first_epoch": ENCODER_EPOCH})
     return torch.optim.AdamW(
         groups, lr=params.learning_rate, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True
     )

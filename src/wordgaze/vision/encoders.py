@@ -142,15 +142,40 @@ class Encoder(nn.Module):
         Raises ModelError if a network has fewer blocks.
         """
         self.requires_grad_(False)
-        all_blocks = [trainable_blocks(body, self._probe) for body in self.bodies]
-        for spec, blocks in zip(self.spec.networks, all_blocks, strict=True):
-            if count > len(blocks):
-                raise ModelError(f"finetune_blocks ({count}) is more than the {len(blocks)} blocks of {spec.name}")
-        last = [block for blocks in all_blocks for block in blocks[len(blocks) - count :]]
-        parameters = [p for block in last for part in block for p in part.parameters()]
+        _, last = self._divided(count)
+        parameters = [parameter for part in last for parameter in part.parameters()]
         for parameter in parameters:
             parameter.requires_grad_()
         return parameters
+
+    def _divided(self, count: int) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The modules of the blocks before the last ``count`` blocks of each network, and those of these blocks. Raises
+        ModelError if a network has fewer."""
+        before, last = [], []
+        for spec, body in zip(self.spec.networks, self.bodies, strict=True):
+            blocks = trainable_blocks(body, self._probe)
+            if count > len(blocks):
+                raise ModelError(f"finetune.blocks ({count}) is more than the {len(blocks)} blocks of {spec.name}")
+            before += [part for block in blocks[: len(blocks) - count] for part in block]
+            last += [part for block in blocks[len(blocks) - count :] for part in block]
+        return before, last
+
+    def frozen_before(self, count: int, dtype: torch.dtype) -> "Encoder":
+        """A copy to train the last ``count`` blocks of each network, in which a CPU computes the blocks of
+        EfficientNet-Lite before them as :meth:`optimised` does, in ``dtype``. The trained parameters keep their names.
+
+        Raises ModelError if a network has fewer blocks.
+        """
+        fast = copy.deepcopy(self)
+        frozen = set(fast._divided(count)[0])
+        lites = [body for body in fast.bodies if isinstance(body, EfficientNetLite)]
+        places = [(body, name, part) for body in lites for name, part in body.named_modules() if part in frozen]
+        for body, name, part in places:
+            if list(part.children()):  # a layer alone has its normalisation beside it
+                fold_batch_norm(part)
+                fuse_convolutions(part, dtype)
+                body.set_submodule(name, FrozenBlock(part.to(dtype)))
+        return fast
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Resizes RGB images of any size to a uint8 batch (B, 3, S, S), the input of ``forward``."""
@@ -182,6 +207,19 @@ class Encoder(nn.Module):
         side = self.spec.image_size
         image = torch.arange(3 * side**2, device=next(self.bodies.parameters()).device).remainder(256)
         return self(image.to(torch.uint8).view(1, 3, side, side))  # type: ignore[no-any-return]
+
+
+class FrozenBlock(nn.Module):
+    """A block that is not trained, in a network that is: it computes in the dtype of its own weights."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, C', H', W'), in the dtype of the input."""
+        dtype = next(self.block.parameters()).dtype
+        return self.block(input.to(dtype)).to(input.dtype)  # type: ignore[no-any-return]
 
 
 def build_encoder(names: str, weights: str = "default", image_size: int = 0, grid: int = 0, depths: int = 1) -> Encoder:

@@ -1,4 +1,4 @@
-"""Images as a source of pixels or features, for an encoder that is fine-tuned and so has no stored features."""
+"""Images as a source of pixels or features, for an encoder that is being fine-tuned and so has no stored features."""
 
 from collections.abc import Sequence
 from pathlib import Path

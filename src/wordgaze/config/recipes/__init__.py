@@ -62,7 +62,7 @@ def use_recipe(name: str, extra: Sequence[str] = ()) -> list[str]:
     Comments and all other keys stay unchanged, and nothing is written unless the result is valid. Returns the keys
     whose values have changed. Raises ParamsError.
     """
-    settings = load_recipe(name).settings | dict(_setting(text) for text in extra)
+    settings = load_recipe(name).settings | dict(map(parse_setting, extra))
     read_yaml(paths.PARAMS)  # reports a missing or broken file before it is changed
     text, changed = _changed(paths.PARAMS.read_text(encoding="utf-8"), settings)
     origin = f"{paths.PARAMS} with recipe {name}"
@@ -117,7 +117,8 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
             yield f"{prefix}{key}", value
 
 
-def _setting(text: str) -> tuple[str, object]:
+def parse_setting(text: str) -> tuple[str, object]:
+    """The key and the value of ``key=value``, read as YAML. Raises ParamsError."""
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ParamsError(f"--set {text!r} is not key=value; write it as train_stage1.epochs=2")
