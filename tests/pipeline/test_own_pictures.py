@@ -57,6 +57,7 @@ def test_the_readme_s_commands_train_on_an_album_of_twenty_pictures(album: Path,
         load_file(project.root / "models/encoder/encoder.safetensors"),
         build_encoder("timm/tf_efficientnet_lite0").state_dict(),
     )
+    assert json.loads((project.root / "models/encoder/encoder.json").read_text())["blocks"] == 1
     changed = [name for name, tensor in packaged.items() if not torch.equal(tensor, tuned[name])]
     assert all(".conv_head." in name or ".bn2." in name for name in changed)
     assert all(

@@ -239,14 +239,6 @@ class FinetuneParams(Settings):
     device: Device = "auto"
     precision: Precision = "auto"
 
-    def training(self) -> TrainParams:
-        """The settings of the decoder's training."""
-        return TrainParams(
-            max_train_images=0, epochs=self.epochs, patience=self.epochs, batch_size=self.batch_size,
-            learning_rate=self.decoder_learning_rate, devices=self.devices, device=self.device,
-            checkpoint_seconds=self.checkpoint_seconds, precision=self.precision,
-        )  # fmt: skip
-
 
 class Stage1Params(TrainParams):
     """Stage ``train_stage1``: it trains a decoder from random weights, or continues the training of a captioner."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from wordgaze.config.params import FinetuneParams
+from wordgaze.config.params import FinetuneParams, TrainParams
 from wordgaze.core.checksums import tensor_digest
 from wordgaze.core.device import pick_device, pick_dtype
 from wordgaze.core.files import fingerprint
@@ -74,7 +74,7 @@ def finetune(
     Raises ModelError if a network has fewer blocks than are to be trained.
     """
     torch.manual_seed(task.seed)
-    settings, params = task.settings, task.settings.training()
+    settings, params = task.settings, _decoder_settings(task.settings)
     device = pick_device(params.device)
     dtype = pick_dtype(params.precision, device)
 
@@ -104,3 +104,12 @@ def finetune(
     history = trainer.train(on_epoch, on_step)
     take_over()
     return history
+
+
+def _decoder_settings(settings: FinetuneParams) -> TrainParams:
+    """The settings of the training of the decoder beside the encoder."""
+    return TrainParams(
+        max_train_images=0, epochs=settings.epochs, patience=settings.epochs, batch_size=settings.batch_size,
+        learning_rate=settings.decoder_learning_rate, devices=settings.devices, device=settings.device,
+        checkpoint_seconds=settings.checkpoint_seconds, precision=settings.precision,
+    )  # fmt: skip
