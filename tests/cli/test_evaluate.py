@@ -27,6 +27,13 @@ def test_a_file_of_captions_is_scored(run: Run, refused: Refused) -> None:
     assert "nowhere.csv" in refused("score", "nowhere.csv", "truth.csv")
 
 
+def test_spice_is_computed_where_its_program_is(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("truth.csv").write_text("image,caption\n1,a dog runs\n")
+    monkeypatch.setattr("wordgaze.evaluation.spice.find_spec", lambda name: None)
+    line = refused("score", "truth.csv", "truth.csv", "--spice")
+    assert line == "SPICE needs spice-1.0.jar of the package pycocoevalcap; run pip install pycocoevalcap"
+
+
 def test_a_part_or_a_split_of_the_references_is_scored(run: Run, refused: Refused) -> None:
     rows = "image,what,split\n1.jpg,a dog runs,test\n2.jpg,a red car,test\n3.jpg,a cat,train\n"
     Path("truth.csv").write_text(rows)

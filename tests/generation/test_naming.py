@@ -20,7 +20,6 @@ OWL = ObjectName(
     plural="owls",
     accepted=frozenset({"bird"}),
     excluded=(frozenset({"dog", "unheard"}), frozenset({"dogs"})),
-    article="an",
     probability=0.8,
     classes=("great grey owl",),
 )
@@ -76,7 +75,7 @@ def test_the_name_stands_where_the_excluded_word_would_stand() -> None:
 
 
 def test_a_name_without_a_plural_takes_the_probability_of_the_plurals_too() -> None:
-    only = ObjectName("owl", excluded=OWL.excluded, article="an")
+    only = ObjectName("owl", excluded=OWL.excluded)
     log_probs = torch.full((1, len(WORDS)), 1 / len(WORDS)).log()
     log_probs[:, 0] = -torch.inf
     after = ExcludedWordsLogitsProcessor([only], WORDS, torch.device("cpu"))(
@@ -92,6 +91,20 @@ def test_the_article_fits_the_name(seed: int) -> None:
     pairs = [pair for best, *_ in found for pair in pairwise(best.words)]
     assert ("a", "owl") not in pairs
     assert {"owl", "owls"} & {word for pair in pairs for word in pair}
+
+
+@every_strategy
+@pytest.mark.parametrize("seed", range(3))
+def test_the_article_fits_a_forced_word_too(strategy: str, seed: int) -> None:
+    """The words of the prefix stay as they are given."""
+    biased = with_bias(decoder(seed), WORDS.index["a"], 3.0)
+    config = EVERY[strategy](max_new_tokens=6, force_words=["bird|owl", "owls"])
+    for prefix in ([], ["two", "a"]):
+        for of_image in generate(biased, pictures(6), WORDS, config, prefix=prefix):
+            for caption in of_image:
+                assert list(caption.words[: len(prefix)]) == prefix
+                pairs = set(pairwise(caption.words[len(prefix) :]))
+                assert not {("a", "owl"), ("an", "bird"), ("a", "owls")} & pairs
 
 
 @pytest.mark.parametrize(

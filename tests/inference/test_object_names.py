@@ -7,7 +7,7 @@ from wordgaze.inference.object_names import object_names
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.vision.tagger import Head, Tagger
 
-BEAR, TEAPOT, ARMOR = 296, 849, 524  # ice bear, teapot, cuirass
+BEAR, TEAPOT = 296, 849  # ice bear, teapot
 TUSKER, INDIAN, AFRICAN = 101, 385, 386  # elephants
 VOCABULARY = Vocabulary((*SPECIAL, "a", "dog", "dogs", "bear", "bears", "animal", "cat", "cats", "man"))
 NAMING = GenerationConfig(name_objects=True)
@@ -28,7 +28,7 @@ def features(*classes: int) -> torch.Tensor:
 def test_an_animal_is_named_by_the_word_of_the_vocabulary_and_other_animals_are_excluded() -> None:
     [bear] = object_names(tagger(), features(BEAR), VOCABULARY, NAMING)
     assert bear
-    assert (bear.singular, bear.plural, bear.article) == ("bear", "bears", "a")
+    assert (bear.singular, bear.plural) == ("bear", "bears")
     assert {"dog", "cat"} <= bear.excluded[0]
     assert {"dogs", "cats"} <= bear.excluded[1]
     assert not {"animal", "bear", "bears", "man"} & (bear.excluded[0] | bear.excluded[1])
@@ -43,13 +43,6 @@ def test_classes_of_the_same_name_are_stated_once() -> None:
     assert elephant
     assert elephant.singular == "elephant"
     assert len(elephant.classes) == len(set(elephant.classes)) < 3
-
-
-def test_the_article_of_a_name_without_singular_fits_its_sound_too() -> None:
-    """The decoder may put an article in front of it: "an armor" sounds better than "a armor"."""
-    vocabulary = Vocabulary((*SPECIAL, "a", "an", "armor"))
-    [armor] = object_names(tagger(), features(ARMOR), vocabulary, NAMING)
-    assert armor and (armor.singular, armor.article) == ("armor", "an")
 
 
 def test_what_the_vocabulary_lacks_is_not_asked_for() -> None:

@@ -7,45 +7,29 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
+from tests.training.coloured import SIZES, WORDS, small_encoder, write_coloured
 from wordgaze.config.params import FinetuneParams, TrainParams
 from wordgaze.core.errors import ModelError
-from wordgaze.data.prepared import Prepared
-from wordgaze.models.config import DecoderConfig
 from wordgaze.models.decoder import Decoder
-from wordgaze.text.vocabulary import END, PAD, SPECIAL, Vocabulary
+from wordgaze.text.vocabulary import END, PAD, SPECIAL
 from wordgaze.training.batches import Batch
 from wordgaze.training.finetune import FinetuneTask, finetune
 from wordgaze.training.train_step import Objective, TrainStep
 from wordgaze.training.trainer import EpochMetrics
-from wordgaze.vision.encoders import Encoder, build_encoder
+from wordgaze.vision.encoders import build_encoder
 
-COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
-WORDS = ("a", "picture", "of", *COLOURS)
-SIZES = DecoderConfig(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
 SETTINGS: dict[str, Any] = {
     "blocks": 2, "epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "decoder_learning_rate": 1e-2, "device": "cpu",
     "checkpoint_seconds": 0.0,
 }  # fmt: skip
 
 
-def new_encoder() -> Encoder:
-    return build_encoder("timm/test_efficientnet", "random", image_size=64)
-
-
 @pytest.fixture
 def task(tmp_path: Path) -> FinetuneTask:
-    """Pictures of one colour each, and captions that name it."""
-    captions: dict[str, Any] = {"train": {}, "dev": {}, "test": {}}
-    (tmp_path / "images").mkdir()
-    for i in range(12):
-        colour = list(COLOURS)[i % 3]
-        Image.new("RGB", (40, 30), COLOURS[colour]).save(tmp_path / "images" / f"{i:02}.png")
-        captions["train" if i < 8 else "dev"][f"{i:02}.png"] = [["a", "picture", "of", colour], [colour]]
-    prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, *WORDS)))
+    prepared = write_coloured(tmp_path / "images")
     settings = FinetuneParams.model_validate(SETTINGS)
-    return FinetuneTask(prepared, tmp_path / "images", new_encoder(), SIZES, settings, 6, 1)
+    return FinetuneTask(prepared, tmp_path / "images", small_encoder(), SIZES, settings, 6, 1)
 
 
 class Killed(Exception):
@@ -56,7 +40,7 @@ def trained(
     task: FinetuneTask, scratch: Path, stop: int = 0, **more: Any
 ) -> tuple[list[EpochMetrics], dict[str, torch.Tensor]]:
     """The curve and the weights; the training is killed after ``stop`` steps."""
-    task = replace(task, encoder=new_encoder(), settings=FinetuneParams.model_validate({**SETTINGS, **more}))
+    task = replace(task, encoder=small_encoder(), settings=FinetuneParams.model_validate({**SETTINGS, **more}))
 
     def on_step(done: int, _: int) -> None:
         if done == stop:
@@ -94,7 +78,7 @@ def test_the_encoder_of_the_best_epoch_is_kept(
 
 
 def test_the_gradient_of_the_encoder_lowers_the_loss() -> None:
-    encoder = new_encoder()
+    encoder = small_encoder()
     plain = SIZES.model_copy(update={f"dropout_{name}": 0.0 for name in ("embedding", "features", "output")})
     blocks = encoder.unfreeze(2)
     decoder = Decoder(plain, encoder.spec.channels, len(SPECIAL) + len(WORDS))

@@ -7,51 +7,36 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from tests.stored_features import write_features
+from tests.training.coloured import SIZES, WORDS, colour_of, picture_of, small_encoder, write_coloured
 from wordgaze.config.params import Stage2Params, TrainParams
 from wordgaze.core.errors import ModelError
 from wordgaze.core.files import write_tensors
-from wordgaze.data.prepared import Prepared
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.inference.captioner import Captioner
 from wordgaze.metrics.nearest import nearest
-from wordgaze.models.config import DecoderConfig
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 from wordgaze.text.word_vectors import WordVectors
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.trainer import EpochMetrics
-from wordgaze.vision.encoders import build_encoder
 from wordgaze.vision.feature_store import FeatureStore
 from wordgaze.vision.sources import ImageFeatures
 from wordgaze.vision.tagger import Head, Tagger
 
-COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
-COLOURS_OF = [list(COLOURS)[i % 3] for i in range(8)]
-WORDS = ("a", "picture", "of", *COLOURS)
-SIZES = DecoderConfig(embedding_size=8, hidden_size=8, attention_size=8, feature_size=8)
 PLAIN: dict[str, Any] = {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "device": "cpu", "checkpoint_seconds": 0.0}
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> TrainingTask:
-    """Pictures of one colour each, and captions that name it."""
     root = tmp_path_factory.mktemp("fit")
-    captions: dict[str, Any] = {"train": {}, "dev": {}, "test": {}}
-    (root / "images").mkdir()
-    for i in range(12):
-        colour = list(COLOURS)[i % 3]
-        Image.new("RGB", (40, 30), COLOURS[colour]).save(root / "images" / f"{i:02}.png")
-        captions["train" if i < 8 else "dev"][f"{i:02}.png"] = [["a", "picture", "of", colour], [colour]]
-    encoder = build_encoder("timm/test_efficientnet", "random", image_size=64)
+    prepared, encoder = write_coloured(root / "images"), small_encoder()
     source, folder = ImageFeatures(root / "images", encoder), root / "features"
     names = sorted(path.name for path in (root / "images").iterdir())
     write_tensors(folder / "encoder.safetensors", encoder.state_dict())
     write_tensors(folder / "tagger.safetensors", {})
     write_features(folder, encoder.spec, names, lambda of: source.read(of).bfloat16(), shard_size=5)
-    prepared = Prepared(captions, {}, Vocabulary((*SPECIAL, *WORDS)))
     settings = TrainParams.model_validate(PLAIN)
     return TrainingTask(prepared, FeatureStore(folder), SIZES, settings, 6, 1)
 
@@ -75,16 +60,17 @@ def test_a_captioner_knows_the_pictures_that_it_was_trained_on(task: TrainingTas
     trained(task, tmp_path)
     captioner = Captioner.load(tmp_path / "captioner", "cpu")
     assert captioner.parts.neighbours
-    images = [Image.new("RGB", (40, 30), COLOURS[COLOURS_OF[i]]) for i in range(8)]
+    colours = [colour_of(i) for i in range(8)]
+    images = [picture_of(colour) for colour in colours]
     known = captioner.parts.neighbours
     rows = nearest(known.embed(captioner.features(images)), known.vectors.float(), 1).tolist()
-    assert [COLOURS_OF[place] for [place] in rows] == COLOURS_OF  # pictures of one colour are all the same
+    assert [colours[place] for [place] in rows] == colours  # pictures of one colour are all the same
     params = GenerationConfig(strategy="neighbours", max_new_tokens=6)
     assert [len(of_one) for of_one in captioner.caption(images, params)] == [1] * 8
 
 
 def test_a_captioner_knows_how_sure_it_is_of_its_captions(task: TrainingTask, tmp_path: Path) -> None:
-    image = Image.new("RGB", (40, 30), COLOURS["red"])
+    image = picture_of("red")
     weights = trained(task, tmp_path / "first")
     [best] = Captioner.load(tmp_path / "first/captioner", "cpu").caption(image)
     assert best.confidence is not None and 0 < best.confidence < 1

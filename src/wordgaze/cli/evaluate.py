@@ -70,6 +70,9 @@ def score(
             help="A file of `wordgaze document-frequencies`, for CIDEr.", show_default="those of the references"
         ),
     ] = None,
+    spice: Annotated[
+        bool, typer.Option("--spice", help="Add SPICE, by the Java program of the COCO evaluation; takes minutes.")
+    ] = False,
 ) -> None:
     """Score captions of any system as the COCO evaluation does, with confidence intervals."""
     from wordgaze.cli.console import print_scores
@@ -80,7 +83,7 @@ def score(
     selection = ScoreSelection(column, reference_column, image_column, split, partial)
     shown = NUM_EXAMPLES if examples is None else examples
     scored = score_files(
-        captions, references, against, selection, output, pictures, shown, tokenizer, document_frequencies
+        captions, references, against, selection, output, pictures, shown, tokenizer, document_frequencies, spice
     )
     print_scores(scored)
     if scored.num_left_out:

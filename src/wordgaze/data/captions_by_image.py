@@ -28,7 +28,7 @@ class WordIds:
 
 
 class CaptionsByImage(Mapping[str, list[list[str]]]):
-    """The tokenized captions of each image, in the order in which they were added; made anew at each access."""
+    """The tokenized captions of each image, in the order in which they were added; built again at each access."""
 
     def __init__(self, ids: WordIds) -> None:
         self._ids = ids

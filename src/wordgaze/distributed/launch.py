@@ -7,7 +7,6 @@ already, and they meet at MASTER_ADDR and MASTER_PORT.
 """
 
 import logging
-import math
 import multiprocessing
 import os
 import signal
@@ -26,6 +25,7 @@ import torch
 
 from wordgaze.core import progress
 from wordgaze.core.device import pick_device
+from wordgaze.core.environment import positive_number
 from wordgaze.core.errors import DistributedError, ParamsError, WordgazeError
 from wordgaze.core.interruption import check_interruption
 from wordgaze.distributed.ranks import AGAIN, Ranks
@@ -105,7 +105,8 @@ def _ranks_of_environment(device: torch.device) -> Ranks:
     host, port = os.environ.get("MASTER_ADDR", ""), _number("MASTER_PORT")
     if not host:
         raise ParamsError("RANK and WORLD_SIZE are set, but not MASTER_ADDR; set it to the machine of rank 0")
-    timeout, address = _rendezvous_timeout(), f"{host}:{port}"
+    timeout = positive_number("WORDGAZE_RENDEZVOUS_TIMEOUT", RENDEZVOUS_TIMEOUT, "seconds")
+    address = f"{host}:{port}"
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun keeps its store when it starts ranks again
     is_server = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     if not is_server:
@@ -129,17 +130,6 @@ def _number(name: str, default: int | None = None) -> int:
             f"the environment variable {name} is {text!r}; a launcher such as torchrun sets it to a number"
         )
     return int(text)
-
-
-def _rendezvous_timeout() -> float:
-    text = os.environ.get("WORDGAZE_RENDEZVOUS_TIMEOUT", str(RENDEZVOUS_TIMEOUT))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise ParamsError(f"WORDGAZE_RENDEZVOUS_TIMEOUT is {text!r}; set it to a number of seconds")
-    return seconds
 
 
 def _store(host: str, port: int, is_server: bool, timeout: float) -> "TCPStore":

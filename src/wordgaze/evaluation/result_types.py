@@ -18,7 +18,7 @@ from wordgaze.core.settings import problem
 DECIMALS = 6
 SCORE_LABELS = {
     "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L",
-    "meteor": "METEOR", "meteor_toolkit": "METEOR (toolkit)", "cider": "CIDEr",
+    "meteor": "METEOR", "meteor_toolkit": "METEOR (toolkit)", "cider": "CIDEr", "spice_toolkit": "SPICE (toolkit)",
 }  # fmt: skip
 """The fields of :class:`ByScore` with the names that papers give the scores, in the order of a table's columns."""
 
@@ -74,7 +74,7 @@ class Result(BaseModel):
 
 class ByScore(Result, Generic[T]):
     """One value for each score of captions. ``meteor`` is None where nltk is missing, ``meteor_toolkit`` where its
-    tables (pycocoevalcap) are, and in the report of a pipeline."""
+    tables (pycocoevalcap) are, and in the report of a pipeline, and ``spice_toolkit`` where it was not asked for."""
 
     bleu_1: T
     bleu_2: T
@@ -84,6 +84,7 @@ class ByScore(Result, Generic[T]):
     meteor: Annotated[T | None, BeforeValidator(none_if_nan)] = None
     meteor_toolkit: T | None = Field(None, exclude_if=is_none)
     cider: T
+    spice_toolkit: T | None = Field(None, exclude_if=is_none)
 
     def items(self) -> Iterator[tuple[str, T]]:
         """The fields' names and values in the order of SCORE_LABELS, without those that are None."""

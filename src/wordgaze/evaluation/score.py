@@ -25,6 +25,7 @@ from wordgaze.evaluation.results import (
     Scores,
     ScoreSummary,
 )
+from wordgaze.evaluation.spice import SpiceProgram
 from wordgaze.evaluation.tokenization import AUTO, scoring_tokenizer, tokenized
 from wordgaze.metrics.meteor import toolkit_meteor
 from wordgaze.text.tokenizers import Tokenizer
@@ -140,14 +141,15 @@ def score_files(
     num_examples: int = NUM_EXAMPLES,
     tokenizer: str = AUTO,
     document_frequencies: Path | None = None,
+    spice: bool = False,
 ) -> ScoredFiles:
     """Scores a file of captions, and with ``against`` another system's captions of the same images.
 
     The report is written to ``output`` if given: an HTML page, or JSON where the name ends in ``.json``. The page
     shows the ``num_examples`` best and worst captions, or all if there are no more, with the images of the folder
-    ``pictures`` if given. ``document_frequencies`` is a file of those of CIDEr. Raises CaptionsError where ``output``
-    has another ending, a file cannot be read, the ids do not match, an image is not in the folder, or ``pictures`` is
-    given without a page.
+    ``pictures`` if given. ``document_frequencies`` is a file of those of CIDEr. ``spice`` adds SPICE. Raises
+    CaptionsError where ``output`` has another ending, a file cannot be read, the ids do not match, an image is not in
+    the folder, or ``pictures`` is given without a page, and ScoreError where SPICE cannot be computed.
     """
     if output is not None and output.suffix not in (".html", ".json"):
         raise CaptionsError(f"{output} is not a valid report name; end it with .html or .json")
@@ -155,6 +157,7 @@ def score_files(
         check_output(output, "--output")
     if pictures is not None and (output is None or output.suffix == ".json"):
         raise CaptionsError(f"{pictures} is for a page, and none is written; give --output a name such as report.html")
+    program = SpiceProgram.find() if spice else None
     selection = selection or ScoreSelection()
     system = captions.stem
     files = {system: captions} | ({_other_name(captions, against): against} if against else {})
@@ -165,6 +168,9 @@ def score_files(
     tokens = [tokenized(of_image, chosen) for of_image in first.references]
     frequencies = read_frequencies(document_frequencies, chosen)
     comparison = Comparison(systems, tokens, NUM_RESAMPLES, is_english=chosen.is_english, frequencies=frequencies)
+    scores = scores_with_toolkit(comparison, chosen)
+    if program:
+        scores = _with_spice(scores, comparison, chosen, program)
     counted = CIDER_DOCUMENT_FREQUENCIES if document_frequencies is None else f"file {document_frequencies.name}"
     human = reference_baselines(comparison.systems[system], tokens, chosen.is_english, frequencies)
     scored = ScoredFiles(
@@ -174,7 +180,7 @@ def score_files(
             tokenizer=chosen.name,
             cider_document_frequencies=counted,
             system=system,
-            scores=scores_with_toolkit(comparison, chosen),
+            scores=scores,
             baselines=Baselines.model_validate(human),
         ),
         details=_details(comparison, system),
@@ -284,6 +290,15 @@ def scores_with_toolkit(comparison: Comparison, tokenizer: Tokenizer) -> dict[st
         name: scores.model_copy(update={"meteor_toolkit": meteor.get(name)})
         for name, scores in comparison.scores().items()
     }
+
+
+def _with_spice(
+    scores: Mapping[str, Scores], comparison: Comparison, tokenizer: Tokenizer, program: SpiceProgram
+) -> dict[str, Scores]:
+    if not tokenizer.is_english:
+        raise ScoreError(f"SPICE is for English, and the tokenizer is {tokenizer.name}; leave out --spice")
+    spice = program.scores(comparison.systems, comparison.references)
+    return {name: of_one.model_copy(update={"spice_toolkit": spice[name]}) for name, of_one in scores.items()}
 
 
 def _details(comparison: Comparison, system: str) -> EvaluationDetails:

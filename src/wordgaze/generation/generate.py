@@ -20,6 +20,7 @@ from wordgaze.generation.naming import ObjectName
 from wordgaze.generation.outputs import Caption
 from wordgaze.generation.reranker import Reranker
 from wordgaze.generation.sampling import Sampler
+from wordgaze.text.nouns import with_articles
 from wordgaze.text.vocabulary import SPECIAL, Vocabulary
 
 
@@ -63,23 +64,24 @@ def generate(
         return part.generate(config, [image_keys[i] for i in rows], seed, [None] * len(rows))
 
     captions = list(chain.from_iterable(halved(of_images, range(num_images), "generation")))
-    for i, renamed in _named(start, captions, names, config, image_keys, seed):
+    forced = [word for entry in config.force_words for word in entry.split("|")]
+    for i, renamed in _named(start, captions, names, forced, config, image_keys, seed):
         captions[i] = renamed
-    return captions
+    return [_with_articles(start, of_image, forced) for of_image in captions] if forced else captions
 
 
 def _named(
     start: "_Start",
     captions: Sequence[Sequence[Caption]],
     names: Sequence[ObjectName | None],
+    forced: Sequence[str],
     config: GenerationConfig,
     keys: Sequence[str],
     seed: int,
 ) -> Iterator[tuple[int, list[Caption]]]:
     """New captions, with their image's number, for the images whose best caption does not name what they show."""
-    force_words = [word for entry in config.force_words for word in entry.split("|")]
-    force_words += [start.vocabulary.words[i] for i in start.prefix]
-    names = [name and name.within(force_words, config.bad_words) for name in names]
+    given = [*forced, *(start.vocabulary.words[i] for i in start.prefix)]
+    names = [name and name.within(given, config.bad_words) for name in names]
     lacking = [i for i, name in enumerate(names) if name and not name.fits(captions[i][0].words)]
     if not lacking:
         return
@@ -88,7 +90,19 @@ def _named(
     for i, name, of_image in zip(lacking, wanted, found, strict=True):
         if name and of_image:
             reason = name.explain(captions[i][0])
-            yield i, [replace(name.with_article(caption), naming=reason) for caption in of_image]
+            named = _with_articles(start, of_image, name.forms[:1])
+            yield i, [replace(caption, naming=reason) for caption in named]
+
+
+def _with_articles(start: "_Start", captions: Sequence[Caption], chosen: Sequence[str]) -> list[Caption]:
+    """The captions with the English article that fits each word of ``chosen``, which the decoder did not choose itself.
+
+    Words of the prefix stay as they were given.
+    """
+    if not start.vocabulary.tokenizer.is_english:
+        return list(captions)
+    given = len(start.prefix)
+    return [replace(each, words=each.words[:given] + with_articles(each.words[given:], chosen)) for each in captions]
 
 
 def encode_words(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:

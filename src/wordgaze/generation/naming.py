@@ -24,8 +24,8 @@ class ObjectName:
     ``singular`` and ``plural`` are the forms of the name, of which a caption must have one; ``plural`` is empty where
     the vocabulary lacks it, and both are where no name is required. ``accepted`` are other words that name the object,
     such as "dog" for a collie. ``excluded`` are the words, in the singular and in the plural, that cannot name what the
-    image shows if the name is right, and ``absent`` those of things that it does not show at all. ``article`` is "a" or
-    "an". ``probability``, 0…1, is the classifier's; ``classes`` are the classes behind it.
+    image shows if the name is right, and ``absent`` those of things that it does not show at all. ``probability``, 0…1,
+    is the classifier's; ``classes`` are the classes behind it.
     """
 
     singular: str = ""
@@ -33,7 +33,6 @@ class ObjectName:
     accepted: frozenset[str] = frozenset()
     excluded: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     absent: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
-    article: str = "a"
     probability: float = 0.0
     classes: tuple[str, ...] = ()
 
@@ -66,14 +65,6 @@ class ObjectName:
         seen = f"{self.singular}: the classifiers see {', '.join(self.classes)} ({self.probability:.0%})"
         reasons = [seen] * bool(self.singular) + [f"no {word}: they see nothing of the kind" for word in wrong]
         return f"{'; '.join(reasons)}; otherwise: {before.text}"
-
-    def with_article(self, caption: Caption) -> Caption:
-        """The caption with the article that the name needs: "a" or "an" in front of it."""
-        words = list(caption.words)
-        for place, word in enumerate(words[1:]):
-            if word == self.singular and words[place] in ("a", "an"):
-                words[place] = self.article
-        return replace(caption, words=tuple(words))
 
 
 _SINGULAR_FOLLOWS = ("a", "an")

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from wordgaze.generation.config import GenerationConfig
 from wordgaze.generation.naming import ObjectName
-from wordgaze.text.nouns import indefinite_article
 from wordgaze.text.objects import singular
 from wordgaze.text.vocabulary import Vocabulary
 from wordgaze.vision.class_words import Phrase
@@ -52,7 +51,6 @@ def _object_name(probabilities: Tensor, vocabulary: Vocabulary, threshold: float
         accepted=frozenset(phrase[-1] for phrase in tag.accepted),
         excluded=_forms(tag.rivals, vocabulary),
         absent=(absent - {tag.word[0]}, absent_plurals - {tag.plural[0]}),
-        article=indefinite_article(tag.word[0]),  # also of an uncountable word, which the decoder may give one
         probability=tag.probability,
         classes=tuple(dict.fromkeys(" ".join(name) for name, _ in tag.classes)),
     )

@@ -1,5 +1,8 @@
 """The plural and the article of an English noun, by the rules of spelling."""
 
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
 _SOUNDS_LIKE_YOU = ("uni", "uku", "eu", "one", "ufo")
 _SILENT_H = ("hour", "honest", "heir", "honor", "honour")
 _SPELLED_WITH_VOWEL = frozenset({"mp3", "rv", "suv", "lcd", "led", "fm"})  # read letter by letter: an SUV
@@ -19,3 +22,12 @@ def indefinite_article(word: str) -> str:
     if word in _SPELLED_WITH_VOWEL or word.startswith(_SILENT_H):
         return "an"
     return "an" if word[0] in "aeiou" and not word.startswith(_SOUNDS_LIKE_YOU) else "a"
+
+
+def with_articles(words: Sequence[str], nouns: Collection[str]) -> tuple[str, ...]:
+    """The words, with the article that fits where ``a`` or ``an`` stands directly before one of ``nouns``."""
+    fitting = list(words)
+    for place, (word, following) in enumerate(pairwise(words)):
+        if word in ("a", "an") and following in nouns:
+            fitting[place] = indefinite_article(following)
+    return tuple(fitting)

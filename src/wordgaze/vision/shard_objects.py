@@ -4,13 +4,13 @@ An object has the SHA-256 checksum of its contents as its name. A name never sta
 sets, formats and experiments share an address, what is there is not written again, and the cache is never out of date.
 """
 
-import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from wordgaze.core.environment import positive_number
 from wordgaze.core.errors import DataError, ParamsError
 from wordgaze.core.files import atomic_write, sha256
 from wordgaze.core.printable import reason_of
@@ -132,14 +132,7 @@ class ShardObjects:
 
 def cache_bytes() -> int:
     """The bytes of shards that the cache may hold."""
-    text = os.environ.get("WORDGAZE_FEATURE_CACHE_GB", str(CACHE_GB))
-    try:
-        size = float(text)
-    except ValueError:
-        size = math.nan
-    if not 0 < size < math.inf:
-        raise ParamsError(f"WORDGAZE_FEATURE_CACHE_GB is {text!r}; set it to a number of gigabytes")
-    return int(size * 1e9)
+    return int(positive_number("WORDGAZE_FEATURE_CACHE_GB", CACHE_GB, "gigabytes") * 1e9)
 
 
 def _short(reason: str) -> str:

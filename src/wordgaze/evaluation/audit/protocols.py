@@ -77,13 +77,13 @@ def protocols(
     if last != base:
         yield Protocol("last_caption", "the last caption of each image", last)
     empty = {key for key, texts in captions.items() if not texts[0].tokens}
-    changes = _changes(references, leaked, empty)
-    changed = [(name, label, change) for name, label, change in changes if change(base) != base]
-    for name, label, change in changed:
-        yield Protocol(name, label, change(base))
-    if len(changed) > 1:
-        together = reduce(lambda sample, each: each[2](sample), changed, base)
-        yield Protocol("all", "all of these together", together)
+    effective: list[Callable[[ScoredSample], ScoredSample]] = []
+    for name, label, change in _changes(references, leaked, empty):
+        if (changed := change(base)) != base:
+            effective.append(change)
+            yield Protocol(name, label, changed)
+    if len(effective) > 1:
+        yield Protocol("all", "all of these together", reduce(lambda sample, change: change(sample), effective, base))
     yield Protocol("blanks", "tokens between blanks", base, at_blanks=True)
     if (lower := base.rewritten(str.lower)) != base:
         yield Protocol("blanks_lower", "tokens between blanks, in lower case", lower, at_blanks=True)
