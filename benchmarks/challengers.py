@@ -33,8 +33,8 @@ class ScheduledSampling(Decoder):
         super().__init__(config, channels, vocabulary_size)
         self.steps = 0
 
-    def forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
-        """As :meth:`Decoder.forward`; the targets are the words of ``captions``."""
+    def forward(self, features: Tensor, captions: Tensor, *_: object) -> DecoderOutput:
+        """As :meth:`Decoder.forward` of a whole batch; the targets are the words of ``captions``."""
         if not self.training:
             return super().forward(features, captions)
         self.steps += 1
@@ -119,7 +119,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: DecoderConfig, channels: int, vocabulary_size: int) -> None:
         super().__init__()
-        self.config, width = config, config.hidden_size
+        self.config, self.vocabulary_size, width = config, vocabulary_size, config.hidden_size
         self.register_buffer("feature_mean", torch.zeros(channels))
         self.register_buffer("feature_scale", torch.ones(channels))
         self.feature_projection = nn.Linear(channels, width)
@@ -177,7 +177,8 @@ class Transformer(nn.Module):
         logits = self.lm_head(self.norm(x.squeeze(1)))
         return StepOutput(logits, TransformerState(tuple(layers), step_inputs.step + 1), weights.squeeze(1))
 
-    def forward(self, features: Tensor, captions: Tensor) -> DecoderOutput:
+    def forward(self, features: Tensor, captions: Tensor, *_: object) -> DecoderOutput:
+        """As :meth:`Decoder.forward` of a whole batch."""
         batch_size, num_captions, length = captions.shape
         memory, config = self.encode(features), self.config
         flat = captions.flatten(0, 1)

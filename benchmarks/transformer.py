@@ -64,7 +64,7 @@ class GridTransformer(Transformer):
         self.cell_expand, self.cell_contract = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         cells = torch.cartesian_prod(torch.arange(grid[0]), torch.arange(grid[1]))
         apart = cells[:, None] - cells[None] + torch.tensor(grid) - 1  # (L, L, 2), from 0 on
-        self.register_buffer("apart", apart[:, :, 0] * (2 * grid[1] - 1) + apart[:, :, 1])
+        self.register_buffer("apart", apart[:, :, 0] * (2 * grid[1] - 1) + apart[:, :, 1], persistent=False)
         self.places = nn.Parameter(torch.zeros(self.num_heads, (2 * grid[0] - 1) * (2 * grid[1] - 1)))
 
     def encode(self, features: Tensor) -> TransformerMemory:
@@ -129,7 +129,8 @@ def main() -> None:
     known = scores(captioner.decoder, parts, prepared, store)
     for name, of_images in known.items():
         print(f"{args.model} {name:10} {of_images.mean():.4f}", flush=True)
-    task = TrainingTask(prepared, store, params.model, params.train_stage1, params.prepare.max_words, SEED)
+    settings = params.train_stage1.model_copy(update={"max_train_images": 0})
+    task = TrainingTask(prepared, store, params.model, settings, params.prepare.max_words, SEED)
     for layers in args.layers:
         torch.manual_seed(SEED)
         model = GridTransformer(params.model, store.spec.channels, len(prepared.vocabulary), layers, store.spec.grid)
