@@ -156,13 +156,12 @@ def encode(params: "Params") -> dict[str, str]:
     from wordgaze.core import paths
     from wordgaze.core.files import write_tensors
     from wordgaze.data.records import read_records
-    from wordgaze.vision.encoders import build_encoder
-    from wordgaze.vision.feature_extraction import extract_features
+    from wordgaze.vision.feature_extraction import encoder_of, extract_features
     from wordgaze.vision.feature_store import TAGGER, write_manifest
     from wordgaze.vision.picture_keys import PictureKeys, read_keys
 
     settings = params.features
-    encoder = build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
+    encoder = encoder_of(settings)
     images = [record.image for record in read_records(paths.RAW / "captions.jsonl")]
     pictures = PictureKeys.of(images, read_keys(paths.RAW / "images", images), settings.shard_size)
     extract_features(encoder, settings, paths.RAW / "images", pictures, paths.FEATURES)

@@ -38,8 +38,7 @@ from wordgaze.stages.evaluate import evaluate
 from wordgaze.training.finetune import FinetuneTask, finetune
 from wordgaze.training.fit import TrainingTask, fit
 from wordgaze.training.trainer import EpochMetrics
-from wordgaze.vision.encoders import Encoder, build_encoder
-from wordgaze.vision.feature_extraction import extract_features
+from wordgaze.vision.feature_extraction import encoder_of, extract_features
 from wordgaze.vision.feature_store import TAGGER, FeatureStore, write_manifest
 from wordgaze.vision.finetuned_encoder import load_finetuned, write_encoder
 from wordgaze.vision.picture_keys import PictureKeys, read_keys
@@ -93,8 +92,8 @@ def finetune_encoder(prepared: Prepared, params: Params) -> None:
 def finetune_as(prepared: Prepared, params: Params, ranks: Ranks) -> None:
     """Trains the encoder as one of the ranks."""
     task = FinetuneTask(
-        prepared, paths.RAW / "images", new_encoder(params), params.model, params.finetune, params.prepare.max_words,
-        params.seed,
+        prepared, paths.RAW / "images", encoder_of(params.features), params.model, params.finetune,
+        params.prepare.max_words, params.seed,
     )  # fmt: skip
     ranks.join(task.checksums(), pick_device(params.finetune.device))
     finetune(task, Path("scratch") / "finetune", partial(show, "finetune", ranks), lambda done, total: None, ranks)
@@ -102,13 +101,8 @@ def finetune_as(prepared: Prepared, params: Params, ranks: Ranks) -> None:
         write_encoder(paths.FINETUNED_ENCODER, task.encoder.cpu().state_dict(), {"blocks": params.finetune.blocks})
 
 
-def new_encoder(params: Params) -> Encoder:
-    settings = params.features
-    return build_encoder(settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths)
-
-
 def compute_features(prepared: Prepared, params: Params) -> None:
-    settings, encoder = params.features, new_encoder(params)
+    settings, encoder = params.features, encoder_of(params.features)
     if params.finetune.blocks:
         load_finetuned(paths.FINETUNED_ENCODER, encoder)
     paths.FEATURES.mkdir(parents=True)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.variants import VARIANTS, decoder_of, pictures
+from tests.models.variants import VARIANTS, config, decoder_of, pictures
 from wordgaze.core.errors import ModelError
 from wordgaze.export.graphs import InitGraph, StepGraph
 from wordgaze.export.tracing import write_decoder, write_graphs
-from wordgaze.inference.folder_names import INIT_GRAPH, STEP_GRAPH
+from wordgaze.inference.folder_names import ENCODER_GRAPH, INIT_GRAPH, STEP_GRAPH
 from wordgaze.models.decoder import Decoder
-from wordgaze.vision.encoders import Encoder
+from wordgaze.vision.encoders import Encoder, build_encoder
 
 pytest.importorskip("onnxscript", reason='the extra "export" is not installed')
 ort = pytest.importorskip("onnxruntime", reason='the extra "export" is not installed')
@@ -54,6 +54,18 @@ def test_every_kind_of_decoder_is_exported(kind: str, tmp_path: Path) -> None:
     write_decoder(tmp_path, decoder, pictures(2))
     for batch_size, beam in ((1, 1), (3, 4), (2, 1)):
         steps(decoder, tmp_path, batch_size, beam)
+
+
+@pytest.mark.parametrize("grid", [0, 3, 4])
+@torch.no_grad()
+def test_the_encoder_is_exported_with_every_grid(grid: int, tmp_path: Path) -> None:
+    encoder = build_encoder("timm/test_efficientnet", "random", 64, grid, upsample_last=True)
+    decoder = Decoder(config(), encoder.spec.channels, 9).eval()
+    write_graphs(tmp_path, encoder, decoder)
+    pixels = torch.randint(256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    (found,) = run(tmp_path / ENCODER_GRAPH, ["pixels"], [pixels])
+    expected = encoder(pixels)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
 class _Unsupported(nn.Module):

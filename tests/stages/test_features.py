@@ -233,6 +233,15 @@ def test_other_settings_compute_all(project: Path, capsys: pytest.CaptureFixture
     assert FeatureStore(project / "data" / "features").spec.image_size == 96
 
 
+def test_the_maps_that_are_set_are_those_that_are_stored(project: Path) -> None:
+    run_untracked(settings=SETTINGS.model_copy(update={"grid": 4, "depths": 2, "upsample_last": True}))
+    store = FeatureStore(project / "data" / "features")
+    encoder = build_encoder("timm/test_efficientnet", "random", 64, 4, 2, True)
+    assert len(encoder.spec.networks[0].layers) == 3
+    assert store.spec == encoder.spec
+    assert store.read(IMAGES).shape == (len(IMAGES), 16, encoder.spec.channels)
+
+
 @pytest.fixture
 def own_threads() -> Iterator[None]:
     """The number of threads that a test sets is that of the test alone."""

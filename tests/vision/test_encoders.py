@@ -213,6 +213,32 @@ def test_maps_of_several_depths_stand_side_by_side(
         build_encoder(name, "random", size, depths=8)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "grid"), [(LITE0, 96, 6), ("timm/resnet18", 64, 4), ("torchvision/resnet18", 64, 4)]
+)
+def test_the_last_map_is_upsampled_beside_a_finer_one(name: str, size: int, grid: int) -> None:
+    both = lived_in(build_encoder(name, "random", size, grid, upsample_last=True))
+    last, fine = (lived_in(build_encoder(name, "random", size, cells)) for cells in (0, grid))
+    assert only(both).layers == only(last).layers + only(fine).layers
+    assert both.spec.grid == (grid, grid) == tuple(2 * cells for cells in last.spec.grid)
+    with torch.inference_mode():
+        found, coarse = both(pixels(size)), last(pixels(size)).unflatten(1, last.spec.grid)
+        repeated = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1, 2)
+        expected = torch.cat([repeated, fine(pixels(size))], 2)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+        again = encoder_from_spec(both.spec, both.state_dict())
+        assert torch.equal(again(pixels(size)), found)
+
+
+def test_where_no_map_is_finer_than_the_last_there_is_nothing_to_upsample() -> None:
+    for name, size, grid in ((TINY, 64, 0), (TINY, 64, 2), ("timm/test_vit", 0, 0)):
+        plain, asked = (build_encoder(name, "random", size, grid, upsample_last=asked) for asked in (False, True))
+        assert plain.spec == asked.spec
+    several = build_encoder(f"{TINY}+timm/resnet18", "random", 64, 4, 2, upsample_last=True)
+    assert [len(network.layers) for network in several.spec.networks] == [3, 3]
+    assert several(pixels(64)).shape == (2, 16, several.spec.channels)
+
+
 def test_several_networks_see_the_same_picture_each_as_it_was_trained() -> None:
     names = (LITE0, "torchvision/resnet18")
     both = lived_in(build_encoder("+".join(names), "random", 96, depths=2))

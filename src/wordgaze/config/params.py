@@ -133,10 +133,12 @@ class FeaturesParams(Settings):
 
     ``image_size`` 0 takes the input size of the first network and ``grid`` 0 its last grid. A ``grid`` of N takes the
     last feature map with at least N rows, pooled to N x N. ``depths`` feature maps are taken of each network: that one
-    and the ones before it. ``dtype`` is the format in which the features are stored: see
-    :mod:`wordgaze.vision.quantisation`. ``shard_size`` is the number of images per file, or somewhat fewer. ``devices``
-    is the number of ranks that divide the files, as in :class:`TrainParams`. ``address`` is one of fsspec, such as
-    ``s3://bucket/features``, to which the files are written and from which they are read; "" keeps them in the project.
+    and the ones before it. With ``upsample_last`` the last map of each network is taken too where it has fewer rows
+    than N, each of its cells repeated (hypercolumns, Hariharan et al. 2015). ``dtype`` is the format in which the
+    features are stored: see :mod:`wordgaze.vision.quantisation`. ``shard_size`` is the number of images per file, or
+    somewhat fewer. ``devices`` is the number of ranks that divide the files, as in :class:`TrainParams`. ``address`` is
+    one of fsspec, such as ``s3://bucket/features``, to which the files are written and from which they are read; ""
+    keeps them in the project.
     """
 
     encoder: str = "timm/tf_efficientnet_lite0"
@@ -144,6 +146,7 @@ class FeaturesParams(Settings):
     image_size: int = Field(0, ge=0, le=2048)
     grid: int = Field(0, ge=0, le=128)
     depths: int = Field(1, ge=1, le=8)
+    upsample_last: bool = False
     batch_size: int = Field(0, ge=0)
     shard_size: Count = 256
     dtype: FeatureDtype = "bf16"

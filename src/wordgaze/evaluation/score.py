@@ -157,20 +157,20 @@ def score_files(
         check_output(output, "--output")
     if pictures is not None and (output is None or output.suffix == ".json"):
         raise CaptionsError(f"{pictures} is for a page, and none is written; give --output a name such as report.html")
-    program = SpiceProgram.find() if spice else None
     selection = selection or ScoreSelection()
     system = captions.stem
     files = {system: captions} | ({_other_name(captions, against): against} if against else {})
     truths, aligned = _matched_files(files, references, selection)
     first = aligned[system]
     chosen = scoring_tokenizer(tokenizer, first.references)
+    program = _spice_program(chosen) if spice else None
     systems = {name: tokenized(_in_order(found, first.ids), chosen) for name, found in aligned.items()}
     tokens = [tokenized(of_image, chosen) for of_image in first.references]
     frequencies = read_frequencies(document_frequencies, chosen)
     comparison = Comparison(systems, tokens, NUM_RESAMPLES, is_english=chosen.is_english, frequencies=frequencies)
     scores = scores_with_toolkit(comparison, chosen)
     if program:
-        scores = _with_spice(scores, comparison, chosen, program)
+        scores = _with_spice(scores, comparison, program)
     counted = CIDER_DOCUMENT_FREQUENCIES if document_frequencies is None else f"file {document_frequencies.name}"
     human = reference_baselines(comparison.systems[system], tokens, chosen.is_english, frequencies)
     scored = ScoredFiles(
@@ -292,11 +292,14 @@ def scores_with_toolkit(comparison: Comparison, tokenizer: Tokenizer) -> dict[st
     }
 
 
-def _with_spice(
-    scores: Mapping[str, Scores], comparison: Comparison, tokenizer: Tokenizer, program: SpiceProgram
-) -> dict[str, Scores]:
+def _spice_program(tokenizer: Tokenizer) -> SpiceProgram:
+    """The program, before anything is scored. Raises ScoreError where SPICE cannot be computed."""
     if not tokenizer.is_english:
         raise ScoreError(f"SPICE is for English, and the tokenizer is {tokenizer.name}; leave out --spice")
+    return SpiceProgram.find()
+
+
+def _with_spice(scores: Mapping[str, Scores], comparison: Comparison, program: SpiceProgram) -> dict[str, Scores]:
     spice = program.scores(comparison.systems, comparison.references)
     return {name: of_one.model_copy(update={"spice_toolkit": spice[name]}) for name, of_one in scores.items()}
 

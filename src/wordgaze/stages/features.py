@@ -29,8 +29,8 @@ from wordgaze.distributed.launch import started_ranks
 from wordgaze.distributed.ranks import Ranks
 from wordgaze.tracking.reporting import log_contract
 from wordgaze.tracking.runs import StageRun, stage_run
-from wordgaze.vision.encoders import Encoder, EncoderSpec, build_encoder
-from wordgaze.vision.feature_extraction import computed_by, extract_features
+from wordgaze.vision.encoders import Encoder, EncoderSpec
+from wordgaze.vision.feature_extraction import computed_by, encoder_of, extract_features
 from wordgaze.vision.feature_shards import NORM
 from wordgaze.vision.feature_store import ENCODER, TAGGER, files_of_store, shards_computed_by, write_manifest
 from wordgaze.vision.finetuned_encoder import load_finetuned
@@ -102,9 +102,7 @@ class _Work:
     def __init__(self, params: Params, images: list[str]) -> None:
         self.images, self.settings = images, params.features
         settings = self.settings
-        self.encoder = build_encoder(
-            settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths
-        )
+        self.encoder = encoder_of(settings)
         self.is_finetuned = params.finetune.blocks > 0
         if self.is_finetuned:
             load_finetuned(paths.FINETUNED_ENCODER, self.encoder)

@@ -18,7 +18,7 @@ from wordgaze.stages.training import followed
 from wordgaze.tracking.lineage import log_splits
 from wordgaze.tracking.runs import stage_run
 from wordgaze.training.finetune import FinetuneTask, finetune
-from wordgaze.vision.encoders import build_encoder
+from wordgaze.vision.feature_extraction import encoder_of
 from wordgaze.vision.finetuned_encoder import write_encoder
 from wordgaze.vision.picture_keys import read_keys
 
@@ -75,10 +75,9 @@ def _task(params: Params) -> FinetuneTask:
     prepared, images = Prepared.load(paths.PREPARED), paths.RAW / "images"
     names = sorted(image for split in ("train", "dev") for image in prepared.captions[split])
     keys = read_keys(images, names)
-    features = params.features
-    encoder = build_encoder(features.encoder, features.weights, features.image_size, features.grid, features.depths)
     return FinetuneTask(
-        prepared, images, encoder, params.model, params.finetune, params.prepare.max_words, params.seed,
+        prepared, images, encoder_of(params.features), params.model, params.finetune, params.prepare.max_words,
+        params.seed,
         image_checksums=hashlib.sha256(keys.tobytes()).hexdigest(),
         code=fingerprint(code_fingerprint("finetune"), params.fixes_kernels),
     )  # fmt: skip

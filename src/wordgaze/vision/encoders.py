@@ -222,7 +222,14 @@ class FrozenBlock(nn.Module):
         return self.block(input.to(dtype)).to(input.dtype)  # type: ignore[no-any-return]
 
 
-def build_encoder(names: str, weights: str = "default", image_size: int = 0, grid: int = 0, depths: int = 1) -> Encoder:
+def build_encoder(
+    names: str,
+    weights: str = "default",
+    image_size: int = 0,
+    grid: int = 0,
+    depths: int = 1,
+    upsample_last: bool = False,
+) -> Encoder:
     """Builds an encoder by name, ``torchvision/NAME`` or ``timm/NAME``, or several names joined by ``+``.
 
     Args:
@@ -232,6 +239,8 @@ def build_encoder(names: str, weights: str = "default", image_size: int = 0, gri
         grid: rows and columns of the grid, pooled from the last feature map with at least as many; 0 is the last grid
             of the first network.
         depths: number of feature maps per network, that one and the ones of other shapes before it.
+        upsample_last: takes the last feature map of each network too, where it has fewer rows and columns than the
+            grid; each of its cells is repeated in all cells of the grid that lie in it.
 
     Raises ModelError for an unknown name, missing weights, and a grid or depths that a network does not have.
     """
@@ -243,10 +252,10 @@ def build_encoder(names: str, weights: str = "default", image_size: int = 0, gri
         body, meta = build_network(name, weights)
         size, interpolation = size or meta.image_size, interpolation or meta.interpolation
         try:
-            outputs = find_layers(name, body, size, grid, depths)
+            outputs = find_layers(name, body, size, grid, depths, upsample_last)
         except (RuntimeError, AssertionError) as error:
             raise ModelError(f"{name} does not accept images of {size} pixels: {one_line(error)}") from error
-        cells = cells if cells[0] else outputs[0].shape[1:]
+        cells = cells if cells[0] else outputs[-depths].shape[1:]
         layers = tuple(output.layer for output in outputs)
         channels = sum(output.shape[0] for output in outputs)
         specs.append(NetworkSpec(name=name, mean=meta.mean, std=meta.std, layers=layers, channels=channels))

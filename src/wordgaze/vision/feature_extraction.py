@@ -14,7 +14,7 @@ from wordgaze.core.device import pick_device, pick_dtype
 from wordgaze.core.parallel import available_cpus, map_ahead
 from wordgaze.distributed.ranks import Ranks
 from wordgaze.vision.decoding_process import decode_reduced
-from wordgaze.vision.encoders import CPU_BATCH, Encoder
+from wordgaze.vision.encoders import CPU_BATCH, Encoder, build_encoder
 from wordgaze.vision.feature_shards import ShardFolder, write_shards
 from wordgaze.vision.picture_keys import PictureKeys, read_picture
 
@@ -29,6 +29,13 @@ class _ImageFile(NamedTuple):
 
     path: Path
     key: bytes
+
+
+def encoder_of(settings: FeaturesParams) -> Encoder:
+    """The encoder of the section ``features``, before it is fine-tuned. Raises ModelError as :func:`build_encoder`."""
+    return build_encoder(
+        settings.encoder, settings.weights, settings.image_size, settings.grid, settings.depths, settings.upsample_last
+    )
 
 
 def extract_features(

@@ -90,25 +90,31 @@ def packaged_network(name: str) -> tuple[WeightsReference, dict[str, Tensor]]:
     return reference, state
 
 
-def find_layers(name: str, body: nn.Module, size: int, grid: int, depths: int = 1) -> list[LayerOutput]:
+def find_layers(
+    name: str, body: nn.Module, size: int, grid: int, depths: int = 1, upsample_last: bool = False
+) -> list[LayerOutput]:
     """``depths`` layers of a complete classifier that output grids for images of ``size`` x ``size`` pixels, in reverse
     order.
 
     The first is the last layer with at least ``grid`` rows (and at least two); each of the others is the next one
-    before it with another shape. Raises ModelError if there are fewer.
+    before it with another shape. With ``upsample_last`` the last layer of the network is one more, in front of them, if
+    it has fewer rows. Raises ModelError if there are fewer.
     """
     pixels = torch.linspace(-1, 1, 3 * size**2).view(
         1, 3, size, size
     )  # not zeros, which would stay zeros in every layer
     outputs: list[LayerOutput] = []
     finest = 0
+    last: LayerOutput | None = None
     with torch.no_grad():  # not inference_mode: some networks cache tensors, which could not be used in training
         for layer, shape in (_timm_maps if _is_timm(body) else _traced_maps)(body, pixels):
             channels, rows, columns = shape
+            if last is None and rows >= 2:
+                last = LayerOutput(layer, (channels, rows, columns))
             if rows >= max(grid, 2) and (not outputs or outputs[-1].shape != shape):
                 outputs.append(LayerOutput(layer, (channels, rows, columns)))
             if len(outputs) == depths:
-                return outputs
+                return [last, *outputs] if upsample_last and last and last != outputs[0] else outputs
             finest = max(finest, rows)
     if finest < 2:
         raise ModelError(f"{name} outputs no grid of features at {size} pixels")
