@@ -51,6 +51,13 @@ def captioned(page: Page, path: Path, rows: int = len(DEFAULT_STRATEGIES)) -> No
     expect(page.locator(".wg-waiting")).to_have_count(0)
 
 
+def open_settings(page: Page) -> None:
+    """Opens the settings. Gradio gives them their values a frame after they are drawn, over what was typed before."""
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Sampling seed").wait_for()
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def batch(page: Page, paths: Sequence[Path]) -> None:
     """Gives files to the second tab, in place of those that are there, and starts."""
     page.get_by_role("tab", name="Batch").click()
@@ -142,7 +149,7 @@ def heads(page: Page) -> list[str]:
 def test_an_upload_is_captioned_by_two_strategies_and_by_those_that_are_chosen(page: Page, photo: Path) -> None:
     captioned(page, photo)
     assert heads(page) == DEFAULT_STRATEGIES
-    page.get_by_role("button", name="Settings").click()
+    open_settings(page)
     for name in STRATEGIES:
         page.get_by_label(name, exact=True).check()
     page.get_by_role("button", name="Caption again").click()
@@ -282,7 +289,7 @@ def test_a_correction_is_kept_and_exported(page: Page, photo: Path, served: Serv
 
 def test_settings_captioners_and_words_that_are_html(page: Page, photo: Path) -> None:
     expect(page.locator("#about")).to_contain_text("one")
-    page.get_by_role("button", name="Settings").click()
+    open_settings(page)
     page.get_by_label("neighbours", exact=True).check()
     choose(page, "<u>two")  # which leaves alone what a person has checked
     expect(page.locator("#about")).to_contain_text("<u>two")
@@ -308,7 +315,7 @@ def test_an_error_leaves_no_caption_and_no_status_of_before(page: Page, photo: P
     captioned(page, photo)
     page.locator(".wg-word").first.click()
     expect(page.locator(".wg-status")).to_contain_text("1 of ")
-    page.get_by_role("button", name="Settings").click()
+    open_settings(page)
     page.get_by_label("Required words").fill("zebra")
     page.get_by_role("button", name="Caption again").click()
     expect(page.locator(".wg-problem")).to_contain_text("Required words: 'zebra' is not in the vocabulary")
@@ -325,7 +332,7 @@ def test_an_error_leaves_no_caption_and_no_status_of_before(page: Page, photo: P
 def test_new_settings_put_a_new_caption_on_the_stage(page: Page, photo: Path) -> None:
     captioned(page, photo)
     before = sentence(page)
-    page.get_by_role("button", name="Settings").click()
+    open_settings(page)
     page.get_by_label("Banned words").fill(before.split()[0])
     page.get_by_label("Sampling seed").scroll_into_view_if_needed()  # the last setting, below the window
     for near in (page.get_by_role("button", name="Caption again"), page.locator(".wg-words")):
@@ -354,7 +361,7 @@ def test_a_captioner_that_loads_has_no_captions_of_the_one_before(page: Page, ph
 
 def test_a_picture_unlike_those_of_the_training_is_warned_of(page: Page, photo: Path) -> None:
     choose(page, "sure")
-    page.get_by_role("button", name="Settings").click()
+    open_settings(page)
     expect(setting(page, "Max words")).to_have_value("7")  # its own
     setting(page, "Max words").fill("6")
     captioned(page, photo, 3)
@@ -372,7 +379,7 @@ def test_a_picture_unlike_those_of_the_training_is_warned_of(page: Page, photo: 
 
 def test_captions_say_how_sure_they_are_and_unsure_ones_are_withheld(page: Page, photo: Path) -> None:
     choose(page, "sure")
-    page.get_by_role("button", name="Settings").click()
+    open_settings(page)
     expect(setting(page, "Max words")).to_have_value("7")  # its own: on a busy machine not at once
     captioned(page, photo, 3)
     expect(page.locator(".wg-row small")).to_have_text(["62 % sure", "unsure, 31 %", "62 % sure"])
@@ -397,7 +404,7 @@ def test_why_a_caption_has_a_name_is_shown(page: Page, photo: Path) -> None:
 
 def test_a_captioner_answers_with_its_own_settings_but_for_those_that_were_changed(page: Page, photo: Path) -> None:
     captioned(page, photo)
-    page.get_by_role("button", name="Settings").click()
+    open_settings(page)
     expect(page.get_by_label("Name objects")).not_to_be_checked()
     setting(page, "Max words").fill("3")
     expect(page.get_by_label("range slider for Max words")).to_have_value("3")  # on a busy machine not at once
@@ -445,7 +452,7 @@ def test_on_a_phone_the_page_scrolls_to_the_caption(page: Page) -> None:
 
 
 def test_every_control_has_a_name(page: Page, photo: Path) -> None:
-    page.get_by_role("button", name="Settings").click()
+    open_settings(page)
     captioned(page, photo)
     page.locator(".wg-word").first.click()
     assert page.locator(CONTROLS).evaluate_all(NAMELESS) == []
