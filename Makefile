@@ -96,7 +96,7 @@ sbom: $(READY) ## the packages of the lock as a CycloneDX bill of materials, sbo
 
 .PHONY: docs
 docs: $(READY) ## build the documentation into site/
-	mkdocs build --strict --quiet
+	mkdocs build --strict
 
 .PHONY: browser
 browser: # the tests of web pages need a browser; only CI installs one without being asked

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from wordgaze.data.prepared import Prepared
 from wordgaze.vision.feature_store import FeatureStore
-from wordgaze.vision.networks import build_network, find_layers
+from wordgaze.vision.networks import build_network, feature_maps, truncate
 
 COLOURS = ("black", "white", "red", "blue", "brown", "yellow", "green", "orange", "pink", "blond", "blonde")
 DECAYS = (3e-5, 1e-4, 3e-4, 1e-3)
@@ -88,12 +88,15 @@ def parts_of(store: FeatureStore) -> dict[str, Parts]:
     parts: dict[str, Parts] = {}
     start = 0
     for spec in store.spec.networks:
-        body = build_network(spec.name, "random")[0]
-        layers = find_layers(spec.name, body, store.spec.image_size, 0, len(spec.layers))
+        body = truncate(build_network(spec.name, "random")[0], spec.layers)
+        noise = torch.randn(1, 3, store.spec.image_size, store.spec.image_size)
+        with torch.no_grad():
+            maps = feature_maps(body, spec.layers, noise)
         parts[spec.name] = {}
-        for layer in layers:
-            parts[spec.name][layer.layer or "output"] = slice(start, start + layer.shape[0])
-            start += layer.shape[0]
+        for layer, each in zip(spec.layers, maps, strict=True):
+            parts[spec.name][layer or "output"] = slice(start, start + each.shape[1])
+            start += each.shape[1]
+    assert start == store.spec.channels
     return parts
 
 

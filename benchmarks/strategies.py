@@ -1,6 +1,6 @@
 """Every generation strategy on a split: scores of the best caption, diversity of five captions, speed.
 
-    python benchmarks/strategies.py [--root .] [--split test] [--only beam consensus]
+    python benchmarks/strategies.py [--root .] [--split test] [--only beam mbr]
 
 Needs a project in which ``dvc repro`` has run. Captions are generated from stored features. Scores, lengths, distinct-n
 and the number of words used are those of each image's first caption; self-BLEU compares the five captions of an image

@@ -14,10 +14,14 @@ import imports_drawing
 import notebook_pages
 import params_reference
 import python_reference
+from links import PAGES, relinked
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
+BENCHMARKS = PAGES["benchmarks/README.md"]
+RESULTS = '--8<-- "README.md:results"'  # not left to the extension: the links of README are not those of the page
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -36,9 +40,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/cli.md": cli_reference.render(),
         "reference/params.md": params_reference.render(ROOT / "params.yaml"),
         "reference/python-api.md": python_reference.render(),
-        "reference/benchmarks.md": (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"),
+        BENCHMARKS: relinked((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"), "benchmarks", BENCHMARKS),
         "images/rooms.svg": imports_drawing.render(ROOT / "src" / "wordgaze"),
     }
+    pages |= {f"images/{path.name}": path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.svg")}
     notebooks = [file for file in files if file.src_uri.endswith(".ipynb")]
     for file in notebooks:
         path = Path(config.docs_dir) / file.src_uri
@@ -46,3 +51,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for uri, content in pages.items():
         files.append(File.generated(config, uri, content=content))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Puts the results of README in where a page asks for them."""
+    if RESULTS not in markdown:
+        return markdown
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("[start:results] -->\n")[2].partition("<!-- --8<-- [end:results]")[0]
+    return markdown.replace(RESULTS, relinked(section, "", page.file.src_uri))

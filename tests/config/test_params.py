@@ -152,6 +152,10 @@ def test_every_wrong_key_is_reported_at_once(load: Callable[[str], Params]) -> N
             "train_stage2.max_train_images (4) is smaller",
         ),
         ("{train_stage1: {max_train_images: 0}, train_stage2: {max_train_images: 4}}", "max_train_images (all)"),
+        (
+            "train_stage2: {objective: scst, attention_supervision: 1}",
+            "train_stage2: attention_supervision is a term of the cross entropy; set it to 0, or objective to both",
+        ),
         ("train_stage2: {devices: 0}", "train_stage2.devices: 0 is not a number of devices; set auto, or a number"),
         ("features: {devices: 0}", "features.devices: 0 is not a number of devices; set auto, or a number"),
         ("features: {address: bucket/features}", "features.address: 'bucket/features' is not an address; set one such"),

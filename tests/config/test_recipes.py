@@ -117,6 +117,18 @@ def test_no_recipe_leaves_a_trace_in_the_next() -> None:
     assert load_params(paths.PARAMS) == alone
 
 
+MACHINE = {"device", "devices", "precision", "checkpoint_seconds", "address", "shard_size", "dtype", "weights",
+           "max_dev_images", "initial"}  # fmt: skip
+
+
+@pytest.mark.parametrize("section", ["finetune", "features", "model", "train_stage1", "train_stage2"])
+def test_a_recipe_sets_all_that_the_captioner_depends_on(section: str) -> None:
+    """Whatever an experiment has changed before, the recipe is the same system."""
+    keys = set(Params().model_dump()[section]) - MACHINE - ({"batch_size"} if section == "features" else set())
+    missing = keys - {key.split(".")[1] for key in load_recipe(NAMES[0]).settings if key.split(".")[0] == section}
+    assert not missing
+
+
 @pytest.mark.parametrize("text", ODD)
 def test_any_text_reaches_dvc_and_the_file_as_it_is(text: str) -> None:
     recipe = Recipe(

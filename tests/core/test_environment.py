@@ -16,4 +16,4 @@ def test_another_value_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("WORDGAZE_TESTED", text)
     with pytest.raises(ParamsError) as raised:
         positive_number("WORDGAZE_TESTED", 2.5, "seconds")
-    assert str(raised.value) == f"WORDGAZE_TESTED is {text!r}; set it to a number of seconds"
+    assert str(raised.value) == f"WORDGAZE_TESTED is {text!r}; set it to a number of seconds above 0"

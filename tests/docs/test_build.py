@@ -18,11 +18,11 @@ README = CHECKOUT / "README.md"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (done.stdout + done.stderr).strip() == ""
+    assert done.returncode == 0, done.stdout + done.stderr  # not --quiet, with which MkDocs counts no broken link
+    assert "WARNING" not in done.stdout + done.stderr
     return folder
 
 

@@ -18,6 +18,8 @@ CAPTIONS = [("a", "dog", "runs"), ("two", "men"), ()]
 REFERENCES = [[("a", "dog"), ("the", "dog", "runs")], [("men",)], [("a", "cat")]]
 JAVA = f"""#!{sys.executable}
 import json, pathlib, sys
+if sys.argv[1:] == ["-version"]:
+    sys.exit('openjdk version "%s"')
 memory, jar, program, given, out, found, *rest = sys.argv[1:]
 assert (memory, jar, out, rest) == ("-Xmx8G", "-jar", "-out", ["-subset", "-silent"]), sys.argv
 assert pathlib.Path(program).name == "spice-1.0.jar"
@@ -45,10 +47,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return package / "spice"
 
 
-def java(tmp_path: Path, ending: str) -> None:
+def java(tmp_path: Path, ending: str, version: str = "1.8.0_402") -> None:
     program = tmp_path / "bin/java"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(JAVA % ending)
+    program.write_text(JAVA % (version, ending))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
@@ -68,12 +70,30 @@ def test_the_program_is_given_all_captions_and_the_mean_is_read(folder: Path) ->
     [
         ("spice-1.0.jar", "SPICE needs spice-1.0.jar of the package pycocoevalcap; run pip install pycocoevalcap"),
         ("lib/stanford-corenlp-3.6.0-models.jar", "3.6.0-models.jar; download it with: python -c"),
-        ("../../bin/java", "SPICE needs Java, and java is not on PATH; install a Java runtime"),
+        ("../../bin/java", "SPICE needs Java 8 to 14, and java is not on PATH; install such a Java runtime"),
     ],
 )
 def test_what_is_missing_is_named(folder: Path, missing: str, message: str) -> None:
     (folder / missing).unlink()
     with pytest.raises(ScoreError, match=message):
+        SpiceProgram.find()
+
+
+@pytest.mark.parametrize("version", ["1.8.0_402", "11.0.22", "14"])
+def test_a_java_with_its_javascript_is_taken(folder: Path, tmp_path: Path, version: str) -> None:
+    java(tmp_path, WRITE, version)
+    assert SpiceProgram.find().java == str(tmp_path / "bin/java")
+
+
+@pytest.mark.parametrize(
+    ("version", "found"),
+    [("15.0.2", "15"), ("17.0.1", "17"), ("21-ea", "21"), ("1.7.0_80", "7"), ("?", "of an unknown")],
+)
+def test_a_java_whose_program_would_fail_at_its_end_is_refused(
+    folder: Path, tmp_path: Path, version: str, found: str
+) -> None:
+    java(tmp_path, WRITE, version)
+    with pytest.raises(ScoreError, match=rf"SPICE needs Java 8 to 14, and \S+/bin/java is {found}.*first on PATH"):
         SpiceProgram.find()
 
 
@@ -87,6 +107,11 @@ def test_the_package_is_named_where_it_is_not_installed(monkeypatch: pytest.Monk
     ("ending", "message"),
     [
         ("sys.exit('Exception in thread main: no heap')", r"exit code 1 \(Exception in thread main: no heap\)"),
+        (
+            "sys.exit('Parsing references\\njava.lang.OutOfMemoryError: heap\\n\\tat edu.Parser')",
+            "OutOfMemoryError: heap",
+        ),
+        ("sys.exit('Parsing references\\nended\\n')", r"exit code 1 \(ended\)"),
         ("sys.exit(3)", r"exit code 3 \(without a message\)"),
         ("", r"exit code 0 \(without a message\)"),
         ("pathlib.Path(found).write_text('[')", "scores that cannot be read"),

@@ -1,5 +1,6 @@
 """Captions name what their image shows: with the name that is required, instead of the words that it excludes."""
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from tests.generation.test_generate import EVERY, every_strategy
-from tests.generation.tiny import decoder_of, pictures, with_bias
+from tests.generation.tiny import decoder_of, pictures, settings, with_bias
+from wordgaze.generation import generate as module
 from wordgaze.generation.generate import generate
 from wordgaze.generation.naming import ExcludedWordsLogitsProcessor, ObjectName
 from wordgaze.generation.outputs import Caption
@@ -167,3 +169,59 @@ def test_words_of_the_user_win_over_the_names() -> None:
     for caption in captions("beam", [OWL] * 6, bad_words=["owl", "owls"]):
         assert not {"owl", "owls"} & set(caption.words)
     assert all("dog" in caption.words for caption in captions("beam", [NO_ANIMAL] * 6, force_words=["dog"]))
+
+
+ARTICLES = (*SPECIAL, "a", "an", "dog", "owl", "runs")
+
+
+def with_owls(vocabulary: Vocabulary, strategy: str = "beam", **rules: object) -> list[list[str]]:
+    """The captions of images by random decoders, in which an owl is forced."""
+    given = {"max_new_tokens": 4, "num_return_sequences": 4, "force_words": ["owl"], **rules}
+    config, found = settings(strategy, **given), []
+    for seed in range(8):
+        random = decoder_of(vocabulary, seed)[0]
+        for word in {"a", "an"} & vocabulary.index.keys():
+            with_bias(random, vocabulary.index[word], 2.0)
+        found += [[each.text for each in of_image] for of_image in generate(random, pictures(4), vocabulary, config)]
+    return found
+
+
+def before_articles(monkeypatch: pytest.MonkeyPatch, *arguments: object, **rules: object) -> list[list[str]]:
+    """The same captions as the search finds them."""
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "with_articles", lambda words, *_: tuple(words))
+        return with_owls(*arguments, **rules)
+
+
+def test_a_forced_word_has_its_article_and_captions_stay_different(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = Vocabulary(ARTICLES)
+    before, after = before_articles(monkeypatch, vocabulary), with_owls(vocabulary)
+    assert any("a owl" in text for of_image in before for text in of_image)
+    for found, fitting in zip(before, after, strict=True):
+        right = [re.sub(r"\ba owl", "an owl", text) for text in found]
+        assert len(set(fitting)) == len(fitting) and set(fitting) == set(right)
+    assert any(len(fitting) < len(found) for found, fitting in zip(before, after, strict=True))
+
+
+def test_samples_may_be_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = Vocabulary(ARTICLES)
+    before, after = before_articles(monkeypatch, vocabulary, "sample"), with_owls(vocabulary, "sample")
+    assert after == [[re.sub(r"\ba owl", "an owl", text) for text in found] for found in before] != before
+
+
+@pytest.mark.parametrize(
+    ("words", "rules"),
+    [
+        (ARTICLES, {"bad_words": ["an"]}),
+        (ARTICLES, {"bad_words": ["an owl"]}),
+        (ARTICLES, {"force_words": ["a", "owl"]}),
+        (ARTICLES, {"force_words": ["a|dog", "owl"]}),
+        (tuple(word for word in ARTICLES if word != "an"), {}),
+    ],
+)
+def test_an_article_that_is_unwanted_or_unknown_is_not_put_in(
+    words: tuple[str, ...], rules: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = with_owls(Vocabulary(words), **rules)
+    assert any("a owl" in text for of_image in after for text in of_image)
+    assert after == before_articles(monkeypatch, Vocabulary(words), **rules)

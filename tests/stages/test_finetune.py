@@ -95,6 +95,39 @@ def test_a_training_that_continues_a_captioner_takes_its_encoder_over() -> None:
     assert all(torch.equal(tensor, own[name]) for name, tensor in work.encoder.state_dict().items())
 
 
+def test_a_captioner_with_another_encoder_is_refused_before_anything_is_written() -> None:
+    decoder = Decoder(DecoderConfig.model_validate(SETTINGS["model"]), encoder().spec.channels, len(VOCABULARY))
+    save_captioner(Path("models/initial/0123"), decoder, VOCABULARY, encoder().spec, encoder().state_dict())
+    values = {**SETTINGS, "train_stage1": {"initial": {"captioner": "models/initial/0123"}}}
+    values["features"] = {**SETTINGS["features"], "grid": 4}
+    with pytest.raises(
+        ModelError, match=r"has the encoder .* 2 × 2 cells.* those of .* 4 × 4 cells.*; set the section"
+    ):
+        finetune.run(Params.model_validate(values))
+    assert not paths.FINETUNED_ENCODER.exists()
+
+
+def test_an_experiment_that_waited_for_the_same_training_takes_its_result(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def followed(stage: str, epochs: int, run: object, training: Any) -> Any:
+        return training(lambda _: None, lambda done, _: steps.append(done))
+
+    monkeypatch.setattr(finetune, "followed", followed)
+    with monkeypatch.context() as patched:
+        patched.setattr("wordgaze.core.scratch._waiting", lambda *_: True)
+        finetune.run(params())
+    weights = paths.FINETUNED_ENCODER / "encoder.safetensors"
+    trained, first = len(steps), weights.read_bytes()
+    assert trained and list(Path(".scratch").glob("training-*"))
+    weights.unlink()
+    finetune.run(params())
+    assert (len(steps), weights.read_bytes()) == (trained, first)
+    assert not list(Path(".scratch").glob("training-*"))
+
+
 def test_a_captioner_that_is_missing_is_one_line() -> None:
     values = {**SETTINGS, "train_stage1": {"initial": {"captioner": "models/initial/0123"}}}
     with pytest.raises(ModelError, match=r"models/initial/0123 holds no captioner") as caught:

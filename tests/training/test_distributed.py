@@ -261,7 +261,11 @@ def test_a_rank_that_does_not_come_is_named(launcher: pytest.MonkeyPatch) -> Non
         ("RANK", "2", "RANK is 2, and WORLD_SIZE 2; give each process a rank below WORLD_SIZE"),
         ("RANK", "one", "the environment variable RANK is 'one'; a launcher such as torchrun sets it to a number"),
         ("MASTER_ADDR", "", "RANK and WORLD_SIZE are set, but not MASTER_ADDR; set it to the machine of rank 0"),
-        ("WORDGAZE_RENDEZVOUS_TIMEOUT", "soon", "WORDGAZE_RENDEZVOUS_TIMEOUT is 'soon'; set it to a number of seconds"),
+        (
+            "WORDGAZE_RENDEZVOUS_TIMEOUT",
+            "soon",
+            "WORDGAZE_RENDEZVOUS_TIMEOUT is 'soon'; set it to a number of seconds above 0",
+        ),
     ],
 )
 def test_an_environment_that_is_not_of_a_launcher_is_refused(

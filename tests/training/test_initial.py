@@ -86,5 +86,7 @@ def test_another_encoder_is_refused(captioner_folder: Path, tiny_encoder: Encode
         with pytest.raises(ModelError, match=r"other weights of the encoder than .*features; train from scratch"):
             check_initial(named, store)
     store.spec = store.spec.model_copy(update={"image_size": 96})
-    with pytest.raises(ModelError, match=r"has the encoder timm/test_efficientnet \(64 pixels.* are of .* \(96 pixels"):
+    with pytest.raises(
+        ModelError, match=r"has the encoder timm/test_efficientnet \(64 pixels.* those of .* \(96 pixels"
+    ):
         check_initial(named, store)

@@ -1,6 +1,7 @@
 """Features are read from an address as from a folder, through a bounded cache, and what is wrong there is named."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,8 @@ def test_the_limit_of_the_cache_is_a_number(size: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("WORDGAZE_FEATURE_CACHE_GB", size)
     with pytest.raises(ParamsError, match=f"WORDGAZE_FEATURE_CACHE_GB is '{size}'; set it to a number of gigabytes"):
         shard_objects.cache_bytes()
+    monkeypatch.setenv("WORDGAZE_FEATURE_CACHE_GB", "1e300")  # as good as none
+    assert shard_objects.cache_bytes() == sys.maxsize
 
 
 @pytest.mark.usefixtures("address")

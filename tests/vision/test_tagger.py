@@ -91,6 +91,17 @@ def test_the_classifiers_come_from_the_pretrained_networks(monkeypatch: pytest.M
     assert Tagger.from_networks(spec_of("not linear", "other classes")) is None
 
 
+def test_a_network_with_one_size_of_images_is_tried_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fixed(Pooled):
+        def forward_features(self, pixels: Tensor) -> Tensor:
+            assert pixels.shape[2:] == (48, 48), "Input size doesn't match model"
+            return super().forward_features(pixels)
+
+    network, meta = Fixed(1000), Meta(48, (0.5,) * 3, (0.5,) * 3, "bicubic")
+    monkeypatch.setattr(module, "build_network", lambda name, weights: (network, meta))
+    assert Tagger.from_networks(spec_of("fixed")) is not None
+
+
 def test_the_default_encoder_has_a_classifier() -> None:
     encoder = build_encoder("timm/tf_efficientnet_lite0", "default", image_size=64)
     tagger = Tagger.from_networks(encoder.spec)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from wordgaze.config.renamed import renamed
-from wordgaze.config.yaml_files import read_yaml
+from wordgaze.config.yaml_files import nulls_as_text, read_yaml
 from wordgaze.core.errors import ParamsError
 from wordgaze.core.settings import Count, Dropout, Settings, Share, key_of, problem
 from wordgaze.generation.config import MAX_TEMPERATURE, MIN_TEMPERATURE, GenerationConfig
@@ -129,15 +129,15 @@ class PrepareParams(Settings):
 
 
 class FeaturesParams(Settings):
-    """Stage ``features``: the frozen encoder, one network or several joined by ``+``.
+    """Stage ``features``: the encoder, one network or several joined by ``+``.
 
     ``image_size`` 0 takes the input size of the first network and ``grid`` 0 its last grid. A ``grid`` of N takes the
     last feature map with at least N rows, pooled to N x N. ``depths`` feature maps are taken of each network: that one
     and the ones before it. With ``upsample_last`` the last map of each network is taken too where it has fewer rows
-    than N, each of its cells repeated (hypercolumns, Hariharan et al. 2015). ``dtype`` is the format in which the
-    features are stored: see :mod:`wordgaze.vision.quantisation`. ``shard_size`` is the number of images per file, or
-    somewhat fewer. ``devices`` is the number of ranks that divide the files, as in :class:`TrainParams`. ``address`` is
-    one of fsspec, such as ``s3://bucket/features``, to which the files are written and from which they are read; ""
+    than N, brought to N x N by the same pooling (hypercolumns, Hariharan et al. 2015). ``dtype`` is the format in which
+    the features are stored: see :mod:`wordgaze.vision.quantisation`. ``shard_size`` is the number of images per file,
+    or somewhat fewer. ``devices`` is the number of ranks that divide the files, as in :class:`TrainParams`. ``address``
+    is one of fsspec, such as ``s3://bucket/features``, to which the files are written and from which they are read; ""
     keeps them in the project.
     """
 
@@ -262,6 +262,12 @@ class Stage2Params(TrainParams):
     bleu_weight: Share = 0.0
     cross_entropy_weight: float = Field(0.1, ge=0)
 
+    @model_validator(mode="after")
+    def _has_cross_entropy_to_supervise(self) -> Self:
+        if self.attention_supervision and self.objective == "scst":
+            raise ValueError("attention_supervision is a term of the cross entropy; set it to 0, or objective to both")
+        return self
+
 
 class EvaluateParams(Settings):
     """Stage ``evaluate``: the split, the images whose attention is drawn, the number of bootstrap resamples."""
@@ -372,7 +378,7 @@ def parse_params(values: object, origin: str) -> Params:
     """Validates values; ``origin`` names their source in an error. Raises ParamsError that names every wrong key, and
     the new name of every renamed one, in one line."""
     try:
-        return Params.model_validate(_nulls_as_text(values))
+        return Params.model_validate(nulls_as_text(values))
     except ValidationError as error:
         problems = [text for each in error.errors(include_url=False) for text in _problems(each)]
         if len(problems) > _MAX_PROBLEMS:
@@ -383,16 +389,3 @@ def parse_params(values: object, origin: str) -> Params:
 def _problems(details: "ErrorDetails") -> list[str]:
     pairs = renamed(key_of(details), details["input"]) if details["type"] == "extra_forbidden" else ()
     return [f"{old} is renamed to {new}" for old, new in pairs] or [problem(details)]
-
-
-_TEXTS = {
-    "source", "captioner", "captions", "karpathy", "boxes", "extra_text", "weights", "address", "word_vectors",
-    "new_words",
-}  # fmt: skip
-
-
-def _nulls_as_text(values: object) -> object:
-    """DVC writes ``-S x.source=`` as an empty value, which YAML reads as null; a text key gets '' instead."""
-    if isinstance(values, dict):
-        return {key: "" if value is None and key in _TEXTS else _nulls_as_text(value) for key, value in values.items()}
-    return values

@@ -8,6 +8,10 @@ from wordgaze.core.printable import reason_of
 MAX_YAML_BYTES = 100_000
 MAX_YAML_VALUES = 10_000
 _MAX_REASON = 500  # characters
+_TEXTS = {
+    "source", "captioner", "captions", "karpathy", "boxes", "extra_text", "weights", "address", "word_vectors",
+    "new_words",
+}  # fmt: skip
 
 
 def read_yaml(path: Path) -> object:
@@ -59,3 +63,10 @@ def _num_values(values: object) -> int:
         elif isinstance(value, list | tuple | set):
             waiting += value
     return count
+
+
+def nulls_as_text(values: object) -> object:
+    """DVC writes ``-S x.source=`` as an empty value, which YAML reads as null; a text key gets '' instead."""
+    if isinstance(values, dict):
+        return {key: "" if value is None and key in _TEXTS else nulls_as_text(value) for key, value in values.items()}
+    return values

@@ -17,5 +17,5 @@ def positive_number(name: str, default: float, unit: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ParamsError(f"{name} is {text!r}; set it to a number of {unit}")
+        raise ParamsError(f"{name} is {text!r}; set it to a number of {unit} above 0")
     return value

@@ -1,6 +1,7 @@
 """Folders for unfinished work, some of which several processes need at the same time."""
 
 import errno
+import logging
 import os
 import shutil
 import tempfile
@@ -15,10 +16,12 @@ from wordgaze.core.errors import DataError
 from wordgaze.core.files import fingerprint
 from wordgaze.core.leftovers import is_abandoned, owner
 
+_log = logging.getLogger(__name__)
+
 
 @contextmanager
 def shared_scratch(name: str) -> Iterator[Path]:
-    """Yields the scratch folder ``name`` for exclusive use; a second process waits until the first one has finished.
+    """Yields the scratch folder ``name`` for exclusive use; a second process says so and waits for the first one's end.
 
     If the block raises, the folder is kept, and the next run resumes from it. If the block succeeds, the folder is
     deleted, unless another process is waiting, which then finds all results and deletes the folder itself.
@@ -28,7 +31,7 @@ def shared_scratch(name: str) -> Iterator[Path]:
     user = locks / f"{name}.{owner()}"
     user.touch()
     try:
-        with FileLock(locks / f"{name}.lock"):
+        with _waited_for(FileLock(locks / f"{name}.lock"), folder):
             folder.mkdir(parents=True, exist_ok=True)
             yield folder
             user.unlink()
@@ -75,6 +78,20 @@ def writable_scratch(name: str) -> Path:
     if folder.is_symlink() or folder.stat().st_uid != user:  # anybody may make a folder of this name
         raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
     return folder / name
+
+
+@contextmanager
+def _waited_for(lock: FileLock, folder: Path) -> Iterator[None]:
+    """Holds the lock, for which it may wait for hours."""
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        _log.info("another process computes the same, in %s; waits for its end", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _waiting(locks: Path, name: str) -> bool:

@@ -1,12 +1,14 @@
 """SPICE by its published Java program (Anderson et al. 2016, "SPICE: Semantic Propositional Image Caption Evaluation").
 
 The program is a part of the package pycocoevalcap. The parser that it needs, Stanford CoreNLP 3.6.0, is not: the
-package downloads it when its own SPICE is used for the first time.
+package downloads it when its own SPICE is used for the first time. It writes its scores by Nashorn, the JavaScript of
+Java 8 to 14, which Java 15 removed: there it fails after all the parsing.
 """
 
 import json
 import logging
 import math
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,8 @@ from wordgaze.metrics.base import Tokens
 
 _PROGRAM = "spice-1.0.jar"
 _PARSER = ("lib/stanford-corenlp-3.6.0.jar", "lib/stanford-corenlp-3.6.0-models.jar")
+_JAVA = range(8, 15)  # the versions with Nashorn
+_VERSIONS = f"{_JAVA[0]} to {_JAVA[-1]}"
 _MEMORY = "8G"  # of Java at most, as in the toolkit
 _DOWNLOAD = 'python -c "from pycocoevalcap.spice.spice import Spice; Spice()"'
 _log = logging.getLogger(__name__)
@@ -43,7 +47,12 @@ class SpiceProgram(NamedTuple):
             raise ScoreError(f"SPICE needs the parser {folder / missing[0]}; download it with: {_DOWNLOAD}")
         java = shutil.which("java")
         if java is None:
-            raise ScoreError("SPICE needs Java, and java is not on PATH; install a Java runtime")
+            raise ScoreError(f"SPICE needs Java {_VERSIONS}, and java is not on PATH; install such a Java runtime")
+        if (version := _java_version(java)) not in _JAVA:
+            raise ScoreError(
+                f"SPICE needs Java {_VERSIONS}, and {java} is {version or 'of an unknown version'}; put such a Java"
+                " runtime first on PATH, or leave out --spice"
+            )
         return cls(java, folder / _PROGRAM)
 
     def scores(
@@ -80,5 +89,22 @@ class SpiceProgram(NamedTuple):
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode == 0 and found.is_file():
                 return found.read_bytes()
-        reason = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "without a message")
+        reason = _reason(done.stderr)
         raise ScoreError(f"{self.jar} ended with exit code {done.returncode} ({reason}); leave out --spice")
+
+
+def _java_version(java: str) -> int | None:
+    """The feature version of a Java runtime: 8 of ``1.8.0_402``, 17 of ``17.0.1``. None if it does not say it."""
+    try:
+        told = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace", check=False).stderr
+    except OSError:
+        return None
+    found = re.search(r'version "(?:1\.)?(\d+)', told)
+    return int(found[1]) if found else None
+
+
+def _reason(told: str) -> str:
+    """The line of what a Java program told that names its error; it tells of its progress before."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\w(Exception|Error)\b", line)]
+    return (errors or lines[-1:] or ["without a message"])[0]

@@ -1,5 +1,6 @@
 """Generates captions from the features of images."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -67,7 +68,7 @@ def generate(
     forced = [word for entry in config.force_words for word in entry.split("|")]
     for i, renamed in _named(start, captions, names, forced, config, image_keys, seed):
         captions[i] = renamed
-    return [_with_articles(start, of_image, forced) for of_image in captions] if forced else captions
+    return [_with_articles(start, of_image, forced, config) for of_image in captions] if forced else captions
 
 
 def _named(
@@ -90,19 +91,31 @@ def _named(
     for i, name, of_image in zip(lacking, wanted, found, strict=True):
         if name and of_image:
             reason = name.explain(captions[i][0])
-            named = _with_articles(start, of_image, name.forms[:1])
+            named = _with_articles(start, of_image, name.forms[:1], config)
             yield i, [replace(caption, naming=reason) for caption in named]
 
 
-def _with_articles(start: "_Start", captions: Sequence[Caption], chosen: Sequence[str]) -> list[Caption]:
+def _with_articles(
+    start: "_Start", captions: Sequence[Caption], chosen: Sequence[str], config: GenerationConfig
+) -> list[Caption]:
     """The captions with the English article that fits each word of ``chosen``, which the decoder did not choose itself.
 
-    Words of the prefix stay as they were given.
+    Words of the prefix stay as they were given. An article that the vocabulary lacks or that ``bad_words`` names is not
+    put in, and none is exchanged where ``force_words`` names one. A caption that becomes the same as another one is
+    left out, unless it was sampled.
     """
-    if not start.vocabulary.tokenizer.is_english:
+    asked, banned = (re.split(r"[|\s]+", "|".join(entries)) for entries in (config.force_words, config.bad_words))
+    if not start.vocabulary.tokenizer.is_english or {"a", "an"} & set(asked):
         return list(captions)
-    given = len(start.prefix)
-    return [replace(each, words=each.words[:given] + with_articles(each.words[given:], chosen)) for each in captions]
+    articles = {"a", "an"} & start.vocabulary.index.keys() - set(banned)
+    given, present = len(start.prefix), {caption.words for caption in captions}
+    fitting: list[Caption] = []
+    for caption in captions:
+        words = caption.words[:given] + with_articles(caption.words[given:], chosen, articles)
+        if words == caption.words or words not in present or config.strategy == "sample":
+            fitting.append(replace(caption, words=words))
+            present.add(words)
+    return fitting
 
 
 def encode_words(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:

@@ -71,8 +71,8 @@ def _run_as(params: Params, ranks: Ranks) -> None:
 
 def _run_as_first(work: "_Work", ranks: Ranks, tracked: StageRun) -> None:
     settings, (spec, weights_sha256, dtype, made_by) = work.settings, work.how
-    ranks.join(work.checksums(), pick_device(settings.device))
-    with shared_scratch(work.scratch) as folder:
+    with shared_scratch(work.scratch) as folder:  # before the other ranks, which would not wait for hours
+        ranks.join(work.checksums(), pick_device(settings.device))
         os.replace(work.weights, folder / ENCODER)
         # The classifiers of the networks do not fit the features of other weights.
         tagger = None if work.is_finetuned else Tagger.from_networks(spec, settings.weights)

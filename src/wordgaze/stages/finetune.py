@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import shutil
 from functools import partial
 
 from wordgaze.config.params import Params
@@ -14,10 +13,11 @@ from wordgaze.data.prepared import Prepared
 from wordgaze.distributed.launch import started_ranks
 from wordgaze.distributed.ranks import Ranks
 from wordgaze.inference.captioner_folder import encoder_state, read_captioner
-from wordgaze.stages.training import followed
+from wordgaze.stages.training import Training, followed, scratch_of_ranks
 from wordgaze.tracking.lineage import log_splits
 from wordgaze.tracking.runs import stage_run
 from wordgaze.training.finetune import FinetuneTask, finetune
+from wordgaze.training.initial import check_encoder_spec
 from wordgaze.vision.feature_extraction import encoder_of
 from wordgaze.vision.finetuned_encoder import write_encoder
 from wordgaze.vision.picture_keys import read_keys
@@ -30,7 +30,7 @@ def run(params: Params) -> None:
 
     Where the training continues that of a captioner, the encoder is the captioner's: its decoder knows no other. An
     interrupted training continues from its checkpoint, unless the data, the settings or the code have changed. Raises
-    ModelError if a network has fewer blocks, or there is no such captioner.
+    ModelError if a network has fewer blocks, or there is no such captioner, or it has another kind of encoder.
     """
     if not params.finetune.blocks:
         write_encoder(paths.FINETUNED_ENCODER, None, {"blocks": 0})
@@ -43,10 +43,12 @@ def run(params: Params) -> None:
 
 
 def _take_over(params: Params) -> None:
-    """Writes the encoder of the captioner that the training continues."""
+    """Writes the encoder of the captioner that the training continues. Raises ModelError if it is of another kind."""
     captioner = params.train_stage1.initial.captioner
     folder = paths.home() / captioner
-    state = encoder_state(folder, *read_captioner(folder))
+    card, tensors = read_captioner(folder)
+    check_encoder_spec(folder, card, encoder_of(params.features).spec)
+    state = encoder_state(folder, card, tensors)
     write_encoder(paths.FINETUNED_ENCODER, state, {"blocks": params.finetune.blocks, "captioner": captioner})
     _log.info("finetune: the encoder is that of %s, whose training continues", captioner)
 
@@ -54,12 +56,17 @@ def _take_over(params: Params) -> None:
 def _run_as(params: Params, ranks: Ranks) -> None:
     """Trains as one of the ranks; the first one alone tracks and writes."""
     task = _task(params)
-    ranks.join(task.checksums(), pick_device(params.finetune.device))
-    scratch = paths.scratch(f"training-{task.key()}")
-    training = partial(finetune, task, scratch, ranks=ranks)
-    if not ranks.is_first:
-        training(lambda _: None, lambda _, __: None)
-        return
+    with scratch_of_ranks(f"training-{task.key()}", ranks) as scratch:
+        ranks.join(task.checksums(), pick_device(params.finetune.device))
+        training = partial(finetune, task, scratch, ranks=ranks)
+        if ranks.is_first:
+            _track(params, task, training)
+        else:
+            training(lambda _: None, lambda _, __: None)
+
+
+def _track(params: Params, task: FinetuneTask, training: Training) -> None:
+    """Trains as the first rank, logs the training, and writes the encoder."""
     sections = {"seed": params.seed, "finetune": params.finetune.model_dump(), "model": params.model.model_dump()}
     with stage_run("finetune", sections) as tracked:
         log_splits(tracked, params.dataset.name, ["train", "dev"])
@@ -68,7 +75,6 @@ def _run_as(params: Params, ranks: Ranks) -> None:
         tracked.metrics({"dev/best_cider": best["dev_cider"], "dev/best_epoch": best["epoch"]})
         card = {"blocks": params.finetune.blocks, "dev_cider": best["dev_cider"], "epochs": len(history)}
         write_encoder(paths.FINETUNED_ENCODER, task.encoder.cpu().state_dict(), card)
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _task(params: Params) -> FinetuneTask:

@@ -3,10 +3,10 @@
 import csv
 import logging
 import math
-import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from wordgaze.core import paths
 from wordgaze.core.device import pick_device
 from wordgaze.core.files import atomic_write, fingerprint, sha256, write_json
 from wordgaze.core.progress import counter
+from wordgaze.core.scratch import shared_scratch
 from wordgaze.core.source import code_fingerprint
 from wordgaze.data.object_boxes import read_boxes
 from wordgaze.data.prepared import Prepared
@@ -29,6 +30,9 @@ from wordgaze.training.initial import with_words_of
 from wordgaze.training.trainer import EpochMetrics, OnEpoch, OnStep
 from wordgaze.training.training_images import image_checksums, training_images
 from wordgaze.vision.feature_store import FeatureStore
+
+Training = Callable[[OnEpoch, OnStep], list[EpochMetrics]]
+"""A training that calls the first function after each epoch and the second after each step; returns the curve."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +54,28 @@ def _train_as(
 ) -> None:
     """Trains as one of the ranks; the first one alone tracks and writes."""
     task = _task(stage, params, settings, start, ranks)
-    ranks.join(task.checksums(), pick_device(settings.device))
-    scratch = paths.scratch(f"training-{task.key()}")
-    if not ranks.is_first:
-        fit(task, scratch, folder, lambda _: None, lambda _, __: None, ranks)
-        return
+    with scratch_of_ranks(f"training-{task.key()}", ranks) as scratch:
+        ranks.join(task.checksums(), pick_device(settings.device))
+        training = partial(fit, task, scratch, folder, ranks=ranks)
+        if ranks.is_first:
+            _track(stage, params, settings, folder, task, training)
+        else:
+            training(lambda _: None, lambda _, __: None)
+
+
+def scratch_of_ranks(name: str, ranks: Ranks) -> AbstractContextManager[Path]:
+    """The scratch folder ``name`` for a stage that runs as several ranks, of which the first one has it for all.
+
+    Where another experiment trains with the same data and settings, the first rank waits for it, and the others wait
+    for the first one; they find the training at its end.
+    """
+    return shared_scratch(name) if ranks.is_first else nullcontext(paths.scratch(name))
+
+
+def _track(
+    stage: str, params: Params, settings: TrainParams, folder: Path, task: TrainingTask, training: Training
+) -> None:
+    """Trains as the first rank, and logs the training."""
     sections = {
         "seed": params.seed,
         "reproducible": params.reproducible,
@@ -64,14 +85,12 @@ def _train_as(
     with stage_run(stage, sections) as run:
         log_splits(run, params.dataset.name, ["train", "dev"])
         run.metrics(task.vectors.metrics if task.vectors else {})
-        training = partial(fit, task, scratch, folder, ranks=ranks)
         history = followed(stage, settings.epochs, run, training)
         best = max(history, key=lambda row: row["dev_cider"])
         run.metrics({"dev/best_cider": best["dev_cider"], "dev/best_epoch": best["epoch"]})
         run.tag(WEIGHTS_TAG, sha256(folder / WEIGHTS))
         write_curve(paths.REPORTS / f"{stage}.csv", history)
         write_json(paths.REPORTS / f"{stage}.json", {"dev_cider": best["dev_cider"], "epoch": best["epoch"]})
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def continuing_settings(settings: TrainParams, initial: InitialParams) -> TrainParams:
@@ -109,9 +128,7 @@ def _task(stage: str, params: Params, settings: TrainParams, start: Path | None,
     )  # fmt: skip
 
 
-def followed(
-    stage: str, num_epochs: int, run: StageRun, training: Callable[[OnEpoch, OnStep], list[EpochMetrics]]
-) -> list[EpochMetrics]:
+def followed(stage: str, num_epochs: int, run: StageRun, training: Training) -> list[EpochMetrics]:
     """Trains, shows the progress, and logs the curve and the speed to the run."""
     steps, started = 0, time.monotonic()
     epochs = EpochLines(stage, num_epochs)

@@ -66,9 +66,14 @@ def check_encoder(folder: Path, card: CaptionerCard, store: FeatureStore) -> Non
     """Raises ModelError if the features are not those of the captioner's kind of encoder; weights are not compared."""
     if card.tuned:
         raise ModelError(f"the encoder of {folder} was trained too, so {store.folder} are not its; {FROM_SCRATCH}")
-    if card.encoder != store.spec:
+    check_encoder_spec(folder, card, store.spec)
+
+
+def check_encoder_spec(folder: Path, card: CaptionerCard, spec: EncoderSpec) -> None:
+    """Raises ModelError if the captioner has another kind of encoder than the section ``features`` describes."""
+    if card.encoder != spec:
         raise ModelError(
-            f"{folder} has the encoder {_named(card.encoder)}, and {store.folder} are of {_named(store.spec)}; set the"
+            f"{folder} has the encoder {_named(card.encoder)}, and the features are those of {_named(spec)}; set the"
             f" section features as for that captioner, or {FROM_SCRATCH}"
         )
 

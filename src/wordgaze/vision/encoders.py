@@ -240,7 +240,8 @@ def build_encoder(
             of the first network.
         depths: number of feature maps per network, that one and the ones of other shapes before it.
         upsample_last: takes the last feature map of each network too, where it has fewer rows and columns than the
-            grid; each of its cells is repeated in all cells of the grid that lie in it.
+            grid. A cell of the grid has the mean of the cells of that map that it overlaps, which is one cell where
+            the grid has a multiple of its rows and columns.
 
     Raises ModelError for an unknown name, missing weights, and a grid or depths that a network does not have.
     """

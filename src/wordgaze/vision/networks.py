@@ -98,7 +98,9 @@ def find_layers(
 
     The first is the last layer with at least ``grid`` rows (and at least two); each of the others is the next one
     before it with another shape. With ``upsample_last`` the last layer of the network is one more, in front of them, if
-    it has fewer rows. Raises ModelError if there are fewer.
+    it has fewer rows.
+
+    Raises ModelError if fewer than ``depths`` layers have such a grid.
     """
     pixels = torch.linspace(-1, 1, 3 * size**2).view(
         1, 3, size, size

@@ -5,6 +5,7 @@ sets, formats and experiments share an address, what is there is not written aga
 """
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -132,7 +133,7 @@ class ShardObjects:
 
 def cache_bytes() -> int:
     """The bytes of shards that the cache may hold."""
-    return int(positive_number("WORDGAZE_FEATURE_CACHE_GB", CACHE_GB, "gigabytes") * 1e9)
+    return int(min(positive_number("WORDGAZE_FEATURE_CACHE_GB", CACHE_GB, "gigabytes") * 1e9, sys.maxsize))
 
 
 def _short(reason: str) -> str:

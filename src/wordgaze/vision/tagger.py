@@ -33,7 +33,6 @@ ABSENT = 0.01
 """Below this probability an image shows nothing of a group: of 239 captions of Flickr8k's dev split that have an animal
 where the references have one, 2 are below it, and all 46 of photographs of other things are."""
 
-_PROBE_SIZE = 224  # pixels; the check of a classifier does not depend on it
 _MAX_CLASSES = 3  # classes named in an explanation
 
 
@@ -218,11 +217,11 @@ def salience_features(probabilities: Tensor, probability: float) -> tuple[float,
 def _classifier(spec: NetworkSpec, weights: str) -> nn.Linear | None:
     """The classifier of a pretrained network for ImageNet's classes, if it is a linear layer on the mean over the grid
     of the network's first layer in ``spec``; this is tried on noise, since no library states it."""
-    body, _ = build_network(spec.name, weights)
+    body, meta = build_network(spec.name, weights)
     linear = [m for m in body.modules() if isinstance(m, nn.Linear) and m.out_features == NUM_CLASSES]
     if not linear:
         return None
-    noise = torch.randn(2, 3, _PROBE_SIZE, _PROBE_SIZE, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(2, 3, meta.image_size, meta.image_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = body(noise)
         truncated = truncate(copy.deepcopy(body), spec.layers)
